@@ -1,0 +1,118 @@
+"""A clip as it lies on disk: where its frames are, its phases and labels, and what is odd about it."""
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.labels import Label
+from schemas.model import Model
+
+FindingKind = Literal[
+    "missing_frames",  # numbers between onset and offset that have no file
+    "no_frames",  # the clip has a row but no folder, or its folder holds no usable frame
+    "single_frame",
+    "onset_missing",
+    "onset_out_of_range",
+    "apex_missing",
+    "apex_out_of_range",
+    "offset_missing",
+    "offset_out_of_range",
+    "duplicate_row",
+    "duplicate_frame",  # two files with the same frame number
+    "unreadable_row",
+    "folder_without_row",
+    "label_conflict",
+    "label_unknown",
+    "action_units_unparsed",
+    "misplaced_folder",
+    "layout_chosen",
+]
+
+
+class Finding(Model):
+    """A disagreement between annotation and disk; recorded, never repaired silently.
+
+    ``clip`` is the key of the clip, or the relative path of whatever has none.
+    An ``unusable`` finding keeps its clip from being processed.
+    """
+
+    kind: FindingKind
+    clip: str
+    message: str
+    unusable: bool = False
+
+
+class ImageSequence(Model):
+    """Frames as image files of one folder, in frame order. Paths are POSIX, relative to the dataset root."""
+
+    kind: Literal["images"] = "images"
+    folder: str
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """The folder, relative to the dataset root."""
+        return self.folder
+
+
+class VideoSegment(Model):
+    """``count`` frames of a video file from the 0-based frame ``start``; the first is numbered ``first_number``."""
+
+    kind: Literal["video"] = "video"
+    path: str
+    start: int = 0
+    count: int
+    first_number: int = 1
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Frame numbers as the annotation counts them."""
+        return tuple(range(self.first_number, self.first_number + self.count))
+
+
+FrameSource = Annotated[ImageSequence | VideoSegment, Field(discriminator="kind")]
+
+
+class Clip(Model):
+    """One expression. Onset, apex and offset are inclusive frame numbers as in the file names.
+
+    ``source`` is ``None`` when the annotation has a row that nothing on disk answers to.
+    """
+
+    dataset: str
+    subject: str
+    name: str
+    source: FrameSource | None
+    onset: int | None
+    apex: int | None
+    offset: int | None
+    fps: float
+    label: Label
+    findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """``dataset/subject/clip``: unique wherever datasets are mixed."""
+        return f"{self.dataset}/{self.subject}/{self.name}"
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to process."""
+        return self.source is not None and not any(f.unusable for f in self.findings)
+
+
+class DatasetScan(Model):
+    """What a dataset adapter found below a root: every clip, usable or not, sorted by key.
+
+    ``expected`` maps a count's name (``clips``, ``subjects``, ``emotion:surprise``, ...) to the
+    published figure, so that a scan can show found against expected.
+    """
+
+    dataset: str
+    layout: str
+    annotation: str | None
+    clips: tuple[Clip, ...]
+    findings: tuple[Finding, ...] = ()
+    expected: dict[str, int] = Field(default_factory=dict)
