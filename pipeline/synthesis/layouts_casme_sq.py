@@ -1,0 +1,115 @@
+"""CAS(ME)^2's trees and its spreadsheet without header, ``CAS(ME)^2code_final.xlsx``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.synthesis.layouts_clip import LayoutWriter, RgbFrame, SyntheticClip
+from pipeline.synthesis.layouts_files import (
+    Cell,
+    VideoFile,
+    central_crop,
+    write_image,
+    write_litter,
+    write_stray_folder,
+    write_workbook,
+)
+
+_FOLDERS = (15, 16, *range(19, 28), *range(29, 37), 37, 38, 40)  # of subjects 1 to 22
+_VIDEOS = {
+    "0101": ("disgust1", "disgustingteeth"), "0102": ("disgust2", "disgustingear"),
+    "0401": ("anger1", "girlcrashing"), "0402": ("anger2", "beatingpregnantwoman"),
+    "0502": ("happy1", "funnyerrors"), "0503": ("happy2", "unnyfarting"), "0505": ("happy3", "funnyinnovations"),
+    "0507": ("happy4", "climbingthewall"), "0508": ("happy5", "funnydunkingchallenge"),
+}  # fmt: skip
+_SHOWN = {  # what made people show it
+    "negative": ("0101", "0401", "0102", "0402"),
+    "positive": ("0502", "0503", "0505", "0507", "0508"),
+    "surprise": ("0505", "0102"),
+    "others": ("0401", "0508"),
+}
+_SELF_REPORT = {"negative": "disgust", "positive": "happiness", "surprise": "surprise", "others": "confused"}
+_QUIRKS = ("offset zero", "apex zero", "apex behind offset", "null units", "commas", "misspelt report", "litter")
+_MACRO = ("offset zero", "apex zero", "apex behind offset")
+
+
+class CasmeSqWriter(LayoutWriter):
+    """``selectedpic`` and ``cropped`` have a folder per clip, ``rawpic`` and ``rawvideo`` one per stimulus video.
+
+    Frame numbers are those of the stimulus video; a subject's recordings for the same stimulus follow one another.
+    """
+
+    subjects = tuple(f"s{n}" for n in _FOLDERS)
+    emotions: ClassVar[Mapping[str, str]] = {e: e for e in ("negative", "positive", "surprise", "others")}
+    layouts = ("selectedpic", "rawpic", "cropped", "rawvideo")
+    fps = 30.0
+    size = (640, 480)
+
+    def __init__(self, out: Path, layout: str, *, quirks: bool, seed: int) -> None:
+        super().__init__(out, layout, quirks=quirks, seed=seed)
+        self._rows: list[list[Cell]] = []
+        self._tree = out / layout
+        self._recorded: dict[str, int] = {}  # frames so far, by stimulus video of a subject
+        self._videos: dict[str, VideoFile] = {}
+
+    def _write(self, clip: SyntheticClip, quirk: int) -> str:
+        oddity = _QUIRKS[quirk] if 0 <= quirk < len(_QUIRKS) else ""
+        subject = self.subjects[clip.subject]
+        shown = _SHOWN[clip.emotion]
+        code = shown[clip.index % len(shown)]
+        stem, title = _VIDEOS[code]
+        name = f"{stem}_{clip.index + 1}"
+        video = f"{subject[1:]}_{code}{title}"
+        first = 1 + self._recorded.get(video, 0)
+        self._recorded[video] = self._recorded.get(video, 0) + len(clip.frames)
+
+        folder = self._tree / (subject[1:] if self.layout == "cropped" else subject)
+        if self.layout == "rawvideo":
+            if video not in self._videos:
+                self._videos[video] = VideoFile(folder / f"{video}.avi", self.fps)
+            self._videos[video].append(clip.frames)
+        else:
+            whole = self.layout == "rawpic"
+            images = folder / (video if whole else name)
+            for position in range(len(clip.frames)) if whole else range(clip.onset, clip.offset + 1):
+                self._write_frame(images, first + position, clip.frames[position])
+            if oddity == "litter":
+                write_litter(images)
+        self._rows.append(self._row(clip, name, first, oddity))
+        return f"casme-sq/{subject}/{name}"
+
+    def _write_frame(self, folder: Path, number: int, frame: RgbFrame) -> None:
+        if self.layout == "cropped":
+            frame = central_crop(frame, 0.4, 0.6)
+        write_image(folder / f"img{number:03d}.jpg", frame)
+
+    def _row(self, clip: SyntheticClip, name: str, first: int, oddity: str) -> list[Cell]:
+        onset, apex, offset = (first + position for position in (clip.onset, clip.apex, clip.offset))
+        units = "NULL" if oddity == "null units" else (",".join if oddity == "commas" else "+".join)(clip.action_units)
+        report = "happyiness" if oddity == "misspelt report" else _SELF_REPORT[clip.emotion]
+        return [
+            clip.subject + 1, name, onset,
+            {"apex zero": 0, "apex behind offset": offset + 1}.get(oddity, apex),
+            0 if oddity == "offset zero" else offset,
+            int(units) if units.isdecimal() else units,
+            self.emotions[clip.emotion],
+            "macro-expression" if oddity in _MACRO else "micro-expression",
+            report,
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """Write the spreadsheet; with quirks also unlabelled videos, one of them in another subject's folder."""
+        for video in self._videos.values():
+            video.close()
+        rows = [*self._rows]
+        if self.quirks:
+            rows.append([22, "happy5_99", 10, 12, 14, "12", "positive", "micro-expression", "happiness"])
+            if self.layout == "rawpic":
+                write_stray_folder(self._tree / "s19" / "23_0502funnyerrors", [f"img{n:03d}.jpg" for n in (1, 2)])
+            elif self.layout != "rawvideo":
+                write_stray_folder(self._tree / "s15" / "anger2_98", [f"img{n:03d}.jpg" for n in (1, 2)])
+        # The second sheet of the distribution repeats its rows.
+        folders: list[list[Cell]] = [[n, f"s{folder}"] for n, folder in enumerate(_FOLDERS, 1) for _ in range(2)]
+        videos: list[list[Cell]] = [[code, stem] for code, (stem, _) in _VIDEOS.items()]
+        sheets = {"CASFEcode_final": rows, "naming rule1": folders, "naming rule2": videos}
+        write_workbook(self.out / "CAS(ME)^2code_final.xlsx", sheets)
