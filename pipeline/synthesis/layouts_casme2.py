@@ -65,21 +65,8 @@ class Casme2Writer(LayoutWriter):
 
         apex_cells: dict[str, Cell] = {"apex slash": "/", "apex is onset": onset}
         units = "?" if oddity == "units unknown" else "+".join(clip.action_units)
-        objective = _OBJECTIVE.get(clip.emotion, 7)
-        self._rows.append(
-            [
-                subject,
-                name,
-                None,
-                onset,
-                apex_cell,
-                offset,
-                None,
-                _units_cell(units),
-                self.emotions[clip.emotion],
-                objective,
-            ]
-        )
+        labels: list[Cell] = [_units_cell(units), self.emotions[clip.emotion], _OBJECTIVE.get(clip.emotion, 7)]
+        self._rows.append([subject, name, None, onset, apex_cells.get(oddity, apex), offset, None, *labels])
         return f"casme2/sub{subject}/{name}"
 
     def _name(self, clip: SyntheticClip) -> str:
