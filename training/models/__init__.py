@@ -1,0 +1,1 @@
+"""Clip classifiers, by name (``registry``), behind one interface (``base``)."""

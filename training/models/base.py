@@ -1,0 +1,75 @@
+"""What the trainer knows of a model: clips in, logits out, its own loss, and two hooks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.batch import ClipBatch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer.
+
+    Attributes:
+    ----------
+    logits
+        ``(B, C)``; the class probabilities are their softmax.
+    auxiliary
+        whatever else the model's loss or a figure reads, batch first; its names are the model's own.
+    """
+
+    logits: Tensor
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+
+class ClipClassifier(nn.Module, ABC):
+    """Base of every model in the registry.
+
+    Attributes:
+    ----------
+    head_prefixes
+        names of the submodules and buffers that depend on the classes; ``load_backbone`` leaves them alone.
+    """
+
+    head_prefixes: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def forward(self, batch: ClipBatch) -> Prediction:
+        """Logits for every clip. Padded frames (``batch.n_frames``) must not matter: read ``batch.held()``."""
+
+    if TYPE_CHECKING:  # nn.Module types a call as Any
+
+        def __call__(self, batch: ClipBatch) -> Prediction: ...  # noqa: D102
+
+    def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
+        """Scalar loss terms by name, already weighted: their sum is the training loss."""
+        return {"cross_entropy": F.cross_entropy(prediction.logits.float(), batch.targets())}
+
+    def on_fold(self, class_counts: Tensor) -> None:
+        """Called once before training, with the clips per class ``(C,)`` of the training part of the fold."""
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Called before each training epoch ``epoch`` of ``0 .. epochs - 1``; for schedules inside the model.
+
+        What it sets must be part of the state dict, so that a loaded checkpoint evaluates as it trained.
+        """
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """Load a pre-trained state but for the heads, which may have other classes.
+
+        Raises:
+        ------
+        RuntimeError
+            a weight outside the heads is missing, unknown, or of another shape.
+        """
+        own_heads = {name: tensor for name, tensor in self.state_dict().items() if self._in_head(name)}
+        backbone = {name: tensor for name, tensor in state.items() if not self._in_head(name)}
+        self.load_state_dict(backbone | own_heads)
+
+    def _in_head(self, name: str) -> bool:
+        return any(name == prefix or name.startswith(f"{prefix}.") for prefix in self.head_prefixes)

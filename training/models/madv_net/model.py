@@ -1,0 +1,255 @@
+"""MADV-Net (Kong, You, Lv, Sensors 2025, 25(10), 3175): texture, depth and AU paths, a three-stage pyramid."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.batch import ClipBatch
+from training.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
+from training.models.base import ClipClassifier, Prediction
+from training.models.madv_net.attention import Block
+from training.models.madv_net.au_encoder import ActionUnitEncoder
+from training.models.madv_net.config import MADVNetConfig
+from training.models.madv_net.discard import keep_ratio, kept_tokens, pool_weights
+from training.models.madv_net.heads import FusionFeature, MLPHead, temporal_bands
+from training.models.madv_net.tokens import (
+    ClassTokenAndPositions,
+    FrameDifference,
+    Grid,
+    PatchEmbedding,
+    VideoToTokens,
+    patch_maps,
+)
+
+LEVELS = ("low", "mid", "high")
+
+
+class StageOutput(NamedTuple):
+    """One level of the pyramid.
+
+    Attributes:
+    ----------
+    maps
+        ``(B, T, S, D, h, w)`` patch tokens, the discarded ones zero.
+    cls
+        ``(B, T, D)``, normalised.
+    weights
+        ``(B, T, P)``, CLS's attention in the last block.
+    kept
+        ``(B, T, P)`` bool, the patches that the last block kept.
+    grid
+        of the patches.
+    """
+
+    maps: Tensor
+    cls: Tensor
+    weights: Tensor
+    kept: Tensor
+    grid: Grid
+
+
+class Stage(nn.Module):
+    """Embedding, inter-frame difference, CLS and positions, then the blocks.
+
+    Parameters
+    ----------
+    config
+        of the model.
+    level
+        0, 1, 2.
+    width
+        channels of the maps that come in.
+    grid
+        of the patches that this stage makes.
+    frames
+        tokens in time, T'.
+    """
+
+    def __init__(self, config: MADVNetConfig, level: int, *, width: int, grid: Grid, frames: int) -> None:
+        super().__init__()
+        dim = config.dims[level]
+        self.stride = config.strides[level]
+        self.embedding = PatchEmbedding(width, dim, self.stride)
+        self.difference = FrameDifference(dim, config.difference_reduction) if config.frame_difference else None
+        self.positions = ClassTokenAndPositions(grid, frames, dim)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                config.head_dim,
+                kernel=config.projection_kernel,
+                kv_stride=config.kv_stride,
+                mlp_ratio=config.mlp_ratio,
+                au_width=config.au_width if config.au else None,
+            )
+            for _ in range(config.depths[level])
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, maps: Tensor, before: StageOutput | None, au_tokens: Tensor | None, keep: Tensor | None
+    ) -> StageOutput:
+        """One level up: ``maps`` are the stems' ``(B, T, S, D, h, w)`` or the stage before's."""
+        x = self.embedding(maps)  # (B, T, S, h, w, D)
+        if self.difference is not None:
+            x = self.difference(x)
+        grid = Grid(*x.shape[2:5])
+        tokens = self.positions(x)  # (B, T, 1 + P, D)
+        weights = None if before is None else pool_weights(before.weights, before.grid, self.stride)
+        kept = None
+        for block in self.blocks:
+            if keep is not None and weights is not None:
+                kept = kept_tokens(weights, keep)
+            tokens, weights = block(tokens, grid, au_tokens, kept)
+        assert weights is not None  # every stage has a block
+        shown = torch.ones_like(weights, dtype=torch.bool) if kept is None else kept[..., 1:]
+        return StageOutput(patch_maps(tokens, grid), self.norm(tokens[..., 0, :]), weights, shown, grid)
+
+
+class MADVNet(ClipClassifier):
+    """The whole of section 3.
+
+    ``Prediction.auxiliary`` holds, where the path is on: ``low``, ``mid``, ``high`` and ``au``, logits ``(B, C)``;
+    ``bottleneck`` ``(B, n)``; and per level, for figures, ``attention_LEVEL`` and ``kept_LEVEL`` ``(B, T', S, h, w)``:
+    CLS's head-mean weights in that stage's last block, and the blocks that it kept.
+
+    Any number of frames goes through the same weights; the side must be the config's.
+    """
+
+    head_prefixes: ClassVar[tuple[str, ...]] = ("head", "stage_heads", "au_encoder.classifier", "class_weight")
+
+    keep: Tensor
+    class_weight: Tensor
+
+    def __init__(self, config: MADVNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = (3, 1)[: config.streams]
+        self.stems = nn.ModuleList(VideoToTokens(c, config.stem_width, config.stem_kernel) for c in channels)
+        self.au_encoder = (
+            ActionUnitEncoder(
+                config.action_units,
+                config.classes,
+                width=config.au_width,
+                layers=config.au_layers,
+                beta=config.bottleneck_beta,
+                scale=config.bottleneck_scale,
+            )
+            if config.au
+            else None
+        )
+
+        side = -(-config.size // 4)  # Eq. 2 halves twice
+        width = config.stem_width
+        stages = []
+        for level, (dim, stride) in enumerate(zip(config.dims, config.strides, strict=True)):
+            side = -(-side // stride)
+            grid = Grid(config.streams, side, side)
+            stages.append(Stage(config, level, width=width, grid=grid, frames=-(-config.frames // 2)))
+            width = dim
+        self.stages = nn.ModuleList(stages)
+
+        self.fusion = FusionFeature(config.streams, config.dims)
+        self.head = nn.Linear(self.fusion.width, config.classes)
+        head_dims = config.dims if config.frequency_split == "pyramid" else (config.dims[-1],) * len(LEVELS)
+        self.stage_heads = (
+            nn.ModuleDict({level: MLPHead(dim, config.classes) for level, dim in zip(LEVELS, head_dims, strict=True)})
+            if config.stage_heads
+            else None
+        )
+        self.register_buffer("keep", torch.ones(()))  # persistent: discarding is the same in eval
+        self.register_buffer("class_weight", torch.ones(config.classes))
+        self._initialise()
+
+    def forward(self, batch: ClipBatch) -> Prediction:
+        """Logits of Eq. 14, and all that the loss and the figures read."""
+        batch = batch.held()
+        code = None if self.au_encoder is None else self.au_encoder(batch.au)
+        stages = self.forward_features(batch, None if code is None else code.tokens)
+        prediction = self.forward_head(stages)
+        if code is not None:
+            prediction.auxiliary.update(au=code.logits, bottleneck=code.bottleneck)
+        return prediction
+
+    def forward_features(self, batch: ClipBatch, au_tokens: Tensor | None) -> list[StageOutput]:
+        """The three levels of the pyramid."""
+        side = self.config.size
+        if batch.texture.shape[-2:] != (side, side):
+            height, width = batch.texture.shape[-2:]
+            raise ValueError(f"frames are {width}x{height} px, this model was built for {side}x{side}")
+        videos = (batch.texture, batch.depth)[: self.config.streams]
+        maps = [stem(video.transpose(1, 2)) for stem, video in zip(self.stems, videos, strict=True)]  # (B, D, T', h, w)
+        x = torch.stack(maps, 1).permute(0, 3, 1, 2, 4, 5)  # (B, T', S, D, h, w)
+        keep = self.keep if self.config.discard else None
+        outputs: list[StageOutput] = []
+        for stage in self.stages:
+            before = outputs[-1] if outputs else None
+            outputs.append(stage(x if before is None else before.maps, before, au_tokens, keep))
+        return outputs
+
+    def forward_head(self, stages: list[StageOutput]) -> Prediction:
+        """Eq. 14's logits and those of the stage heads; a clip's CLS is the mean over its frames."""
+        features = self.fusion(stages[-1].cls.mean(1), [stage.maps for stage in stages])
+        auxiliary: dict[str, Tensor] = {}
+        if self.stage_heads is not None:
+            if self.config.frequency_split == "pyramid":
+                inputs = tuple(stage.cls.mean(1) for stage in stages)
+            else:
+                inputs = temporal_bands(stages[-1].cls)
+            auxiliary |= {level: self.stage_heads[level](x) for level, x in zip(LEVELS, inputs, strict=True)}
+        for level, stage in zip(LEVELS, stages, strict=True):
+            auxiliary[f"attention_{level}"] = torch.unflatten(stage.weights, -1, stage.grid)
+            auxiliary[f"kept_{level}"] = torch.unflatten(stage.kept, -1, stage.grid)
+        return Prediction(self.head(features), auxiliary)
+
+    def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
+        """Eq. 18: ``multiclass`` (19), ``frequency_LEVEL`` (20-23), ``au_bottleneck`` and ``au_class`` (12)."""
+        config, target, auxiliary = self.config, batch.targets(), prediction.auxiliary
+        focal = focal_loss(prediction.logits, target, focusing=config.focal_lambda, class_weight=self.class_weight)
+        terms = {"multiclass": config.weight_multiclass * focal}
+        if config.stage_heads:
+            for level, weight in zip(LEVELS, config.frequency_weights, strict=True):
+                entropy = F.cross_entropy(auxiliary[level].float(), target)
+                terms[f"frequency_{level}"] = config.weight_frequency * weight * entropy
+        if config.au:
+            binary = config.au_classifier == "binary"
+            classify = one_hot_binary_cross_entropy if binary else F.cross_entropy
+            terms["au_bottleneck"] = config.weight_au * auxiliary["bottleneck"].sum(1).mean()
+            terms["au_class"] = config.weight_au * classify(auxiliary["au"].float(), target)
+        return terms
+
+    def on_fold(self, class_counts: Tensor) -> None:
+        """Set Eq. 19's mu."""
+        if self.config.focal_mu == "inverse_frequency":
+            self.class_weight.copy_(inverse_frequency(class_counts))
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Anneal the share of blocks that stays."""
+        if self.config.discard:
+            self.keep.fill_(keep_ratio(epoch, epochs, final=self.config.discard_keep, over=self.config.discard_epochs))
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, ClassTokenAndPositions):
+                for parameter in module.parameters():
+                    nn.init.trunc_normal_(parameter, std=0.02)
+        for module in self.modules():
+            if isinstance(module, FrameDifference):
+                nn.init.zeros_(module.out.weight)
+
+
+def madv_net(*, classes: int, frames: int, size: int, action_units: int, **options: object) -> MADVNet:
+    """MADV-Net; ``options`` are the other fields of ``MADVNetConfig``.
+
+    Raises:
+    ------
+    pydantic.ValidationError
+        an option is unknown or out of range.
+    """
+    fields = {"classes": classes, "frames": frames, "size": size, "action_units": action_units, **options}
+    return MADVNet(MADVNetConfig.model_validate(fields))

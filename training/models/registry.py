@@ -1,0 +1,169 @@
+"""Models by name."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from statistics import median
+
+import torch
+from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
+
+from schemas.errors import ConfigError
+from training.batch import ClipBatch
+from training.models.base import ClipClassifier
+
+# name -> "module:function"; the function takes classes, frames, size, action_units and the model's own options.
+# A string, so that listing the names imports no model.
+_MODELS = {
+    "madv_net": "training.models.madv_net:madv_net",
+}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model costs for one clip.
+
+    Attributes:
+    ----------
+    name
+        in the registry.
+    frames
+        T of the clip.
+    size
+        side of its frames, px.
+    parameters
+        trainable.
+    macs
+        multiply-accumulates of one forward pass; matrix products, convolutions and attention.
+    latency
+        s, median of the repeats, batch of one, float32, eval mode.
+    device
+        that the latency was measured on.
+    """
+
+    name: str
+    frames: int
+    size: int
+    parameters: int
+    macs: int
+    latency: float
+    device: str
+
+
+def model_names() -> tuple[str, ...]:
+    """Names that ``create_model`` knows, sorted."""
+    return tuple(sorted(_MODELS))
+
+
+def create_model(
+    name: str, *, classes: int, frames: int, size: int, action_units: int, **options: object
+) -> ClipClassifier:
+    """Build a model with fresh weights.
+
+    Parameters
+    ----------
+    name
+        one of ``model_names()``.
+    classes
+        C.
+    frames
+        T.
+    size
+        side of the frames, px.
+    action_units
+        A.
+    options
+        the model's own.
+
+    Raises:
+    ------
+    ConfigError
+        no such model, or an option that it does not take.
+    """
+    if name not in _MODELS:
+        near = get_close_matches(name, _MODELS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known models: {', '.join(model_names())}"
+        raise ConfigError(f"no model {name!r}; {hint}")
+    module, function = _MODELS[name].split(":")
+    build: Callable[..., ClipClassifier] = getattr(import_module(module), function)
+    try:
+        return build(classes=classes, frames=frames, size=size, action_units=action_units, **options)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors())
+        raise ConfigError(f"model {name}: {wrong}") from error
+
+
+def model_info(
+    name: str,
+    *,
+    classes: int,
+    frames: int,
+    size: int,
+    action_units: int,
+    device: torch.device | str = "cpu",
+    repeats: int = 5,
+    **options: object,
+) -> ModelInfo:
+    """Count and time a model on one clip of noise.
+
+    Parameters
+    ----------
+    name
+        one of ``model_names()``.
+    classes
+        C.
+    frames
+        T.
+    size
+        side of the frames, px.
+    action_units
+        A.
+    device
+        to time on.
+    repeats
+        timed passes, after one that is not.
+    options
+        the model's own.
+
+    Raises:
+    ------
+    ConfigError
+        as ``create_model``.
+    """
+
+    def build(where: torch.device | str) -> tuple[ClipClassifier, ClipBatch]:
+        with torch.device(where):
+            model = create_model(name, classes=classes, frames=frames, size=size, action_units=action_units, **options)
+            clip = ClipBatch(
+                texture=torch.rand(1, frames, 3, size, size),
+                depth=torch.rand(1, frames, 1, size, size),
+                au=torch.rand(1, action_units),
+            )
+        return model.eval(), clip
+
+    with torch.no_grad():
+        model, clip = build("meta")  # no arithmetic, and no fused kernel that the counter would not know
+        with FlopCounterMode(display=False) as counter:
+            model(clip)
+        model, clip = build(device)
+        seconds = [_timed(model, clip) for _ in range(repeats + 1)][1:]
+    return ModelInfo(
+        name=name,
+        frames=frames,
+        size=size,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        macs=counter.get_total_flops() // 2,
+        latency=median(seconds),
+        device=str(device),
+    )
+
+
+def _timed(model: ClipClassifier, clip: ClipBatch) -> float:
+    start = time.perf_counter()
+    logits = model(clip).logits
+    if logits.is_cuda:
+        torch.cuda.synchronize(logits.device)
+    return time.perf_counter() - start
