@@ -1,0 +1,230 @@
+"""What happens in a recording: which emotion, which action units and when, and everything that disturbs them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.face_mesh import AU_NAMES
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """A combination of action units that shows an emotion.
+
+    Attributes:
+        weight: how often, relative to the emotion's other prototypes.
+        units: AU name -> strength relative to the expression's intensity.
+        unilateral: one side only.
+    """
+
+    weight: float
+    units: dict[str, float]
+    unilateral: bool = False
+
+
+# The full prototypes are those of the paper's Table 1 (AU16 has no column in the mesh model; AU10 stands for it);
+# the partial ones are what micro-expressions mostly show of them.
+PROTOTYPES: dict[str, tuple[Prototype, ...]] = {
+    "happiness": (
+        Prototype(3, {"AU06": 0.8, "AU12": 1.0}),
+        Prototype(2, {"AU12": 1.0}),
+        Prototype(1, {"AU06": 1.0, "AU07": 0.6, "AU12": 0.8}),
+    ),
+    "sadness": (
+        Prototype(3, {"AU01": 1.0, "AU04": 0.7, "AU15": 0.9}),
+        Prototype(1, {"AU01": 1.0, "AU04": 0.8}),
+        Prototype(1, {"AU15": 1.0, "AU17": 0.7}),
+    ),
+    "surprise": (
+        Prototype(3, {"AU01": 1.0, "AU02": 1.0, "AU05": 0.7, "AU26": 0.5}),
+        Prototype(3, {"AU01": 1.0, "AU02": 1.0}),
+        Prototype(1, {"AU01": 0.8, "AU02": 1.0, "AU25": 0.8}),
+    ),
+    "fear": (
+        Prototype(2, {"AU01": 0.9, "AU02": 0.6, "AU04": 0.8, "AU05": 0.8, "AU07": 0.6, "AU20": 0.9, "AU26": 0.3}),
+        Prototype(1, {"AU01": 0.9, "AU04": 0.8, "AU20": 1.0}),
+    ),
+    "anger": (
+        Prototype(3, {"AU04": 1.0, "AU05": 0.5, "AU07": 0.8, "AU23": 0.8}),
+        Prototype(3, {"AU04": 1.0, "AU07": 0.9}),
+        Prototype(1, {"AU04": 0.8, "AU24": 1.0}),
+    ),
+    "disgust": (
+        Prototype(3, {"AU09": 1.0, "AU15": 0.6, "AU10": 0.5}),
+        Prototype(2, {"AU04": 0.6, "AU09": 1.0}),
+        Prototype(2, {"AU09": 0.6, "AU10": 1.0}),
+    ),
+    "contempt": (
+        Prototype(2, {"AU12": 0.8, "AU14": 1.0}, unilateral=True),
+        Prototype(1, {"AU14": 1.0}, unilateral=True),
+    ),
+    "repression": (
+        Prototype(2, {"AU15": 0.8, "AU17": 1.0}),
+        Prototype(2, {"AU14": 0.9, "AU17": 0.8}),
+        Prototype(1, {"AU17": 0.8, "AU24": 1.0}),
+    ),
+    "others": (
+        Prototype(2, {"AU04": 1.0}),
+        Prototype(2, {"AU14": 1.0}),
+        Prototype(1, {"AU04": 0.8, "AU14": 0.7}),
+        Prototype(1, {"AU17": 1.0}),
+        Prototype(1, {"AU07": 1.0, "AU25": 0.6}),
+    ),
+}
+
+# Classes that stand for several emotions, and how often each of them.
+MEMBERS: dict[str, dict[str, float]] = {
+    "positive": {"happiness": 1},
+    "negative": {"disgust": 3, "sadness": 2, "fear": 2, "anger": 2},
+}
+
+# Clips of each class in the real dataset (CAS(ME)^2: micro-expressions; SMIC: HS).
+CLASS_COUNTS: dict[str, dict[str, int]] = {
+    "samm": {"anger": 57, "happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8,
+             "sadness": 6},
+    "casme2": {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2},
+    "casme-sq": {"negative": 21, "others": 19, "surprise": 9, "positive": 8},
+    "smic": {"negative": 70, "positive": 51, "surprise": 43},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Script:
+    """One recording, frame by frame; ``T`` frames with the neutral lead-in and lead-out.
+
+    Attributes:
+        emotion: the class.
+        member: the emotion shown (differs from ``emotion`` for positive and negative).
+        onset, apex, offset: positions.
+        au: ``(T, 20, 2) float64`` activations by ``AU_NAMES`` and side; blinks are in AU43.
+        head: ``(T, 6) float64``: shift x, y in face widths; pitch, yaw, roll in radians; log of the scale.
+        wobble: ``(T, K) float64`` in face widths: weights of smooth motions that no action unit explains.
+        light: ``(T, 3) float64``: brightness, and its slope across and down the frame; 0 = unchanged.
+    """
+
+    emotion: str
+    member: str
+    onset: int
+    apex: int
+    offset: int
+    au: Array
+    head: Array
+    wobble: Array
+    light: Array
+
+    def __len__(self) -> int:
+        return len(self.au)
+
+
+WOBBLES = 6
+
+
+def emotion_plan(dataset: str, subject: int, clips: int, seed: int) -> list[str]:
+    """Emotions of a subject's clips: the real dataset's balance, softened so that rare classes occur early.
+
+    A subject's emotions do not depend on how many subjects come after.
+    """
+    counts = CLASS_COUNTS[dataset]
+    weight = np.array(list(counts.values()), np.float64) ** 0.75
+    weight /= weight.sum()
+    order = np.random.default_rng([seed, 1]).permutation(len(weight))
+    taken = np.zeros(len(weight))
+    sequence: list[int] = []
+    for turn in range((subject + 1) * clips):
+        # The first round takes every class once; then the one that lags furthest behind its share.
+        behind = np.where(taken == 0, np.inf, weight * (turn + 1) - taken)[order]
+        sequence.append(int(order[int(np.argmax(behind))]))
+        taken[sequence[-1]] += 1
+    own = np.array(sequence[subject * clips :])
+    names = list(counts)
+    return [names[i] for i in np.random.default_rng([seed, 2, subject]).permutation(own)]
+
+
+def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Generator) -> Script:
+    """Draw a recording.
+
+    Args:
+        emotion: a class of the dataset.
+        frames: frames from onset to offset, give or take a quarter.
+        fps: frames a second.
+        rng: source of every choice.
+    """
+    member = _draw(rng, MEMBERS[emotion]) if emotion in MEMBERS else emotion
+    length = max(3, round(frames * rng.uniform(0.75, 1.25)))
+    lead_in, lead_out = (int(n) for n in rng.integers(3, 5 + round(fps / 30), 2))
+    total, onset, offset = lead_in + length + lead_out, lead_in, lead_in + length - 1
+    apex = onset + int(np.clip(round((length - 1) * rng.uniform(0.3, 0.55)), 1, length - 2))
+    time = np.arange(total) / fps
+
+    au = np.zeros((total, len(AU_NAMES), 2))
+    for name, sides in _activations(member, rng).items():
+        au[:, AU_NAMES.index(name)] = _course(total, onset, apex, offset, rng)[:, None] * sides
+    lids = AU_NAMES.index("AU43")
+    au[:, lids] = np.maximum(au[:, lids], _blinks(time, rng)[:, None])
+    return Script(
+        emotion=emotion,
+        member=member,
+        onset=onset,
+        apex=apex,
+        offset=offset,
+        au=au,
+        head=_drift(time, rng, [0.004, 0.004, 0.004, 0.006, 0.004, 0.002]),
+        wobble=_drift(time, rng, [0.0012] * WOBBLES, fastest=4.0),
+        light=_drift(time, rng, [0.008, 0.006, 0.006])
+        + 0.002 * np.sin(2 * np.pi * 7.3 * time + rng.uniform(0, 6))[:, None],
+    )
+
+
+def _draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    share = np.array(list(weights.values()), np.float64)
+    return list(weights)[int(rng.choice(len(share), p=share / share.sum()))]
+
+
+def _activations(member: str, rng: np.random.Generator) -> dict[str, Array]:
+    """AU name -> activation at the apex, ``(2,)`` by side."""
+    choices = PROTOTYPES[member]
+    share = np.array([p.weight for p in choices])
+    prototype = choices[int(rng.choice(len(choices), p=share / share.sum()))]
+    intensity = rng.uniform(0.18, 0.5)
+    stronger = np.clip(rng.normal(0, 0.15), -0.4, 0.4)
+    sides = np.array([1 + stronger, 1 - stronger])
+    if prototype.unilateral:
+        sides = np.array([1.0, 0.1]) if rng.random() < 0.7 else np.array([0.1, 1.0])
+    units = dict(prototype.units)
+    if rng.random() < 0.25:  # something beside the point
+        units.setdefault(str(rng.choice(["AU04", "AU07", "AU14", "AU17", "AU24", "AU25"])), 0.3)
+    return {name: np.clip(intensity * s * rng.lognormal(0, 0.2) * sides, 0, 0.6) for name, s in units.items()}
+
+
+def _course(total: int, onset: int, apex: int, offset: int, rng: np.random.Generator) -> Array:
+    """0 up to the onset, 1 at the apex, near 0 at the offset; rise and fall have shapes of their own."""
+    position = np.arange(total, dtype=np.float64)
+    rise = np.clip((position - onset) / (apex - onset), 0, 1) ** rng.uniform(0.8, 1.25)
+    fall = np.clip((offset - position) / (offset - apex), 0, 1) ** rng.uniform(0.8, 1.25)
+    rest = rng.uniform(0, 0.08)
+    rising, falling = (0.5 - 0.5 * np.cos(np.pi * x) for x in (rise, fall))
+    return np.where(position <= apex, rising, rest + (1 - rest) * falling)
+
+
+def _blinks(time: Array, rng: np.random.Generator) -> Array:
+    """Lid closure: a fast fall, a slower rise, about one blink in five seconds, more often outside the expression."""
+    closure = np.zeros_like(time)
+    if rng.random() < 0.15 + time[-1] / 5:
+        start, depth = rng.uniform(-0.1, time[-1]), rng.uniform(0.55, 0.8)
+        since = time - start
+        down, up = rng.uniform(0.06, 0.09), rng.uniform(0.13, 0.2)
+        closing, opening = np.clip(since / down, 0, 1), np.clip((down + up - since) / up, 0, 1)
+        closure = depth * (0.5 - 0.5 * np.cos(np.pi * np.where(since < down, closing, opening)))
+    return closure
+
+
+def _drift(time: Array, rng: np.random.Generator, amplitude: list[float], *, fastest: float = 1.5) -> Array:
+    """Smooth random courses ``(T, len(amplitude))`` that start anywhere: a few slow oscillations each."""
+    rate = rng.uniform(0.1, fastest, (5, len(amplitude)))
+    phase = rng.uniform(0, 2 * np.pi, rate.shape)
+    strength = rng.normal(0, 1, rate.shape) / np.sqrt(5)
+    waves = strength * np.sin(2 * np.pi * rate * time[:, None, None] + phase)
+    return np.asarray(waves.sum(1) * amplitude)

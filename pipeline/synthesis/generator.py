@@ -1,0 +1,209 @@
+"""Generate a synthetic dataset with its ground truth: ``mer synth``."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from pipeline.face_mesh import AU_NAMES
+from pipeline.frames import Frame
+from pipeline.synthesis.anatomy import SIDES, muscles, smooth_field
+from pipeline.synthesis.expression import WOBBLES, emotion_plan, write_script
+from pipeline.synthesis.identities import Identity, identities, load_still
+from pipeline.synthesis.layouts import SyntheticClip, write_dataset
+from pipeline.synthesis.recording import CAMERAS, take_portrait
+from pipeline.synthesis.rendering import Performance, Stage
+from schemas.errors import ConfigError
+
+TRUTH_FORMAT = 1
+_SHOWN = 0.05  # activation from which a coder would note an action unit
+_LETTERS = ((0.12, "A"), (0.24, "B"), (0.4, "C"), (0.7, "D"), (2.0, "E"))  # upper bounds
+
+
+@dataclass(frozen=True)
+class SynthesisReport:
+    """What was generated.
+
+    Attributes:
+        out: root of the dataset.
+        truth: folder of the ground truth, beside it.
+        keys: ``dataset/subject/clip`` of each clip.
+        frames: rendered into recordings, lead-in and lead-out included.
+        emotions: class -> clips.
+    """
+
+    out: Path
+    truth: Path
+    keys: tuple[str, ...]
+    frames: int
+    emotions: dict[str, int]
+
+
+def synthesise(
+    dataset: str,
+    out: Path,
+    *,
+    subjects: int,
+    clips: int,
+    frames: int,
+    seed: int,
+    layout: str | None = None,
+    quirks: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> SynthesisReport:
+    """Generate a dataset of micro-expressions on real faces, and what is true about it in ``<out>-truth``.
+
+    Equal arguments give equal bytes. A subject's clips do not depend on how many subjects come after.
+
+    ``truth.json`` holds ``format``, ``dataset``, ``seed``, ``action_units`` and ``sides`` (the order of axes below)
+    and ``clips``: key -> ``file`` (the arrays), ``subject`` and ``clip`` (0-based), ``identity``, ``emotion`` (class),
+    ``member`` (emotion shown), ``onset``, ``apex``, ``offset`` and ``frames`` (positions in, and length of, the
+    recording: the file numbered n is position ``n - annotated onset + onset``) and ``au`` (name -> activation at the
+    apex, right and left).
+
+    Each ``.npz`` holds, for a recording of ``T`` frames of ``(H, W)`` px:
+
+    - ``au (T, 20, 2) float32``: activations, blinks as AU43.
+    - ``vertices (T, 478, 3) float32``: the mesh in px of the frame, z towards the camera.
+    - ``flow (H, W, 2) float16``: motion of each pixel of the onset frame until the apex frame, px.
+    - ``depth (H, W) float16``: z of the face on the apex frame, px; NaN beside the face.
+
+    Args:
+        dataset: ``samm``, ``casme2``, ``casme-sq`` or ``smic``.
+        out: root of the new dataset; must not exist, or be empty.
+        subjects: different people.
+        clips: of each subject.
+        frames: from onset to offset; each clip has up to a quarter more or less.
+        seed: of everything.
+        layout: one of the dataset's layouts on disk.
+        quirks: add the oddities of the real distribution.
+        progress: called with clips done and clips in all.
+
+    Raises:
+        ConfigError: unknown dataset or layout, too many subjects, counts too small, or ``out`` is not empty.
+    """
+    people = _checked(dataset, out, subjects, clips, frames)
+    truth = out.with_name(f"{out.name}-truth")
+    truth.mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, object]] = []
+    emotions: dict[str, int] = {}
+
+    def generated() -> Iterator[SyntheticClip]:
+        for clip, record, arrays in _clips(dataset, people, clips, frames, seed):
+            np.savez_compressed(truth / str(record["file"]), allow_pickle=False, **arrays)
+            records.append(record)
+            emotions[clip.emotion] = emotions.get(clip.emotion, 0) + 1
+            yield clip
+            if progress is not None:
+                progress(len(records), subjects * clips)
+
+    keys = write_dataset(dataset, out, generated(), layout=layout, quirks=quirks, seed=seed)
+    _write_truth(truth / "truth.json", dataset, seed, dict(zip(keys, records, strict=True)))
+    rendered = sum(int(str(record["frames"])) for record in records)
+    return SynthesisReport(out, truth, tuple(keys), rendered, emotions)
+
+
+class _Frames(Sequence[Frame]):
+    """The frames of a performance, each rendered when it is asked for: a whole dataset does not fit in memory."""
+
+    def __init__(self, performance: Performance) -> None:
+        self._performance = performance
+
+    def __len__(self) -> int:
+        return len(self._performance.script)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        positions = range(len(self))[index]
+        if isinstance(positions, range):
+            return [self._performance.frame(position) for position in positions]
+        return self._performance.frame(positions)
+
+
+def _checked(dataset: str, out: Path, subjects: int, clips: int, frames: int) -> tuple[Identity, ...]:
+    if dataset not in CAMERAS:
+        raise ConfigError(f"no synthetic dataset {dataset!r}; known: {', '.join(CAMERAS)}")
+    if clips < 1 or frames < 5:
+        raise ConfigError(f"{clips} clips of {frames} frames asked for; at least 1 clip of 5 frames is needed")
+    for folder in (out, out.with_name(f"{out.name}-truth")):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder}: already holds something; name another folder, or remove it first")
+    return identities(subjects)
+
+
+def _clips(
+    dataset: str, people: Sequence[Identity], clips: int, frames: int, seed: int
+) -> Iterator[tuple[SyntheticClip, dict[str, object], dict[str, np.ndarray]]]:
+    """Each recording, its entry in ``truth.json`` and its arrays."""
+    camera = CAMERAS[dataset]
+    for subject, identity in enumerate(people):
+        rng = np.random.default_rng([seed, 3, subject])
+        stage = Stage(take_portrait(load_still(identity), camera, rng), camera)
+        own = muscles(stage.portrait, rng)
+        for index, emotion in enumerate(emotion_plan(dataset, subject, clips, seed)):
+            rng = np.random.default_rng([seed, 4, subject, index])
+            script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng)
+            wobble = smooth_field(own.place, rng, scale=0.2, columns=3 * WOBBLES).reshape(-1, WOBBLES, 3).swapaxes(0, 1)
+            performance = Performance(stage, own, script, wobble, (seed, 5, subject, index))
+            peak = script.au[script.apex]
+            clip = SyntheticClip(
+                subject=subject,
+                index=index,
+                emotion=emotion,
+                action_units=_coded(peak),
+                frames=_Frames(performance),
+                onset=script.onset,
+                apex=script.apex,
+                offset=script.offset,
+            )
+            record: dict[str, object] = {
+                "file": f"subject{subject:02d}_clip{index:03d}.npz",
+                "subject": subject,
+                "clip": index,
+                "identity": identity.number,
+                "emotion": emotion,
+                "member": script.member,
+                "onset": script.onset,
+                "apex": script.apex,
+                "offset": script.offset,
+                "frames": len(script),
+                "au": {n: [round(float(a), 4) for a in peak[i]] for i, n in enumerate(AU_NAMES) if peak[i].any()},
+            }
+            yield clip, record, _arrays(performance)
+
+
+def _coded(peak: np.ndarray) -> dict[str, str]:
+    """What a coder would write: unit with its side -> FACS intensity letter, from the activations ``(20, 2)``."""
+    units: dict[str, str] = {}
+    for name, (right, left) in zip(AU_NAMES, peak, strict=True):
+        strongest = max(right, left)
+        if strongest < _SHOWN or name == "AU43":  # a blink is no expression
+            continue
+        side = "R" if left < 0.3 * right else "L" if right < 0.3 * left else ""
+        units[f"{side}{int(name[2:])}"] = next(letter for bound, letter in _LETTERS if strongest < bound)
+    return units
+
+
+def _arrays(performance: Performance) -> dict[str, np.ndarray]:
+    script, stage = performance.script, performance.stage
+    vertices = np.stack([performance.vertices(position) for position in range(len(script))])
+    start, end = performance.warp(script.onset), performance.warp(script.apex)
+    return {
+        "au": script.au.astype(np.float32),
+        "vertices": vertices.astype(np.float32),
+        "flow": stage.flow(start, end),
+        "depth": stage.depth(vertices[script.apex, :, 2], end),
+    }
+
+
+def _write_truth(path: Path, dataset: str, seed: int, clips: dict[str, dict[str, object]]) -> None:
+    truth = {
+        "format": TRUTH_FORMAT, "dataset": dataset, "seed": seed, "action_units": AU_NAMES, "sides": SIDES, "clips": clips,
+    }  # fmt: skip
+    path.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

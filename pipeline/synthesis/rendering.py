@@ -1,0 +1,219 @@
+"""Move a still face: one smooth dense warp a frame, and one resampling of the still however much is moved at once."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.spatial.distance import cdist
+
+from pipeline.face_mesh import face_mesh
+from pipeline.frames import Frame
+from pipeline.synthesis.anatomy import Muscles
+from pipeline.synthesis.expression import Script
+from pipeline.synthesis.recording import Camera, Portrait
+
+Array = NDArray[np.float64]
+Field = NDArray[np.float32]
+
+_STEP = 2  # px of the frame per node of the grid on which displacements live
+_INVERSION_STEPS = 8
+
+
+class Warp(NamedTuple):
+    """Displacements on the grid, px of the frame, ``(h, w, 2) float32``.
+
+    ``forward`` says where a point of the still goes, ``backward`` where a point of the frame comes from.
+    """
+
+    forward: Field
+    backward: Field
+
+
+class Stage:
+    """A person before a camera: everything about the warp that does not change from frame to frame.
+
+    Args:
+        portrait: the person at rest.
+        camera: the dataset's camera.
+    """
+
+    def __init__(self, portrait: Portrait, camera: Camera) -> None:
+        self.portrait, self.camera = portrait, camera
+        self._shape = (-(-camera.height // _STEP), -(-camera.width // _STEP))
+        rows, columns = np.mgrid[: self._shape[0], : self._shape[1]]
+        self._nodes = np.stack([columns, rows], -1).astype(np.float32)  # grid units
+        self._centre = portrait.points[:, :2].mean(0)
+        self._weights = self._interpolation()
+
+    def displace(self, moved: Array, head: Array) -> Warp:
+        """Turn displacements of the mesh ``(478, 2)`` px and of the head ``(6,)`` into a warp of the frame.
+
+        ``head`` is a row of ``Script.head``; its pitch and yaw are expected in ``moved`` already.
+        """
+        forward = (self._weights @ moved.astype(np.float32)).reshape(*self._shape, 2)
+        forward = cv2.GaussianBlur(forward, (0, 0), 0.006 * self.portrait.face_width / _STEP)
+        forward += self._head_fade[..., None] * (self._seats @ self._rigid(head) + head[:2] * self.portrait.face_width)
+        forward = np.asarray(forward, np.float32)
+        backward = -forward
+        for _ in range(_INVERSION_STEPS):  # g(y) = -f(y + g(y)) contracts while nothing folds over
+            backward = -self._sample(forward, self._nodes + backward / _STEP)
+        return Warp(forward, backward)
+
+    def resample(self, backward: Field) -> NDArray[np.float32]:
+        """The still seen through a backward warp, ``(H, W, C) float32``."""
+        source = self._full(self._nodes * _STEP + (_STEP - 1) / 2 + backward)
+        frame = cv2.remap(
+            self.portrait.image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(frame.reshape(self.portrait.image.shape), np.float32)
+
+    def follow(self, forward: Field) -> Array:
+        """Where the vertices of the mesh are after a forward warp, ``(478, 2)`` px."""
+        at = ((self.portrait.points[:, :2] - (_STEP - 1) / 2) / _STEP).astype(np.float32)
+        return self.portrait.points[:, :2] + self._sample(forward, at[None])[0]
+
+    def flow(self, start: Warp, end: Warp) -> NDArray[np.float16]:
+        """Motion of each pixel of the start frame until the end frame, ``(H, W, 2) float16`` px."""
+        still = self._nodes + start.backward / _STEP
+        return self._full(start.backward + self._sample(end.forward, still)).astype(np.float16)
+
+    def depth(self, z: Array, warp: Warp) -> NDArray[np.float16]:
+        """Height of the moved mesh towards the camera, ``(H, W) float16`` px; NaN beside the face."""
+        still = (self._surface @ z.astype(np.float32)).reshape(self._shape)
+        inside = np.asarray(self._surface.sum(1), np.float32).reshape(self._shape)
+        at = self._nodes + warp.backward / _STEP
+        moved = self._full(np.stack([self._sample(still, at), self._sample(inside, at)], -1))
+        covered = moved[..., 1] > 0.5
+        return np.where(covered, moved[..., 0] / np.where(covered, moved[..., 1], 1), np.nan).astype(np.float16)
+
+    def _sample(self, grid: Field, at: Field) -> Field:
+        sampled = cv2.remap(grid, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(sampled, np.float32)
+
+    def _full(self, grid: NDArray[np.floating]) -> Field:
+        height, width = self._shape
+        large = cv2.resize(grid.astype(np.float32), (width * _STEP, height * _STEP), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large[: self.camera.height, : self.camera.width], np.float32)
+
+    @cached_property
+    def _seats(self) -> Field:
+        return np.asarray(self._nodes * _STEP + (_STEP - 1) / 2 - self._centre, np.float32)
+
+    @cached_property
+    def _head_fade(self) -> Field:
+        """1 on head and hair, 0 on shoulders and background."""
+        width = self.portrait.face_width
+        radius = np.hypot(self._seats[..., 0], self._seats[..., 1] * np.where(self._seats[..., 1] < 0, 0.8, 0.9))
+        x = np.clip((1.15 - radius / width) / 0.5, 0, 1)
+        return np.asarray(x * x * (3 - 2 * x), np.float32)
+
+    def _rigid(self, head: Array) -> Field:
+        roll, scale = head[4], np.exp(head[5])
+        cos, sin = scale * np.cos(roll), scale * np.sin(roll)
+        return np.array([[cos - 1, sin], [-sin, cos - 1]], np.float32)  # acts on row vectors
+
+    @cached_property
+    def _surface(self) -> csr_array:
+        """Barycentric weights of the nearest triangle at each node, ``(h*w, 478)``; empty rows beside the face."""
+        xy = (self.portrait.points[:, :2] - (_STEP - 1) / 2) / _STEP
+        triangles = face_mesh(self.camera.width).triangles
+        nearest_last = np.argsort(self.portrait.points[triangles, 2].mean(1))
+        owner = np.full(self._shape, -1, np.int32)
+        bary = np.zeros((*self._shape, 3))
+        for index in nearest_last:
+            a, b, c = xy[triangles[index]]
+            area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
+            x0, y0 = np.maximum(np.floor(np.minimum(np.minimum(a, b), c)).astype(int), 0)
+            x1, y1 = np.ceil(np.maximum(np.maximum(a, b), c)).astype(int) + 1
+            y, x = np.mgrid[y0 : min(y1, self._shape[0]), x0 : min(x1, self._shape[1])]
+            if abs(area) < 1e-9 or not x.size:
+                continue
+            u = ((b[0] - x) * (c[1] - y) - (c[0] - x) * (b[1] - y)) / area
+            v = ((c[0] - x) * (a[1] - y) - (a[0] - x) * (c[1] - y)) / area
+            weights = np.stack([u, v, 1 - u - v], -1)
+            inside = (weights >= -1e-6).all(-1)
+            owner[y[inside], x[inside]] = index
+            bary[y[inside], x[inside]] = weights[inside]
+        nodes = np.flatnonzero(owner.ravel() >= 0)
+        columns = triangles[owner.ravel()[nodes]]
+        size = (owner.size, len(self.portrait.points))
+        values = bary.reshape(-1, 3)[nodes].astype(np.float32)
+        return coo_array((values.ravel(), (nodes.repeat(3), columns.ravel())), size).tocsr()
+
+    def _interpolation(self) -> csr_array:
+        """The surface's weights, carried on beyond its silhouette and faded to nothing."""
+        surface = self._surface
+        inside = np.asarray(surface.sum(1)).reshape(self._shape) > 0.5
+        reach = 0.16 * self.portrait.face_width / _STEP
+        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        outside = np.flatnonzero((~inside & (distance < reach)).ravel())
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        rim = max(contours, key=len)[::3, 0]
+        nodes = self._nodes.reshape(-1, 2)[outside]
+        gap = distance.ravel()[outside].astype(np.float64)
+        spread = 0.5 * gap + 2
+        near = np.exp(-0.5 * (cdist(nodes, rim) ** 2 - gap[:, None] ** 2) / spread[:, None] ** 2)
+        near[near < 1e-2] = 0
+        fade = np.cos(np.pi / 2 * gap / reach) ** 2
+        carried = csr_array((near / near.sum(1, keepdims=True) * fade[:, None]).astype(np.float32))
+        rim_weights = surface[rim[:, 1] * self._shape[1] + rim[:, 0]]
+        extended = (carried @ rim_weights).tocoo()
+        size = surface.shape
+        return csr_array(surface + coo_array((extended.data, (outside[extended.row], extended.col)), size).tocsr())
+
+
+class Performance:
+    """A script played by a person on a stage: frames, and what is true about them.
+
+    Args:
+        stage: person and camera.
+        muscles: of the person.
+        script: what happens.
+        wobble: ``(K, 478, 3)`` smooth motions that no action unit explains, in face widths.
+        seed: of the sensor noise; each frame has its own stream, so that frames can be rendered in any order.
+    """
+
+    def __init__(self, stage: Stage, muscles: Muscles, script: Script, wobble: Array, seed: tuple[int, ...]) -> None:
+        self.stage, self.muscles, self.script = stage, muscles, script
+        self._wobble, self._seed = wobble, seed
+
+    def moved(self, position: int) -> Array:
+        """Intended displacement of the mesh against the portrait, ``(478, 3)`` px, without shift, roll and scale."""
+        points, script = self.stage.portrait.points, self.script
+        motion = np.einsum("as,asvd->vd", script.au[position], self.muscles.moves)
+        motion += np.einsum("k,kvd->vd", script.wobble[position], self._wobble) * self.stage.portrait.face_width
+        pitch, yaw = script.head[position, 2:4]
+        pivot = points.mean(0) - [0, 0, 0.2 * self.stage.portrait.face_width]
+        turned = (points + motion - pivot) @ _nod(pitch, yaw).T + pivot
+        return np.asarray(turned - points, np.float64)
+
+    def warp(self, position: int) -> Warp:
+        """The warp of one frame."""
+        return self.stage.displace(self.moved(position)[:, :2], self.script.head[position])
+
+    def frame(self, position: int) -> Frame:
+        """One frame as the camera records it, ``(H, W, 3) uint8`` RGB."""
+        image = self.stage.resample(self.warp(position).backward)
+        height, width, channels = image.shape
+        brightness, across, down = self.script.light[position]
+        gain = 1 + brightness + across * np.linspace(-1, 1, width)[None] + down * np.linspace(-1, 1, height)[:, None]
+        rng = np.random.default_rng([*self._seed, position])
+        noise = rng.standard_normal((height, width), np.float32) * np.float32(self.stage.camera.noise)
+        image = image * gain.astype(np.float32)[..., None] + noise[..., None]
+        recorded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        return recorded if channels == 3 else recorded.repeat(3, 2)
+
+    def vertices(self, position: int) -> Array:
+        """The mesh in a frame, ``(478, 3)`` px, z towards the camera: x and y as the warp really moved them."""
+        z = self.stage.portrait.points[:, 2] + self.moved(position)[:, 2]
+        return np.column_stack([self.stage.follow(self.warp(position).forward), z])
+
+
+def _nod(pitch: float, yaw: float) -> Array:
+    cp, sp, cy, sy = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    return np.asarray(about_y @ about_x)
