@@ -46,28 +46,37 @@ class _Pull:
     lip: Literal["both", "upper", "lower"] = "both"
 
 
+# fmt: off
 _PULLS: dict[str, tuple[_Pull, ...]] = {
     "AU01": (_Pull((107, 55, 66), 0.075, down=-0.036), _Pull((108,), 0.08, down=-0.020)),
     "AU02": (_Pull((105, 63, 70), 0.080, down=-0.034), _Pull((104, 68), 0.08, down=-0.020)),
-    "AU04": (_Pull((55, 107, 9), 0.080, outward=-0.022, down=0.026), _Pull((105, 52), 0.07, outward=-0.008, down=0.018)),
-    "AU06": (_Pull((117, 118, 50), 0.090, outward=-0.004, down=-0.026, forward=0.012), _Pull((111, 35), 0.06, down=-0.012)),
+    "AU04": (_Pull((55, 107, 9), 0.080, outward=-0.022, down=0.026),
+             _Pull((105, 52), 0.07, outward=-0.008, down=0.018)),
+    "AU06": (_Pull((117, 118, 50), 0.090, outward=-0.004, down=-0.026, forward=0.012),
+             _Pull((111, 35), 0.06, down=-0.012)),
     "AU09": (_Pull((129, 98, 203), 0.055, down=-0.028), _Pull((122, 193), 0.05, outward=-0.008, down=-0.014),
              _Pull((55, 9), 0.05, outward=-0.008, down=0.016)),
-    "AU10": (_Pull((39, 37, 40), 0.050, down=-0.026, lip="upper"), _Pull((203, 206), 0.05, outward=0.006, down=-0.018)),
+    "AU10": (_Pull((39, 37, 40), 0.050, down=-0.026, lip="upper"),
+             _Pull((203, 206), 0.05, outward=0.006, down=-0.018)),
     "AU11": (_Pull((203, 206, 36), 0.055, outward=0.010, down=-0.018),),
-    "AU12": (_Pull((61, 57), 0.070, outward=0.040, down=-0.036), _Pull((205, 207), 0.09, outward=0.016, down=-0.020, forward=0.010)),
+    "AU12": (_Pull((61, 57), 0.070, outward=0.040, down=-0.036),
+             _Pull((205, 207), 0.09, outward=0.016, down=-0.020, forward=0.010)),
     "AU14": (_Pull((61, 57, 212), 0.050, outward=0.022, down=-0.004, forward=-0.018),),
     "AU15": (_Pull((61, 57), 0.060, outward=0.006, down=0.036),),
-    "AU17": (_Pull((175, 199, 200), 0.085, down=-0.030, forward=0.010), _Pull((17, 84), 0.06, down=-0.016, lip="lower")),
+    "AU17": (_Pull((175, 199, 200), 0.085, down=-0.030, forward=0.010),
+             _Pull((17, 84), 0.06, down=-0.016, lip="lower")),
     "AU20": (_Pull((61, 57, 214), 0.070, outward=0.040, down=0.008),),
     "AU23": (_Pull((61,), 0.040, outward=-0.018), _Pull((0, 37), 0.04, down=0.010, lip="upper"),
              _Pull((17, 84), 0.04, down=-0.010, lip="lower")),
-    "AU24": (_Pull((0, 37, 39), 0.045, down=0.016, lip="upper"), _Pull((17, 84, 181), 0.045, down=-0.020, lip="lower")),
+    "AU24": (_Pull((0, 37, 39), 0.045, down=0.016, lip="upper"),
+             _Pull((17, 84, 181), 0.045, down=-0.020, lip="lower")),
     "AU25": (_Pull((17, 84, 14), 0.060, down=0.020, lip="lower"), _Pull((0, 13), 0.05, down=-0.004, lip="upper")),
-    "AU26": (_Pull((152, 17, 175, 148), 0.150, down=0.050, lip="lower"), _Pull((61,), 0.05, outward=-0.004, down=0.014)),
+    "AU26": (_Pull((152, 17, 175, 148), 0.150, down=0.050, lip="lower"),
+             _Pull((61,), 0.05, outward=-0.004, down=0.014)),
     "AU28": (_Pull((0, 37, 13), 0.045, down=0.012, forward=-0.012, lip="upper"),
              _Pull((17, 84, 14), 0.045, down=-0.016, forward=-0.012, lip="lower")),
-}  # fmt: skip
+}
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def smooth_field(place: Array, rng: np.random.Generator, *, scale: float, column
     """
     centres = place[rng.choice(len(place), 24, replace=False)]
     field = np.exp(-0.5 * (cdist(place, centres) / scale) ** 2) @ rng.standard_normal((24, columns))
-    return (field - field.mean(0)) / field.std(0)
+    return np.asarray((field - field.mean(0)) / field.std(0), np.float64)
 
 
 @cache
@@ -126,7 +135,7 @@ def _mesh() -> FaceMesh:
 def _place() -> Array:
     vertices = _mesh().vertices.astype(np.float64)
     right, left = vertices[RIGHT_EAR], vertices[LEFT_EAR]
-    return (vertices - (right + left) / 2) / float(np.linalg.norm(left - right))
+    return np.asarray((vertices - (right + left) / 2) / float(np.linalg.norm(left - right)), np.float64)
 
 
 def _pose(place: Array, points: Array) -> Array:
@@ -134,7 +143,7 @@ def _pose(place: Array, points: Array) -> Array:
     p, q = place - place.mean(0), points - points.mean(0)
     u, s, vt = np.linalg.svd(q.T @ p)
     sign = np.array([1, 1, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    return float((s * sign).sum() / (p**2).sum()) * u @ np.diag(sign) @ vt
+    return np.asarray(float((s * sign).sum() / (p**2).sum()) * u @ np.diag(sign) @ vt, np.float64)
 
 
 @cache
@@ -173,7 +182,7 @@ def _statistical(name: str) -> Array:
     rigid += [place, *mesh.pose_moves.astype(np.float64)]
     basis = np.stack([field.ravel() for field in rigid], 1)
     solution, *_ = np.linalg.lstsq(basis, move.ravel(), rcond=None)
-    return (move.ravel() - basis @ solution).reshape(move.shape)
+    return np.asarray((move.ravel() - basis @ solution).reshape(move.shape), np.float64)
 
 
 def _personal(move: Array, place: Array, rng: np.random.Generator) -> Array:
@@ -187,7 +196,9 @@ def _personal(move: Array, place: Array, rng: np.random.Generator) -> Array:
     turned = np.column_stack([cos * move[:, 0] - sin * move[:, 1], sin * move[:, 0] + cos * move[:, 1], move[:, 2]])
     stray = 0.12 * size.max() * np.sqrt(relative)[:, None] * smooth_field(place, rng, scale=0.2, columns=3)
     disturbed = turned * (spread * np.exp(0.2 * smooth_field(place, rng, scale=0.25, columns=1)[:, 0]))[:, None] + stray
-    return disturbed * rng.lognormal(0, 0.2) * size.max() / float(np.linalg.norm(disturbed, axis=1).max())
+    return np.asarray(
+        disturbed * rng.lognormal(0, 0.2) * size.max() / float(np.linalg.norm(disturbed, axis=1).max()), np.float64
+    )
 
 
 def _lids(portrait: Portrait) -> dict[str, Array]:

@@ -156,14 +156,17 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
     length = max(3, round(frames * rng.uniform(0.75, 1.25)))
     lead_in, lead_out = (int(n) for n in rng.integers(3, 5 + round(fps / 30), 2))
     total, onset, offset = lead_in + length + lead_out, lead_in, lead_in + length - 1
-    apex = onset + int(np.clip(round((length - 1) * rng.uniform(0.3, 0.55)), 1, length - 2))
-    time = np.arange(total) / fps
+    middle = onset + (length - 1) * rng.uniform(0.3, 0.55)
 
     au = np.zeros((total, len(AU_NAMES), 2))
     for name, sides in _activations(member, rng).items():
-        au[:, AU_NAMES.index(name)] = _course(total, onset, apex, offset, rng)[:, None] * sides
-    lids = AU_NAMES.index("AU43")
-    au[:, lids] = np.maximum(au[:, lids], _blinks(time, rng)[:, None])
+        own_apex = float(np.clip(middle + rng.normal(0, 0.05) * length, onset + 1, offset - 1))
+        au[:, AU_NAMES.index(name)] = _course(total, onset, own_apex, offset, rng)[:, None] * sides
+    apex = int(au.sum((1, 2)).argmax())  # units do not all peak at once
+    time = np.arange(total) / fps
+    # A lid already tightened has less way to go: together they must not cross.
+    free = 1 - 0.5 * au[:, AU_NAMES.index("AU07")]
+    au[:, AU_NAMES.index("AU43")] = _blinks(time, rng)[:, None] * free
     return Script(
         emotion=emotion,
         member=member,
@@ -199,8 +202,8 @@ def _activations(member: str, rng: np.random.Generator) -> dict[str, Array]:
     return {name: np.clip(intensity * s * rng.lognormal(0, 0.2) * sides, 0, 0.6) for name, s in units.items()}
 
 
-def _course(total: int, onset: int, apex: int, offset: int, rng: np.random.Generator) -> Array:
-    """0 up to the onset, 1 at the apex, near 0 at the offset; rise and fall have shapes of their own."""
+def _course(total: int, onset: int, apex: float, offset: int, rng: np.random.Generator) -> Array:
+    """0 up to the onset, 1 at its apex, near 0 at the offset; rise and fall have shapes of their own."""
     position = np.arange(total, dtype=np.float64)
     rise = np.clip((position - onset) / (apex - onset), 0, 1) ** rng.uniform(0.8, 1.25)
     fall = np.clip((offset - position) / (offset - apex), 0, 1) ** rng.uniform(0.8, 1.25)

@@ -193,7 +193,7 @@ def _coded(peak: np.ndarray) -> dict[str, str]:
 def _arrays(performance: Performance) -> dict[str, np.ndarray]:
     script, stage = performance.script, performance.stage
     vertices = np.stack([performance.vertices(position) for position in range(len(script))])
-    start, end = performance.warp(script.onset), performance.warp(script.apex)
+    start, end = performance.forward(script.onset), performance.forward(script.apex)
     return {
         "au": script.au.astype(np.float32),
         "vertices": vertices.astype(np.float32),
@@ -203,7 +203,5 @@ def _arrays(performance: Performance) -> dict[str, np.ndarray]:
 
 
 def _write_truth(path: Path, dataset: str, seed: int, clips: dict[str, dict[str, object]]) -> None:
-    truth = {
-        "format": TRUTH_FORMAT, "dataset": dataset, "seed": seed, "action_units": AU_NAMES, "sides": SIDES, "clips": clips,
-    }  # fmt: skip
-    path.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    truth = {"format": TRUTH_FORMAT, "dataset": dataset, "seed": seed, "action_units": AU_NAMES, "sides": SIDES}
+    path.write_text(json.dumps({**truth, "clips": clips}, indent=1) + "\n", encoding="utf-8")

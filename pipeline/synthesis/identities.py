@@ -69,7 +69,7 @@ class Still:
 
     Attributes:
         image: ``(H, W, 3) uint8`` RGB.
-        points: ``(478, 3) float64``: MediaPipe's mesh, x and y in px of the image, z in the same unit towards the camera.
+        points: ``(478, 3) float64``: MediaPipe's mesh, x and y in px of the image, z towards the camera.
     """
 
     image: Frame

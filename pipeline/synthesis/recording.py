@@ -45,7 +45,7 @@ class Portrait:
     """A person as the camera sees them at rest.
 
     Attributes:
-        image: ``(H, W, 3) float32`` RGB in [0, 255].
+        image: ``(H, W, C) float32`` in [0, 255]: RGB, or one grey channel.
         points: ``(478, 3) float64`` mesh, px of the image, z towards the camera.
     """
 
@@ -72,7 +72,7 @@ def take_portrait(still: Still, camera: Camera, rng: np.random.Generator) -> Por
     image = _with_pores(_resample(still.image, matrix, camera), scale, rng)
     image = _with_backdrop(image, _covered(still.image, matrix, camera), points, camera.face_width)
     if camera.grey:
-        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], np.float32)
     return Portrait(image, points)
 
 
@@ -94,7 +94,7 @@ def _covered(image: Frame, matrix: NDArray[np.float64], camera: Camera) -> NDArr
 
 def _with_pores(image: NDArray[np.float32], scale: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Fine texture for enlarged stills, which have none left that a real camera would see on skin."""
-    strength = 2.0 * float(np.clip(scale - 1, 0, 2))
+    strength = 1.2 * float(np.clip(scale - 1, 0, 2))
     texture = rng.standard_normal(image.shape[:2], np.float32)
     texture = cv2.GaussianBlur(texture, (0, 0), 0.8) - cv2.GaussianBlur(texture, (0, 0), 2.5)
     return np.asarray(np.clip(image + strength * texture[..., None] / texture.std(), 0, 255), np.float32)
@@ -107,9 +107,12 @@ def _with_backdrop(
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     cx, cy = points[:, :2].mean(0)
+    edge = round(0.1 * face_width)
     up = np.where(y < cy, 1.0, 0.9)
     radius = np.hypot((x - cx) / (0.82 * face_width), (y - cy + 0.15 * face_width) * up / (1.0 * face_width))
-    sharp = np.clip((1.25 - radius) / 0.35, 0, 1) * cv2.GaussianBlur(cv2.erode(covered, np.ones((9, 9))), (0, 0), 4)
+    sharp = np.clip((1.25 - radius) / 0.35, 0, 1) * cv2.GaussianBlur(
+        cv2.erode(covered, np.ones((edge, edge))), (0, 0), edge / 3
+    )
     sharp = (sharp * sharp * (3 - 2 * sharp))[..., None]
     soft = cv2.GaussianBlur(image, (0, 0), 0.18 * face_width, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(sharp * image + (1 - sharp) * soft, np.float32)

@@ -1,11 +1,11 @@
 """Move a still face: one smooth dense warp a frame, and one resampling of the still however much is moved at once."""
 
 from functools import cached_property
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial.distance import cdist
 
@@ -19,17 +19,8 @@ Array = NDArray[np.float64]
 Field = NDArray[np.float32]
 
 _STEP = 2  # px of the frame per node of the grid on which displacements live
-_INVERSION_STEPS = 8
-
-
-class Warp(NamedTuple):
-    """Displacements on the grid, px of the frame, ``(h, w, 2) float32``.
-
-    ``forward`` says where a point of the still goes, ``backward`` where a point of the frame comes from.
-    """
-
-    forward: Field
-    backward: Field
+_TOLERANCE = 0.02  # px, of the inverse of a warp
+_MOST_STEPS = 60
 
 
 class Stage:
@@ -48,19 +39,37 @@ class Stage:
         self._centre = portrait.points[:, :2].mean(0)
         self._weights = self._interpolation()
 
-    def displace(self, moved: Array, head: Array) -> Warp:
-        """Turn displacements of the mesh ``(478, 2)`` px and of the head ``(6,)`` into a warp of the frame.
+    def forward(self, moved: Array, head: Array) -> Field:
+        """Where points of the still go, as displacements on the grid ``(h, w, 2)`` px.
 
-        ``head`` is a row of ``Script.head``; its pitch and yaw are expected in ``moved`` already.
+        Args:
+            moved: ``(478, 2)`` px, displacement of the mesh with the head's pitch and yaw in it.
+            head: a row of ``Script.head``.
         """
-        forward = (self._weights @ moved.astype(np.float32)).reshape(*self._shape, 2)
-        forward = cv2.GaussianBlur(forward, (0, 0), 0.006 * self.portrait.face_width / _STEP)
-        forward += self._head_fade[..., None] * (self._seats @ self._rigid(head) + head[:2] * self.portrait.face_width)
-        forward = np.asarray(forward, np.float32)
-        backward = -forward
-        for _ in range(_INVERSION_STEPS):  # g(y) = -f(y + g(y)) contracts while nothing folds over
-            backward = -self._sample(forward, self._nodes + backward / _STEP)
-        return Warp(forward, backward)
+        field = (self._weights @ moved.astype(np.float32)).reshape(*self._shape, 2)
+        field = cv2.GaussianBlur(field, (0, 0), 0.006 * self.portrait.face_width / _STEP)
+        rigid = self._seats @ self._rigid(head) + (head[:2] * self.portrait.face_width).astype(np.float32)
+        return np.asarray(field + self._head_fade[..., None] * rigid, np.float32)
+
+    def backward(self, forward: Field) -> Field:
+        """Where points of a frame come from, as displacements on the grid: the inverse of a forward field.
+
+        Fixed point of g(y) = -f(y + g(y)), which contracts while nothing folds over. Most nodes agree
+        within a few steps; those of a closing lid take many, so only they go on.
+        """
+        field = -forward
+        for _ in range(3):
+            before, field = field, -self._sample(forward, self._nodes + field / _STEP)
+        rows, columns = np.nonzero(np.abs(field - before).max(-1) > _TOLERANCE)
+        for _ in range(_MOST_STEPS):
+            if not len(rows):
+                break
+            at = np.stack([rows + field[rows, columns, 1] / _STEP, columns + field[rows, columns, 0] / _STEP])
+            value = -np.stack([map_coordinates(forward[..., axis], at, order=1, mode="nearest") for axis in (0, 1)], -1)
+            going_on = np.abs(value - field[rows, columns]).max(-1) > _TOLERANCE
+            field[rows, columns] = value
+            rows, columns = rows[going_on], columns[going_on]
+        return field
 
     def resample(self, backward: Field) -> NDArray[np.float32]:
         """The still seen through a backward warp, ``(H, W, C) float32``."""
@@ -73,23 +82,23 @@ class Stage:
     def follow(self, forward: Field) -> Array:
         """Where the vertices of the mesh are after a forward warp, ``(478, 2)`` px."""
         at = ((self.portrait.points[:, :2] - (_STEP - 1) / 2) / _STEP).astype(np.float32)
-        return self.portrait.points[:, :2] + self._sample(forward, at[None])[0]
+        return np.asarray(self.portrait.points[:, :2] + self._sample(forward, at[None])[0], np.float64)
 
-    def flow(self, start: Warp, end: Warp) -> NDArray[np.float16]:
-        """Motion of each pixel of the start frame until the end frame, ``(H, W, 2) float16`` px."""
-        still = self._nodes + start.backward / _STEP
-        return self._full(start.backward + self._sample(end.forward, still)).astype(np.float16)
+    def flow(self, start: Field, end: Field) -> NDArray[np.float16]:
+        """Motion of each pixel between frames of two forward fields, ``(H, W, 2) float16`` px."""
+        back = self.backward(start)
+        return self._full(back + self._sample(end, self._nodes + back / _STEP)).astype(np.float16)
 
-    def depth(self, z: Array, warp: Warp) -> NDArray[np.float16]:
+    def depth(self, z: Array, forward: Field) -> NDArray[np.float16]:
         """Height of the moved mesh towards the camera, ``(H, W) float16`` px; NaN beside the face."""
         still = (self._surface @ z.astype(np.float32)).reshape(self._shape)
         inside = np.asarray(self._surface.sum(1), np.float32).reshape(self._shape)
-        at = self._nodes + warp.backward / _STEP
+        at = self._nodes + self.backward(forward) / _STEP
         moved = self._full(np.stack([self._sample(still, at), self._sample(inside, at)], -1))
         covered = moved[..., 1] > 0.5
         return np.where(covered, moved[..., 0] / np.where(covered, moved[..., 1], 1), np.nan).astype(np.float16)
 
-    def _sample(self, grid: Field, at: Field) -> Field:
+    def _sample(self, grid: Field, at: NDArray[np.floating]) -> Field:
         sampled = cv2.remap(grid, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(sampled, np.float32)
 
@@ -159,7 +168,7 @@ class Stage:
         near[near < 1e-2] = 0
         fade = np.cos(np.pi / 2 * gap / reach) ** 2
         carried = csr_array((near / near.sum(1, keepdims=True) * fade[:, None]).astype(np.float32))
-        rim_weights = surface[rim[:, 1] * self._shape[1] + rim[:, 0]]
+        rim_weights = surface[np.asarray(rim[:, 1] * self._shape[1] + rim[:, 0], np.int64)]
         extended = (carried @ rim_weights).tocoo()
         size = surface.shape
         return csr_array(surface + coo_array((extended.data, (outside[extended.row], extended.col)), size).tocsr())
@@ -190,13 +199,13 @@ class Performance:
         turned = (points + motion - pivot) @ _nod(pitch, yaw).T + pivot
         return np.asarray(turned - points, np.float64)
 
-    def warp(self, position: int) -> Warp:
-        """The warp of one frame."""
-        return self.stage.displace(self.moved(position)[:, :2], self.script.head[position])
+    def forward(self, position: int) -> Field:
+        """The forward field of one frame."""
+        return self.stage.forward(self.moved(position)[:, :2], self.script.head[position])
 
     def frame(self, position: int) -> Frame:
         """One frame as the camera records it, ``(H, W, 3) uint8`` RGB."""
-        image = self.stage.resample(self.warp(position).backward)
+        image = self.stage.resample(self.stage.backward(self.forward(position)))
         height, width, channels = image.shape
         brightness, across, down = self.script.light[position]
         gain = 1 + brightness + across * np.linspace(-1, 1, width)[None] + down * np.linspace(-1, 1, height)[:, None]
@@ -204,12 +213,12 @@ class Performance:
         noise = rng.standard_normal((height, width), np.float32) * np.float32(self.stage.camera.noise)
         image = image * gain.astype(np.float32)[..., None] + noise[..., None]
         recorded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-        return recorded if channels == 3 else recorded.repeat(3, 2)
+        return np.asarray(recorded if channels == 3 else recorded.repeat(3, 2), np.uint8)
 
     def vertices(self, position: int) -> Array:
         """The mesh in a frame, ``(478, 3)`` px, z towards the camera: x and y as the warp really moved them."""
         z = self.stage.portrait.points[:, 2] + self.moved(position)[:, 2]
-        return np.column_stack([self.stage.follow(self.warp(position).forward), z])
+        return np.column_stack([self.stage.follow(self.forward(position)), z])
 
 
 def _nod(pitch: float, yaw: float) -> Array:
