@@ -26,7 +26,13 @@ FindingKind = Literal[
     "label_unknown",
     "action_units_unparsed",
     "misplaced_folder",
-    "layout_chosen",
+    "layout_chosen",  # of several image trees; the message names the others
+    "annotation_chosen",  # of several spreadsheets
+    "annotation_incomplete",
+    "duplicate_folder",  # two folders or videos for the same clip
+    "unreadable_folder",
+    "frame_count_mismatch",  # a video that is neither the clip nor the whole recording
+    "fps_unknown",
 ]
 
 

@@ -1,0 +1,6 @@
+"""Adapters: from a raw dataset as it lies on disk to clips with labels and findings."""
+
+from pipeline.datasets.adapter import Adapter
+from pipeline.datasets.detection import DATASETS, scan_dataset
+
+__all__ = ["DATASETS", "Adapter", "scan_dataset"]

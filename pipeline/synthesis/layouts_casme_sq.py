@@ -63,7 +63,8 @@ class CasmeSqWriter(LayoutWriter):
         first = 1 + self._recorded.get(video, 0)
         self._recorded[video] = self._recorded.get(video, 0) + len(clip.frames)
 
-        folder = self._tree / (subject[1:] if self.layout == "cropped" else subject)
+        misplaced = self.quirks and self.layout == "rawpic" and video.startswith("23_0502")  # as in the distribution
+        folder = self._tree / ("s19" if misplaced else self._subject_folder(subject))
         if self.layout == "rawvideo":
             if video not in self._videos:
                 self._videos[video] = VideoFile(folder / f"{video}.avi", self.fps)
@@ -77,6 +78,9 @@ class CasmeSqWriter(LayoutWriter):
                 write_litter(images)
         self._rows.append(self._row(clip, name, first, oddity))
         return f"casme-sq/{subject}/{name}"
+
+    def _subject_folder(self, subject: str) -> str:
+        return subject[1:] if self.layout == "cropped" else subject
 
     def _write_frame(self, folder: Path, number: int, frame: RgbFrame) -> None:
         if self.layout == "cropped":
@@ -98,16 +102,16 @@ class CasmeSqWriter(LayoutWriter):
         ]  # fmt: skip
 
     def close(self) -> None:
-        """Write the spreadsheet; with quirks also unlabelled videos, one of them in another subject's folder."""
+        """Write the spreadsheet; with quirks also a row without folder and a folder without row."""
         for video in self._videos.values():
             video.close()
         rows = [*self._rows]
         if self.quirks:
             rows.append([22, "happy5_99", 10, 12, 14, "12", "positive", "micro-expression", "happiness"])
-            if self.layout == "rawpic":
-                write_stray_folder(self._tree / "s19" / "23_0502funnyerrors", [f"img{n:03d}.jpg" for n in (1, 2)])
-            elif self.layout != "rawvideo":
-                write_stray_folder(self._tree / "s15" / "anger2_98", [f"img{n:03d}.jpg" for n in (1, 2)])
+            unlabelled = "38_0507climbingthewall" if self.layout == "rawpic" else "anger2_98"
+            if self.layout != "rawvideo" and unlabelled not in self._recorded:
+                stray = self._tree / self._subject_folder("s38") / unlabelled
+                write_stray_folder(stray, [f"img{n:03d}.jpg" for n in (1, 2)])
         # The second sheet of the distribution repeats its rows.
         folders: list[list[Cell]] = [[n, f"s{folder}"] for n, folder in enumerate(_FOLDERS, 1) for _ in range(2)]
         videos: list[list[Cell]] = [[code, stem] for code, (stem, _) in _VIDEOS.items()]

@@ -1,0 +1,257 @@
+"""One row of an annotation and the files that answer to it, checked against each other, as a ``Clip``."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from pipeline.datasets.facs import parse_action_units
+from pipeline.datasets.frame_files import index_frames
+from pipeline.datasets.image_trees import PlacedClip
+from schemas.clip import Clip, Finding, FindingKind, FrameSource, ImageSequence, VideoSegment
+from schemas.labels import ActionUnitCode, Label
+
+_INTEGER = re.compile(r"(\d{1,12})(?:\.0*)?")
+_SHOWN_GAPS = 6
+
+
+@dataclass
+class ClipFindings:
+    """Findings of one clip, in the order in which they are made."""
+
+    clip: str
+    found: list[Finding] = field(default_factory=list)
+
+    def add(self, kind: FindingKind, message: str, *, unusable: bool = False) -> None:
+        """Record one."""
+        self.found.append(Finding(kind=kind, clip=self.clip, message=message, unusable=unusable))
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Onset, apex and offset as text, as the annotation has them; an apex of ``None`` is not annotated at all."""
+
+    onset: str
+    apex: str | None
+    offset: str
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One annotated expression.
+
+    Attributes:
+        subject: id as in keys.
+        name: of the clip, unique in the subject.
+        recording: name under which its files are looked up; one recording may hold several expressions.
+        place: sheet and row, for messages.
+        phases: frame numbers as written.
+        label: what the annotation says.
+        notes: findings about the row itself.
+    """
+
+    subject: str
+    name: str
+    recording: str
+    place: str
+    phases: Phases
+    label: Label
+    notes: tuple[tuple[FindingKind, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How a dataset's tree is to be read.
+
+    Attributes:
+        fps: frames per second.
+        whole: folders and videos hold whole recordings, not just onset to offset.
+        zero_is_missing: a frame number of 0 stands for none.
+        counts: frames of each video.
+    """
+
+    fps: float
+    whole: bool
+    zero_is_missing: bool
+    counts: dict[Path, int]
+
+
+def action_units(text: str) -> tuple[ActionUnitCode, list[tuple[FindingKind, str]]]:
+    """Parse an annotation's cell, and note what was not understood."""
+    code = parse_action_units(text)
+    if not code.unparsed:
+        return code, []
+    return code, [("action_units_unparsed", f"action units {text!r}: not understood: {', '.join(code.unparsed)}")]
+
+
+def build_clip(
+    dataset: str, expression: Expression, placed: PlacedClip | None, recording: Recording, base: Path
+) -> Clip:
+    """The clip, with a finding for every disagreement between its row and its files.
+
+    Args:
+        dataset: name, the first part of the key.
+        expression: the row.
+        placed: its files; ``None`` if there are none.
+        recording: how to read them.
+        base: dataset root that the source's path is relative to.
+    """
+    findings = ClipFindings(f"{dataset}/{expression.subject}/{expression.name}")
+    for kind, message in expression.notes:
+        findings.add(kind, message)
+    onset, apex, offset = _numbers(expression, recording, findings)
+    source: FrameSource | None = None
+    if placed is None:
+        wanted = f"{expression.subject}/{expression.recording}"
+        findings.add("no_frames", f"{expression.place}: nothing on disk answers to {wanted}", unusable=True)
+    else:
+        if placed.misplaced_in is not None:
+            findings.add("misplaced_folder", f"{_relative(placed, base)}: lies in the folder of {placed.misplaced_in}")
+        source, offset = _select(placed, onset, apex, offset, recording, base, findings)
+    apex = _checked_apex(onset, apex, offset, source, findings)
+    return Clip(
+        dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=onset, apex=apex,
+        offset=offset, fps=recording.fps, label=expression.label, findings=tuple(findings.found),
+    )  # fmt: skip
+
+
+def _relative(placed: PlacedClip, base: Path) -> str:
+    return placed.files.path.relative_to(base).as_posix()
+
+
+def _numbers(
+    expression: Expression, recording: Recording, findings: ClipFindings
+) -> tuple[int | None, int | None, int | None]:
+    phases = expression.phases
+
+    def number(text: str) -> int | None:
+        match = _INTEGER.fullmatch(text)
+        value = int(match[1]) if match else None
+        return None if value == 0 and recording.zero_is_missing else value
+
+    onset, offset = number(phases.onset), number(phases.offset)
+    apex = number(phases.apex) if phases.apex is not None else None
+    if onset is None:
+        findings.add("onset_missing", f"{expression.place}: onset {phases.onset!r} is no frame number", unusable=True)
+    if phases.apex is not None and apex is None:
+        findings.add("apex_missing", f"{expression.place}: apex {phases.apex!r} is no frame number")
+    if onset is not None and offset is not None and offset < onset:
+        findings.add("offset_out_of_range", f"{expression.place}: offset {offset} before onset {onset}", unusable=True)
+    return onset, apex, offset
+
+
+def _select(
+    placed: PlacedClip,
+    onset: int | None,
+    apex: int | None,
+    offset: int | None,
+    recording: Recording,
+    base: Path,
+    findings: ClipFindings,
+) -> tuple[FrameSource | None, int | None]:
+    """The frames from onset to offset, and the offset, which is found here where the annotation has none."""
+    path = _relative(placed, base)
+    if onset is None or (offset is not None and offset < onset):
+        return None, offset
+    if placed.files.video:
+        numbers, names = _video_numbers(placed, onset, offset, recording, path, findings), None
+    else:
+        frames = index_frames(placed.files.files)
+        numbers, names = frames.numbers, frames.names
+        if frames.duplicates:
+            message = f"{path}: another file has the same number, left out: {', '.join(frames.duplicates)}"
+            findings.add("duplicate_frame", message)
+    if not numbers:
+        if not any(f.unusable for f in findings.found):
+            findings.add("no_frames", f"{path}: holds no numbered frame", unusable=True)
+        return None, offset
+    if offset is None:
+        offset = _open_offset(apex, numbers, recording.whole or placed.files.video, path, findings)
+        if offset is None:
+            return None, None
+    kept = [i for i, number in enumerate(numbers) if onset <= number <= offset]
+    _check_selection([numbers[i] for i in kept], onset, offset, numbers, path, findings)
+    if not kept:
+        return None, offset
+    if names is None:
+        start = kept[0]
+        return VideoSegment(path=path, start=start, count=len(kept), first_number=numbers[start]), offset
+    selected = tuple(names[i] for i in kept)
+    return ImageSequence(folder=path, names=selected, numbers=tuple(numbers[i] for i in kept)), offset
+
+
+def _video_numbers(
+    placed: PlacedClip, onset: int, offset: int | None, recording: Recording, path: str, findings: ClipFindings
+) -> Sequence[int]:
+    """Frame numbers of a video, which has none itself: its length tells whether it is the recording or the clip."""
+    count = recording.counts[placed.files.path]
+    if count == 0:
+        findings.add("no_frames", f"{path}: not a video that can be decoded", unusable=True)
+        return ()
+    length = None if offset is None else offset - onset + 1
+    if recording.whole or offset is None or count >= offset:
+        return range(1, count + 1)  # long enough to reach the offset, counted from the recording's first frame
+    if length is not None and abs(count - length) <= 1:
+        return range(onset, onset + count)  # as long as the clip; encoders drop or repeat one frame at times
+    findings.add(
+        "frame_count_mismatch",
+        f"{path}: {count} frames; expected {length} (the clip) or at least {offset} (the whole recording)",
+        unusable=True,
+    )
+    return ()
+
+
+def _open_offset(
+    apex: int | None, numbers: Sequence[int], whole: bool, path: str, findings: ClipFindings
+) -> int | None:
+    if not whole:
+        findings.add("offset_missing", f"{path}: no offset annotated; the clip ends at its last file, {numbers[-1]}")
+        return numbers[-1]
+    if apex is not None:
+        findings.add("offset_missing", f"{path}: no offset annotated; the clip is cut at its apex, {apex}")
+        return apex
+    message = f"{path}: neither offset nor apex annotated, and the recording goes on to {numbers[-1]}"
+    findings.add("offset_missing", message, unusable=True)
+    return None
+
+
+def _check_selection(
+    kept: Sequence[int], onset: int, offset: int, available: Sequence[int], path: str, findings: ClipFindings
+) -> None:
+    if not kept:
+        message = f"{path}: holds frames {available[0]} to {available[-1]}, none of {onset} to {offset}"
+        findings.add("no_frames", message, unusable=True)
+        return
+    missing = offset - onset + 1 - len(kept)
+    if len(kept) == 1:
+        findings.add("single_frame", f"{path}: one frame only, {kept[0]}, of {onset} to {offset}", unusable=True)
+    elif missing:
+        # Everything downstream is measured against the onset frame: without it there is nothing to compare with.
+        without_onset = kept[0] != onset
+        message = f"{path}: {missing} of {offset - onset + 1} frames missing: {_gaps(kept, onset, offset)}"
+        if without_onset:
+            message += ", the onset among them"
+        findings.add("missing_frames", message, unusable=without_onset)
+
+
+def _gaps(kept: Sequence[int], onset: int, offset: int) -> str:
+    """``3, 5-9``: the numbers from onset to offset that a sorted sequence lacks, the first few runs."""
+    bounds = [onset - 1, *kept, offset + 1]
+    gaps = [(a + 1, b - 1) for a, b in pairwise(bounds) if b > a + 1]
+    texts = [str(a) if a == b else f"{a}-{b}" for a, b in gaps[:_SHOWN_GAPS]]
+    return ", ".join(texts) + (f" and {len(gaps) - _SHOWN_GAPS} more gaps" if len(gaps) > _SHOWN_GAPS else "")
+
+
+def _checked_apex(
+    onset: int | None, apex: int | None, offset: int | None, source: FrameSource | None, findings: ClipFindings
+) -> int | None:
+    if apex is None or onset is None or offset is None:
+        return None
+    if not onset <= apex <= offset:
+        findings.add("apex_out_of_range", f"apex {apex} outside {onset} to {offset}; it is left open")
+        return None
+    if source is not None and apex not in source.numbers:
+        findings.add("apex_missing", f"apex {apex}: no such frame on disk; it is left open")
+        return None
+    return apex

@@ -1,0 +1,90 @@
+"""Find a dataset's spreadsheet by its content, below the root or beside it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES, Workbook, read_workbook
+from pipeline.datasets.tree import Tree
+from schemas.clip import Finding
+from schemas.errors import AnnotationError
+
+_LEVELS_ABOVE = 2
+_SHOWN_PROBLEMS = 5
+
+
+class Annotation(Protocol):
+    """What a dataset reads out of its workbook."""
+
+    @property
+    def path(self) -> Path:
+        """The spreadsheet."""
+        ...
+
+
+A = TypeVar("A", bound=Annotation)
+
+
+def read_annotations(tree: Tree, read: Callable[[Workbook], A], *, title: str, example: str) -> list[A]:
+    """Every workbook that the dataset's reader understands; those above the root only where none lies below.
+
+    Args:
+        tree: the dataset's folders.
+        read: raises ``AnnotationError`` for a workbook of something else.
+        title: of the dataset, for messages.
+        example: the usual file name, for messages.
+
+    Raises:
+        AnnotationError: there is none, with the reason for each spreadsheet that was looked at.
+    """
+    problems: list[str] = []
+    for paths in (_below(tree), _above(tree.root)):
+        found = []
+        for path in paths:
+            try:
+                found.append(read(read_workbook(path)))
+            except AnnotationError as error:
+                problems.append(str(error))
+        if found:
+            return found
+    if not problems:
+        raise AnnotationError(
+            f"{tree.root}: {title} needs its annotation, usually {example}; no spreadsheet (.xlsx, .xls) below this "
+            f"folder or in the {_LEVELS_ABOVE} folders above it. Put the spreadsheet beside the image folders"
+        )
+    more = len(problems) - _SHOWN_PROBLEMS
+    listed = "\n  ".join(problems[:_SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
+    if len(problems) == 1:
+        raise AnnotationError(f"{listed} ({title}'s annotation, usually {example})")
+    raise AnnotationError(
+        f"{tree.root}: none of the spreadsheets is {title}'s annotation, usually {example}:\n  {listed}"
+    )
+
+
+def choice_finding(found: Iterable[Annotation], tree: Tree) -> list[Finding]:
+    """A finding that names the spreadsheet taken, the first, and the others."""
+    taken, *others = (annotation.path for annotation in found)
+    if not others:
+        return []
+    message = f"several annotations; taken: {taken}; left out: {', '.join(map(str, others))}"
+    return [Finding(kind="annotation_chosen", clip=taken.name, message=message)]
+
+
+def _below(tree: Tree) -> Iterator[Path]:
+    for folder in tree.folders.values():
+        yield from _spreadsheets(folder.path, folder.files)
+
+
+def _above(root: Path) -> Iterator[Path]:
+    for folder in root.parents[:_LEVELS_ABOVE]:
+        try:
+            names = sorted(path.name for path in folder.iterdir() if path.is_file())
+        except OSError:  # a folder above that may not be listed holds nothing for us
+            continue
+        yield from _spreadsheets(folder, names)
+
+
+def _spreadsheets(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    for name in names:
+        if Path(name).suffix.lower() in SPREADSHEET_SUFFIXES and not name.startswith(("~$", ".")):
+            yield folder / name

@@ -1,0 +1,78 @@
+"""Image and video files by name: which are frames, and which number they have."""
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import cv2
+
+from pipeline.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+_LAST_DIGITS = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Numbered images of one folder, in the order of their numbers.
+
+    ``duplicates`` are names left out because an earlier one has the same number.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    duplicates: tuple[str, ...]
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name is that of an image, not of litter such as ``Thumbs.db`` or ``._img1.jpg``."""
+    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video(name: str) -> bool:
+    """Whether a file name is that of a video."""
+    return not name.startswith(".") and PurePath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def frame_number(name: str) -> int | None:
+    """The last run of digits in the stem: padding varies even inside one clip, so that names are never built."""
+    match = _LAST_DIGITS.search(PurePath(name).stem)
+    return int(match[1]) if match else None
+
+
+def index_frames(files: Iterable[str]) -> FrameFiles:
+    """Number the images among ``files``; of two with one number the first by name is taken."""
+    by_number: dict[int, str] = {}
+    duplicates = []
+    for name in sorted(files):
+        number = frame_number(name) if is_image(name) else None
+        if number is None:
+            continue
+        if by_number.setdefault(number, name) != name:
+            duplicates.append(name)
+    numbers = tuple(sorted(by_number))
+    return FrameFiles(tuple(by_number[n] for n in numbers), numbers, tuple(duplicates))
+
+
+def count_frames(path: Path) -> tuple[int, float]:
+    """Frames of a video, and its frames per second (0 where the file does not say); ``(0, 0)`` if it is none.
+
+    Every frame is grabbed: the count in a container's header is an estimate.
+    """
+    video = cv2.VideoCapture(str(path))
+    try:
+        count = 0
+        while video.grab():
+            count += 1
+        fps = float(video.get(cv2.CAP_PROP_FPS)) if count else 0.0
+        return count, fps if 0 < fps < 10_000 else 0.0
+    finally:
+        video.release()
+
+
+def count_all_frames(paths: Iterable[Path]) -> dict[Path, int]:
+    """Frames of each video, in threads since OpenCV decodes outside the interpreter's lock."""
+    paths = tuple(paths)
+    with ThreadPoolExecutor() as pool:
+        return {path: count for path, (count, _) in zip(paths, pool.map(count_frames, paths), strict=True)}

@@ -1,0 +1,129 @@
+"""What a scan found, as tables for people and as a dict for machines."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from schemas.clip import DatasetScan, Finding
+
+_SHOWN_SUBJECTS = 40
+
+
+def scan_report(scan: DatasetScan, root: Path | None = None) -> RenderableType:
+    """Tables of counts (found against published), subjects, and findings by kind with every message.
+
+    Args:
+        scan: what an adapter found.
+        root: effective root, shown where given.
+    """
+    parts: list[RenderableType] = [_heading(scan, root), _counts_table(scan), _subjects_table(scan)]
+    findings = _by_kind(scan)
+    if findings:
+        parts.append(_findings_table(findings))
+    unusable = sum(not clip.usable for clip in scan.clips)
+    verdict = f"{len(scan.clips) - unusable} of {len(scan.clips)} clips can be processed"
+    parts.append(Text(verdict, style="bold red" if unusable else "bold green"))
+    return Group(*parts)
+
+
+def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
+    """The whole scan and its counts, of JSON types alone.
+
+    Args:
+        scan: what an adapter found.
+        root: effective root that all paths refer to, recorded where given.
+    """
+    return {
+        "root": None if root is None else str(root),
+        **scan.model_dump(mode="json", exclude={"clips", "findings", "expected"}),
+        "counts": {name: {"found": found, "expected": expected} for name, found, expected in _counts(scan)},
+        "usable": sum(clip.usable for clip in scan.clips),
+        "unusable": [clip.key for clip in scan.clips if not clip.usable],
+        "findings": [finding.model_dump(mode="json") for finding in all_findings(scan)],
+        "clips": [{"key": clip.key, **clip.model_dump(mode="json", exclude={"findings"})} for clip in scan.clips],
+    }
+
+
+def scan_exit_code(scan: DatasetScan) -> int:
+    """1 if any clip is unusable, else 0."""
+    return int(not all(clip.usable for clip in scan.clips))
+
+
+def all_findings(scan: DatasetScan) -> Iterator[Finding]:
+    """Findings of the dataset, then of each clip."""
+    yield from scan.findings
+    for clip in scan.clips:
+        yield from clip.findings
+
+
+def _counts(scan: DatasetScan) -> list[tuple[str, int, int | None]]:
+    """``(name, found, expected)``, in the published order, then what only we found."""
+    found: Counter[str] = Counter(clips=len(scan.clips), subjects=len({clip.subject for clip in scan.clips}))
+    for clip in scan.clips:
+        found[f"emotion:{clip.label.emotion or 'unknown'}"] += 1
+        found[f"type:{clip.label.expression_type}"] += 1
+    names = ["clips", "subjects", *(n for n in scan.expected if n not in ("clips", "subjects"))]
+    names += sorted(set(found) - set(names))
+    return [(name, found[name], scan.expected.get(name)) for name in names]
+
+
+def _heading(scan: DatasetScan, root: Path | None) -> Text:
+    facts = [f"dataset {scan.dataset}", f"layout {scan.layout}", f"annotation {scan.annotation or 'none'}"]
+    if root is not None:
+        facts.append(f"root {root}")
+    return Text(", ".join(facts), style="bold")
+
+
+def _counts_table(scan: DatasetScan) -> Table:
+    table = Table(title="Found against published", title_justify="left")
+    table.add_column("")
+    table.add_column("found", justify="right")
+    table.add_column("published", justify="right")
+    for name, found, expected in _counts(scan):
+        differs = expected is not None and expected != found
+        table.add_row(Text(name), Text(str(found), style="yellow" if differs else ""), _number(expected))
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _subjects_table(scan: DatasetScan) -> Table:
+    by_subject: dict[str, list[tuple[bool, int]]] = defaultdict(list)
+    for clip in scan.clips:
+        frames = len(clip.source.numbers) if clip.source else 0
+        by_subject[clip.subject].append((clip.usable, frames))
+    table = Table(title="Subjects", title_justify="left")
+    table.add_column("subject")
+    for heading in ("clips", "usable", "frames"):
+        table.add_column(heading, justify="right")
+    for subject, clips in list(by_subject.items())[:_SHOWN_SUBJECTS]:
+        usable, frames = (sum(column) for column in zip(*clips, strict=True))
+        table.add_row(Text(subject), str(len(clips)), str(usable), str(frames))
+    if len(by_subject) > _SHOWN_SUBJECTS:
+        table.add_row(f"and {len(by_subject) - _SHOWN_SUBJECTS} more", "", "", "")
+    return table
+
+
+def _by_kind(scan: DatasetScan) -> dict[str, list[Finding]]:
+    kinds: dict[str, list[Finding]] = defaultdict(list)
+    for finding in all_findings(scan):
+        kinds[finding.kind].append(finding)
+    return dict(sorted(kinds.items(), key=lambda item: (not any(f.unusable for f in item[1]), item[0])))
+
+
+def _findings_table(kinds: dict[str, list[Finding]]) -> Table:
+    table = Table(title="Findings", title_justify="left", show_lines=True)
+    table.add_column("kind")
+    table.add_column("clips", justify="right")
+    table.add_column("what")
+    for kind, findings in kinds.items():
+        messages = Text("\n").join(Text(f"{f.clip}: {f.message}", style="red" if f.unusable else "") for f in findings)
+        table.add_row(Text(kind), str(len(findings)), messages)
+    return table
