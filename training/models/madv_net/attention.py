@@ -99,8 +99,9 @@ class MixedAttention(nn.Module):
         weights: Tensor = logits.softmax(-1).mean(1)[:, 0, 1:]
         if self.kv_stride > 1:
             coarse = Grid(grid.streams, -(-grid.height // self.kv_stride), -(-grid.width // self.kv_stride))
-            maps = F.interpolate(torch.unflatten(weights, 1, coarse), (grid.height, grid.width), mode="nearest-exact")
-            weights = maps.flatten(1)
+            maps = torch.unflatten(weights, 1, coarse)
+            maps = maps.repeat_interleave(self.kv_stride, -2).repeat_interleave(self.kv_stride, -1)
+            weights = maps[..., : grid.height, : grid.width].flatten(1)
         return weights
 
 
