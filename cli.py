@@ -1,0 +1,148 @@
+"""The command line: each command parses, calls one library function, and prints.
+
+Heavy imports stand inside the commands, so that ``mer --help`` answers at once.
+Exit codes: 0 all well, 1 some clips failed or are damaged, 2 wrong usage or input, 130 interrupted.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="mer",
+    help="Micro-expression recognition: raw dataset -> verified store -> result that can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich's Markdown takes longer than all the rest of --help
+)
+models_app = typer.Typer(help="Weights of the neural backends.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Root = Annotated[Path, typer.Argument(help="dataset folder, its parent, its image folder, or a video file")]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="a store made by `mer preprocess`")]
+DatasetOption = Annotated[str | None, typer.Option(help="dataset name, where detection is ambiguous")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+ModelsDir = Annotated[Path | None, typer.Option(envvar="MER_MODELS", help="folder of weights, for machines without a network")]
+
+
+def main() -> None:
+    """Entry point: errors meant for the user are printed without a traceback, with exit code 2."""
+    from schemas.errors import MerError
+
+    try:
+        app()
+    except MerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mer {version('madv-mer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def scan(root: Root, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """Look at a raw dataset without processing it: clips, labels against the expected counts, every finding."""
+    from pipeline.scan import scan_json, scan_report
+
+    from pipeline.datasets import scan_dataset
+
+    _, found = scan_dataset(root, dataset)
+    if as_json:
+        print(json.dumps(scan_json(found), ensure_ascii=False))
+    else:
+        _console().print(scan_report(found))
+    raise typer.Exit(0 if all(clip.usable for clip in found.clips) else 1)
+
+
+@app.command()
+def preprocess(
+    root: Root,
+    out: Annotated[Path | None, typer.Option(help="the store to write  [default: <dataset>.zarr]")] = None,
+    dataset: DatasetOption = None,
+    size: Annotated[int | None, typer.Option(help="side of the aligned crops, px  [default: 224]")] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="depth-anything-v2-small|-base|-large, mesh or none  [default: depth-anything-v2-small]")
+    ] = None,
+    depth_size: Annotated[int | None, typer.Option(help="input side of Depth Anything, px  [default: 518]")] = None,
+    au: Annotated[str | None, typer.Option(help="py-feat or mesh  [default: py-feat]")] = None,
+    au_frames: Annotated[
+        str | None, typer.Option(help="apex (onset and apex) or all (every frame too)  [default: apex]")
+    ] = None,
+    apex: Annotated[str | None, typer.Option(help="estimate a missing apex by motion or middle  [default: motion]")] = None,
+    subjects: Annotated[str | None, typer.Option(help="only these subjects, separated by commas")] = None,
+    clips: Annotated[str | None, typer.Option(help="only these clips (names or keys), separated by commas")] = None,
+    limit: Annotated[int | None, typer.Option(help="only the first N of them")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="worker processes; 0: in this one  [default: as cores and memory allow]")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    models_dir: ModelsDir = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the store that is there")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="try the failed clips of a complete store again")
+    ] = False,
+) -> None:
+    """Turn a raw dataset into a verified store. Killed half way, the same command goes on."""
+    from pipeline.preprocess import preprocess as run
+    from pipeline.preprocess import validated
+    from schemas.config import Execution
+
+    options = {
+        "dataset": dataset,
+        "size": size,
+        "depth": depth,
+        "depth_size": depth_size,
+        "au": au,
+        "au_frames": au_frames,
+        "apex": apex,
+        "subjects": subjects and subjects.split(","),
+        "clips": clips and clips.split(","),
+        "limit": limit,
+    }
+    execution = {"workers": workers, "scheduler": scheduler, "device": device, "models_dir": models_dir}
+    raise typer.Exit(
+        run(
+            root,
+            out=out,
+            options={name: value for name, value in options.items() if value is not None},
+            config_file=config,
+            execution=validated(Execution, execution),
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            console=_console(),
+        )
+    )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+if __name__ == "__main__":
+    main()

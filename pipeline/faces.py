@@ -80,9 +80,7 @@ class FaceDetector:
         return Face((x1, y1, x2, y2), points[best], float(probabilities[best]), len(kept), padding > 0)
 
 
-def locate_face(
-    detector: FaceDetector, frames: Frames, *, onset: int, apex: int | None
-) -> tuple[Face, Phase]:
+def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int | None) -> tuple[Face, Phase]:
     """The face on the onset frame, else apex, middle, offset; one transform then serves every frame.
 
     Args:

@@ -101,7 +101,9 @@ class Frames:
         video = cv2.VideoCapture(str(path))
         try:
             if not video.isOpened():
-                raise FrameError(f"{path}: not a video that OpenCV can open; check the file, or convert it to mp4 or avi")
+                raise FrameError(
+                    f"{path}: not a video that OpenCV can open; check the file, or convert it to mp4 or avi"
+                )
             for position in range(source.start + source.count):
                 ok, frame = video.read() if position >= source.start else (video.grab(), None)
                 if not ok:
@@ -135,7 +137,9 @@ def decode_image(path: Path) -> Frame:
         raise FrameError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
-        raise FrameError(f"{path}: {'empty file' if empty else 'not an image'}; copy it again from the original") from error
+        raise FrameError(
+            f"{path}: {'empty file' if empty else 'not an image'}; copy it again from the original"
+        ) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's damage reports
         if isinstance(error, FrameError):
             raise

@@ -1,0 +1,127 @@
+"""`mer preprocess`: scan, plan, run, and tell the user what came out."""
+
+import logging
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.datasets import scan_dataset
+from pipeline.plan import plan_run
+from pipeline.run import execute
+from schemas.config import Execution, PreprocessConfig
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest
+from schemas.model import Model
+
+log = logging.getLogger("mer")
+M = TypeVar("M", bound=Model)
+
+
+def preprocess(
+    root: Path,
+    *,
+    out: Path | None,
+    options: Mapping[str, Any],
+    config_file: Path | None,
+    execution: Execution,
+    overwrite: bool,
+    retry_failed: bool,
+    console: Console,
+) -> int:
+    """Make a store of the dataset at ``root``, or go on with one that was interrupted.
+
+    Args:
+        root: dataset folder, its parent, its image folder, or a video.
+        out: store to write; by default ``<dataset>.zarr`` in the current folder.
+        options: fields of ``PreprocessConfig`` that the user set.
+        config_file: TOML file of the same fields; ``options`` win.
+        execution: where to run.
+        overwrite: replace whatever store is at ``out``.
+        retry_failed: try the failed clips of a complete store again.
+        console: where to print.
+
+    Returns:
+        Exit code: 0 all clips are in the store, 1 some or all failed.
+
+    Raises:
+        MerError: wrong input or usage; see ``pipeline.run.execute``.
+    """
+    fields = {**_read_toml(config_file), **options}
+    root, found = scan_dataset(root, fields.get("dataset"))
+    config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
+    out = out or Path(f"{found.dataset}.zarr")
+    plan = plan_run(root, out, found, config, execution)
+    console.print(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}", highlight=False)
+    for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
+        console.print(f"  {name} = {value}", highlight=False)
+    for finding in found.findings:
+        console.print(f"  {finding.kind}: {finding.message}", highlight=False)
+    with _log_file(out.with_name(out.name + ".log")):
+        try:
+            manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            console.print("interrupted; what is finished is safe: type the same command again to go on")
+            raise
+    return _summarise(manifest, out, console)
+
+
+def validated(model: type[M], fields: Mapping[str, Any]) -> M:
+    """A config from untrusted fields; raises ``ConfigError`` with every problem in the user's words."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {problem['input']!r}"
+            for problem in error.errors()
+        )
+        raise ConfigError(problems) from error
+
+
+def _read_toml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {path}: no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: not TOML ({error})") from error
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Everything that the run logs, in a file beside the store, appended run by run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _summarise(manifest: Manifest, out: Path, console: Console) -> int:
+    status = Counter(entry.status for entry in manifest.clips)
+    failures = [entry for entry in manifest.clips if entry.failure is not None]
+    if failures:
+        table = Table("clip", "stage", "what happened", title=f"{len(failures)} clips failed")
+        for entry in failures:
+            assert entry.failure is not None
+            table.add_row(entry.key, entry.failure.stage, f"{entry.failure.error}: {entry.failure.message}")
+        console.print(table)
+    if not status["ok"]:
+        console.print(f"all {len(failures)} clips failed: {out} holds no data; mend the dataset, then --retry-failed")
+    else:
+        console.print(f"{out}: complete, {status['ok']} clips" + (f", {len(failures)} failed" if failures else ""))
+        console.print(f"next: mer inspect {out}")
+    return 1 if failures else 0

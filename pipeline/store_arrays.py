@@ -1,0 +1,138 @@
+"""Write the arrays of a store: create them, one clip's objects at a time, the columns at the end."""
+
+import errno
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numcodecs.blosc
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+
+from schemas.errors import StoreWriteError
+from schemas.layout import CLIPS_PER_COLUMN_CHUNK, FRAMES_PER_CHUNK, SPECS, ArraySpec, array_names, object_path
+from schemas.manifest import StoredObject
+
+# Blosc's own threads append blocks in the order in which they finish: the same pixels, other bytes.
+numcodecs.blosc.use_threads = False
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Lengths of a store's axes."""
+
+    clips: int
+    frames: int
+    size: int
+    action_units: tuple[str, ...]
+    depth: bool
+    au_frames: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays of this store."""
+        return array_names(depth=self.depth, au_frames=self.au_frames)
+
+    def shape(self, spec: ArraySpec) -> tuple[int, ...]:
+        """Shape of one array."""
+        length = {
+            "clip": self.clips, "frame": self.frames, "y": self.size, "x": self.size, "rgb": 3,
+            "phase": 2, "action_unit": len(self.action_units), "row": 2, "column": 3,
+        }  # fmt: skip
+        return tuple(length[dim] for dim in spec.dims)
+
+
+def create_arrays(path: Path, dimensions: Dimensions) -> None:
+    """Create the group and its empty arrays; what is there already is replaced."""
+    with output_errors(path):
+        group = zarr.create_group(path, overwrite=True, attributes={"format": "mer-store"})
+        for name in dimensions.names:
+            _create_array(group, SPECS[name], dimensions.shape(SPECS[name]))
+
+
+def _create_array(group: zarr.Group, spec: ArraySpec, shape: tuple[int, ...]) -> None:
+    chunks = list(shape)
+    shards: tuple[int, ...] | None = None
+    if spec.per_clip:
+        chunks[:2] = 1, min(FRAMES_PER_CHUNK, shape[1])
+        shards = (1, -(-shape[1] // chunks[1]) * chunks[1], *shape[2:])
+    elif spec.dims[0] == "clip":
+        chunks[0] = CLIPS_PER_COLUMN_CHUNK
+    typesize = 1 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
+    attributes = {key: value for key in ("description", "unit") if (value := getattr(spec, key))}
+    group.create_array(
+        spec.name,
+        shape=shape,
+        dtype=str if spec.dtype == "str" else spec.dtype,
+        chunks=tuple(chunks),
+        shards=shards,
+        fill_value=spec.fill_value,
+        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle=spec.shuffle, typesize=typesize), Crc32cCodec()],
+        dimension_names=spec.dims,
+        attributes=attributes,
+    )
+
+
+def write_clip(path: Path, index: int, values: Mapping[str, NDArray[Any]]) -> dict[str, StoredObject]:
+    """Write one clip's part of the clip arrays, each ``(T, ...)``; returns size and hash of every object.
+
+    An object left by a killed run is removed first: Zarr would merge a partial shard into it.
+    """
+    stored = {}
+    with output_errors(path):
+        group = zarr.open_group(path, mode="r+")
+        for name, value in values.items():
+            file = path / object_path(name, index)
+            file.unlink(missing_ok=True)
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            array[index : index + 1, : len(value)] = value[None]
+            stored[name] = stored_object(file)
+    return stored
+
+
+def write_columns(path: Path, columns: Mapping[str, NDArray[Any] | Sequence[str]]) -> None:
+    """Write whole columns, then consolidate the metadata: one read opens the store, and Zarr need not list it."""
+    with output_errors(path):
+        group = zarr.open_group(path, mode="r+")
+        for name, values in columns.items():
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            array[...] = np.asarray(values, object if SPECS[name].dtype == "str" else None)
+        with warnings.catch_warnings():  # consolidated metadata is not yet in the specification of Zarr 3
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(path, zarr_format=3)
+
+
+def stored_object(file: Path) -> StoredObject:
+    """Size and hash of a file; an absent one (a clip all of fill value) has neither."""
+    with file.open("rb") as stream:
+        return {"bytes": os.fstat(stream.fileno()).st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn failures of the output into ``StoreWriteError`` with the remedy; the run can be resumed after it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "the disk is full: free some space",
+            errno.EDQUOT: "the quota is used up: free some space",
+            errno.EFBIG: "the file is larger than is allowed there",
+            errno.EROFS: "it is read-only: choose another --out",
+            errno.EACCES: "no permission to write: choose another --out, or change its permissions",
+            errno.EPERM: "no permission to write: choose another --out, or change its permissions",
+        }.get(error.errno or 0, "it cannot be written")
+        raise StoreWriteError(
+            f"{path}: {remedy} ({error.strerror or error}); what is finished is safe: "
+            "type the same command again to go on"
+        ) from error

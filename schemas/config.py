@@ -1,0 +1,63 @@
+"""The config of a preprocessing run: every choice that changes the bytes of a store, and nothing else."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from schemas.model import Model
+
+DepthBackend = Literal["depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "mesh", "none"]
+ActionUnitBackend = Literal["py-feat", "mesh"]
+ApexMethod = Literal["motion", "middle"]
+ActionUnitFrames = Literal["apex", "all"]
+Device = Literal["cpu", "cuda"]
+
+
+class PreprocessConfig(Model):
+    """Where a run executes (workers, devices, paths) is not in here: it must not change the result."""
+
+    dataset: str = Field(description="dataset name, as `mer scan` prints it")
+    size: int = Field(224, ge=112, le=518, description="side of the aligned crops, px")
+    depth: DepthBackend = Field("depth-anything-v2-small", description="depth backend")
+    depth_size: int = Field(518, ge=126, le=1036, description="input side of the depth model, px, a multiple of 14")
+    au: ActionUnitBackend = Field("py-feat", description="action unit backend")
+    au_frames: ActionUnitFrames = Field("apex", description="action units of onset and apex, or of all frames too")
+    apex: ApexMethod = Field("motion", description="how a missing or unusable apex is estimated")
+    subjects: tuple[str, ...] = Field((), description="only these subjects (empty: all)")
+    clips: tuple[str, ...] = Field((), description="only these clips: names, or dataset/subject/clip keys (empty: all)")
+    limit: int | None = Field(None, ge=1, description="only the first N of the selected clips")
+
+    @field_validator("depth_size")
+    @classmethod
+    def _multiple_of_patch(cls, value: int) -> int:
+        if value % 14:
+            raise ValueError(f"{value} is not a multiple of 14, the patch of Depth Anything")
+        return value
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON form."""
+        return canonical_sha256(self.model_dump(mode="json"))
+
+    def differences(self, other: "PreprocessConfig") -> dict[str, tuple[object, object]]:
+        """Field -> (this value, the other's), for the fields that differ."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+class Execution(Model):
+    """Where a run executes. Of these only the device changes the bytes of a store, and the manifest records it."""
+
+    workers: int | None = Field(None, ge=0, description="local processes; 0: in this one; None: as the machine allows")
+    scheduler: str | None = Field(None, description="address of a running Dask scheduler, instead of local processes")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
+    models_dir: Path | None = Field(None, description="folder of weights, for machines without a network")
+
+
+def canonical_sha256(value: object) -> str:
+    """sha256 of a JSON value with sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
