@@ -118,12 +118,19 @@ def _by_kind(scan: DatasetScan) -> dict[str, list[Finding]]:
     return dict(sorted(kinds.items(), key=lambda item: (not any(f.unusable for f in item[1]), item[0])))
 
 
+def _line(finding: Finding) -> str:
+    named = finding.message.startswith(finding.clip)
+    return finding.message if named else f"{finding.clip}: {finding.message}"
+
+
 def _findings_table(kinds: dict[str, list[Finding]]) -> Table:
     table = Table(title="Findings", title_justify="left", show_lines=True)
     table.add_column("kind")
     table.add_column("clips", justify="right")
     table.add_column("what")
     for kind, findings in kinds.items():
-        messages = Text("\n").join(Text(f"{f.clip}: {f.message}", style="red" if f.unusable else "") for f in findings)
+        messages = Text("\n").join(
+            Text(_line(finding), style="red" if finding.unusable else "") for finding in findings
+        )
         table.add_row(Text(kind), str(len(findings)), messages)
     return table

@@ -65,7 +65,7 @@ def assemble(
     notes = [*findings, *_unreadable(tree, base), *_layout_choice(source.trees, base)]
     placed: dict[tuple[str, str], PlacedClip] = {}
     for clip in sorted(taken.clips, key=lambda clip: (clip.misplaced_in is not None, clip.files.path)):
-        other = placed.setdefault((clip.subject, clip.name), clip)
+        other = placed.setdefault(_lookup(clip.subject, clip.name), clip)
         if other is not clip:
             where, first = (c.files.path.relative_to(base).as_posix() for c in (clip, other))
             notes.append(
@@ -73,11 +73,13 @@ def assemble(
             )
 
     expressions = list(expressions)
-    wanted = {(expression.subject, expression.recording) for expression in expressions}
+    wanted = {_lookup(expression.subject, expression.recording) for expression in expressions}
     videos = {clip.files.path for key, clip in placed.items() if clip.files.video and key in wanted}
     recording = Recording(source.fps, source.whole, source.zero_is_missing, count_all_frames(sorted(videos)))
     clips = [
-        build_clip(source.dataset, expression, placed.get((expression.subject, expression.recording)), recording, base)
+        build_clip(
+            source.dataset, expression, placed.get(_lookup(expression.subject, expression.recording)), recording, base
+        )
         for expression in _without_duplicates(source.dataset, expressions, notes)
     ]
     notes += _without_row(placed, wanted, base)
@@ -89,6 +91,10 @@ def assemble(
         findings=tuple(notes),
         expected=source.expected,
     )
+
+
+def _lookup(subject: str, name: str) -> tuple[str, str]:
+    return subject, name.lower()  # sheets and folders differ in case here and there
 
 
 def common_folder(folders: Sequence[Path]) -> Path:

@@ -157,7 +157,7 @@ def _select(
     if placed.files.video:
         numbers, names = _video_numbers(placed, onset, offset, recording, path, findings), None
     else:
-        frames = index_frames(placed.files.files)
+        frames = index_frames(placed.files.images)
         numbers, names = frames.numbers, frames.names
         if frames.duplicates:
             message = f"{path}: another file has the same number, left out: {', '.join(frames.duplicates)}"

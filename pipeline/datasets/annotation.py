@@ -72,7 +72,7 @@ def choice_finding(found: Iterable[Annotation], tree: Tree) -> list[Finding]:
 
 def _below(tree: Tree) -> Iterator[Path]:
     for folder in tree.folders.values():
-        yield from _spreadsheets(folder.path, folder.files)
+        yield from _spreadsheets(folder.path, folder.others)
 
 
 def _above(root: Path) -> Iterator[Path]:

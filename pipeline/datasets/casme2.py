@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.datasets.adapter import Adapter, Source, assemble, emotion_counts
 from pipeline.datasets.annotated_clip import Expression, Phases, action_units
 from pipeline.datasets.annotation import choice_finding, read_annotations
-from pipeline.datasets.frame_files import frame_number, is_image
+from pipeline.datasets.frame_files import frame_number
 from pipeline.datasets.image_trees import (
     ImageTree,
     PlacedClip,
@@ -86,13 +86,13 @@ def _subject(number: str) -> str:
 def _layout(path: Path, clips: tuple[PlacedClip, ...]) -> str:
     if clips[0].files.video:
         return "video"
-    if is_cropped(path) or mostly(clips, lambda clip: any(name.startswith("reg_") for name in clip.files.files)):
+    if is_cropped(path) or mostly(clips, lambda clip: any(name.startswith("reg_") for name in clip.files.images)):
         return "cropped"
     return "whole" if mostly(clips, _from_one) else "selected"
 
 
 def _from_one(clip: PlacedClip) -> bool:
-    return any(frame_number(name) == 1 for name in clip.files.files if is_image(name))
+    return any(frame_number(name) == 1 for name in clip.files.images)
 
 
 def _read(book: Workbook) -> _Annotation:

@@ -29,7 +29,7 @@ from schemas.labels import Emotion, Label
 _FPS = 30.0
 _SUBJECT = re.compile(r"s?(\d{1,2})", re.IGNORECASE)
 _CLIP = re.compile(r"(?:anger|disgust|happy)\d_\d+", re.IGNORECASE)
-_RECORDING = re.compile(r"(\d{1,2})_(\d{4})(?!\d).*")
+_RECORDING = re.compile(r"(\d{1,2})_(0[1-9]0[1-9])(?!\d).*")
 _LAYOUTS = ("selectedpic", "rawpic", "cropped", "rawvideo")  # full frames before crops, images before video
 _WHOLE = ("rawpic", "rawvideo")
 _FIELDS = "subject, clip, onset, apex, offset, action units, emotion class, type, self-reported emotion"

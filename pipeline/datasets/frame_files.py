@@ -1,10 +1,11 @@
 """Image and video files by name: which are frames, and which number they have."""
 
+import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import cv2
 
@@ -27,26 +28,30 @@ class FrameFiles:
 
 def is_image(name: str) -> bool:
     """Whether a file name is that of an image, not of litter such as ``Thumbs.db`` or ``._img1.jpg``."""
-    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and _suffix(name) in IMAGE_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a path object for each of 100,000 names takes seconds
 
 
 def is_video(name: str) -> bool:
     """Whether a file name is that of a video."""
-    return not name.startswith(".") and PurePath(name).suffix.lower() in VIDEO_SUFFIXES
+    return not name.startswith(".") and _suffix(name) in VIDEO_SUFFIXES
 
 
 def frame_number(name: str) -> int | None:
     """The last run of digits in the stem: padding varies even inside one clip, so that names are never built."""
-    match = _LAST_DIGITS.search(PurePath(name).stem)
+    match = _LAST_DIGITS.search(name[: len(name) - len(_suffix(name))])
     return int(match[1]) if match else None
 
 
-def index_frames(files: Iterable[str]) -> FrameFiles:
-    """Number the images among ``files``; of two with one number the first by name is taken."""
+def index_frames(images: Iterable[str]) -> FrameFiles:
+    """Number images by their names; of two with one number the first by name is taken."""
     by_number: dict[int, str] = {}
     duplicates = []
-    for name in sorted(files):
-        number = frame_number(name) if is_image(name) else None
+    for name in sorted(images):
+        number = frame_number(name)
         if number is None:
             continue
         if by_number.setdefault(number, name) != name:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.datasets.frame_files import is_image, is_video
 from pipeline.datasets.tree import Folder, Tree
 
 _REACH = 4  # folders between a clip and its subject, at most: SMIC's micro/negative, and a nested one
@@ -21,14 +20,14 @@ class ClipFiles:
 
     Attributes:
         path: folder of images, or video file.
-        files: names of all files in the folder; empty for a video.
+        images: their names; none for a video.
         match: of the clip's name with the dataset's pattern.
         holder: the folder that the clip lies in.
         video: whether the path is a video file.
     """
 
     path: Path
-    files: tuple[str, ...]
+    images: tuple[str, ...]
     match: re.Match[str]
     holder: Path
     video: bool
@@ -65,18 +64,18 @@ def find_clip_files(tree: Tree, pattern: re.Pattern[str]) -> Iterator[ClipFiles]
     """Folders and videos whose name matches; a folder that only wraps another (``a/a``, ``a/frames``) counts once."""
     for folder in tree.folders.values():
         yield from _videos(folder, pattern)
-        if any(map(is_image, folder.files)) or not (folder.folders or any(map(is_video, folder.files))):
+        if folder.images or not (folder.folders or folder.videos):
             named = _named_folder(tree, folder, pattern)
             if named is not None:
                 match = pattern.fullmatch(named.name)
                 assert match is not None
-                yield ClipFiles(folder.path, folder.files, match, _outermost(named).parent, video=False)
+                yield ClipFiles(folder.path, folder.images, match, _outermost(named).parent, video=False)
 
 
 def _videos(folder: Folder, pattern: re.Pattern[str]) -> Iterator[ClipFiles]:
-    for file in folder.files:
-        path = folder.path / file
-        match = pattern.fullmatch(path.stem) if is_video(file) else None
+    for name in folder.videos:
+        path = folder.path / name
+        match = pattern.fullmatch(path.stem)
         if match:
             wrapped = folder.path.name == path.stem
             yield ClipFiles(path, (), match, _outermost(folder.path).parent if wrapped else folder.path, video=True)
@@ -86,8 +85,8 @@ def _named_folder(tree: Tree, folder: Folder, pattern: re.Pattern[str]) -> Path 
     if pattern.fullmatch(folder.path.name):
         return folder.path
     parent = tree.folders.get(folder.path.parent)
-    if parent and pattern.fullmatch(parent.path.name) and folder.files and len(parent.folders) == 1:
-        return None if any(map(is_image, parent.files)) else parent.path
+    if parent and pattern.fullmatch(parent.path.name) and folder.images and len(parent.folders) == 1:
+        return None if parent.images else parent.path
     return None
 
 
@@ -123,7 +122,11 @@ def group_trees(
     groups: dict[tuple[Path, bool], list[PlacedClip]] = defaultdict(list)
     for path, clip in placed:
         groups[path, clip.files.video].append(clip)
-    trees = [ImageTree(path, layout(path, tuple(clips)), tuple(clips)) for (path, _), clips in groups.items()]
+    trees = [
+        ImageTree(path, layout(path, tuple(clips)), tuple(clips))
+        for (path, _), clips in groups.items()
+        if any(clip.files.video or clip.files.images for clip in clips)
+    ]
     return sorted(trees, key=lambda tree: (order.index(tree.layout), -len(tree.clips), tree.path))
 
 
@@ -134,5 +137,5 @@ def is_cropped(path: Path) -> bool:
 
 def mostly(clips: tuple[PlacedClip, ...], condition: Callable[[PlacedClip], bool]) -> bool:
     """Whether more than half of the clips that have files meet the condition."""
-    filled = [clip for clip in clips if clip.files.files]
+    filled = [clip for clip in clips if clip.files.images]
     return 2 * sum(map(condition, filled)) > len(filled)

@@ -26,7 +26,7 @@ from schemas.labels import Emotion, Label
 _FPS = 200.0
 _SUBJECT = re.compile(r"\d{3}")
 _CLIP = re.compile(r"(\d{3})_\d+_\d+")
-_LAYOUTS = ("raw", "cropped")
+_LAYOUTS = ("raw", "cropped", "video")
 _COLUMNS = {
     "subject": ("Subject",),
     "name": ("Filename",),
@@ -53,7 +53,13 @@ _EXAMPLE = "SAMM_Micro_FACS_Codes_v2.xlsx"
 
 
 def _find(tree: Tree) -> Sequence[ImageTree]:
-    return group_trees(_placed(tree), lambda path, _: "cropped" if is_cropped(path) else "raw", _LAYOUTS)
+    return group_trees(_placed(tree), _layout, _LAYOUTS)
+
+
+def _layout(path: Path, clips: tuple[PlacedClip, ...]) -> str:
+    if clips[0].files.video:
+        return "video"
+    return "cropped" if is_cropped(path) else "raw"
 
 
 def _placed(tree: Tree) -> Iterator[tuple[Path, PlacedClip]]:
@@ -112,7 +118,7 @@ def _expression(row: Row, place: str) -> Expression:
 SAMM = Adapter(
     name="samm",
     title="SAMM",
-    looks_for="folders such as 006/006_1_2 with images such as 006_05562.jpg",
+    looks_for="folders such as 006/006_1_2 with images such as 006_05562.jpg, or videos 006/006_1_2.avi",
     find=_find,
     scan=_scan,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.datasets.adapter import Adapter, Source, assemble, emotion_counts
 from pipeline.datasets.annotated_clip import Expression, Phases
-from pipeline.datasets.frame_files import frame_number, index_frames, is_image
+from pipeline.datasets.frame_files import frame_number, index_frames
 from pipeline.datasets.image_trees import (
     ClipFiles,
     ImageTree,
@@ -54,7 +54,7 @@ def may_be(spectrum: str, files: ClipFiles) -> bool:
         named = SPECTRUM.findall(folder.name)
         if named:
             return str(named[-1]).upper() == spectrum
-    numbers = [number for name in files.files if is_image(name) and (number := frame_number(name)) is not None]
+    numbers = [number for name in files.images if (number := frame_number(name)) is not None]
     return not numbers or (max(numbers) >= 10 ** (_HS_DIGITS - 1)) == (spectrum == "HS")
 
 
@@ -68,7 +68,7 @@ def place(files: ClipFiles) -> tuple[Path, PlacedClip]:
 
 def layout(path: Path, clips: tuple[PlacedClip, ...]) -> str:
     """Full frames or face crops."""
-    registered = mostly(clips, lambda clip: any(name.startswith("reg_") for name in clip.files.files))
+    registered = mostly(clips, lambda clip: any(name.startswith("reg_") for name in clip.files.images))
     return "cropped" if registered or is_cropped(path) else "raw"
 
 
@@ -105,7 +105,7 @@ def _expressions(tree: ImageTree) -> Iterator[Expression]:
         token = clip.files.match[2].lower()
         if TOKENS[token] != emotion:
             notes.append(("label_conflict", f"the name says {token}, the folder {emotion}; the folder is taken"))
-        numbers = index_frames(clip.files.files).numbers
+        numbers = index_frames(clip.files.images).numbers
         onset, offset = (str(numbers[0]), str(numbers[-1])) if numbers else ("", "")
         label = Label(raw_emotion=clip.files.holder.name, emotion=emotion)
         yield Expression(

@@ -100,7 +100,7 @@ def _scan(spectrum: str, tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, 
 
 def _agreement(annotation: _Annotation, tree: ImageTree) -> int:
     """Rows whose onset is a frame of the folder that they name."""
-    numbers = {clip.name: {frame_number(name) for name in clip.files.files} for clip in tree.clips}
+    numbers = {clip.name: {frame_number(name) for name in clip.files.images} for clip in tree.clips}
     return sum(integer(row["onset"]) in numbers.get(row["name"], ()) for row in annotation.table.rows)
 
 

@@ -5,16 +5,25 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.datasets.frame_files import is_image, is_video
+
 _LITTER = ("__MACOSX", "@eaDir")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder; names in sorted order, hidden ones left out."""
+    """One folder; names in sorted order, hidden ones left out, files told apart by their suffixes."""
 
     path: Path
     folders: tuple[str, ...]
-    files: tuple[str, ...]
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files."""
+        return (*self.images, *self.videos, *self.others)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,11 @@ def survey(root: Path) -> Tree:
 
 
 def _list(path: Path) -> tuple[Folder, set[str]]:
-    folders, files, linked = [], [], set()
+    folders: list[str] = []
+    images: list[str] = []
+    videos: list[str] = []
+    others: list[str] = []
+    linked: set[str] = set()
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in _LITTER:
@@ -73,5 +86,6 @@ def _list(path: Path) -> tuple[Folder, set[str]]:
                 if entry.is_symlink():
                     linked.add(entry.name)
             elif entry.is_file():  # not so for a broken link
-                files.append(entry.name)
-    return Folder(path, tuple(sorted(folders)), tuple(sorted(files))), linked
+                (images if is_image(entry.name) else videos if is_video(entry.name) else others).append(entry.name)
+    names = (tuple(sorted(kind)) for kind in (folders, images, videos, others))
+    return Folder(path, *names), linked

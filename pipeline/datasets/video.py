@@ -39,7 +39,7 @@ def scan_video_folder(tree: Tree) -> tuple[Path, DatasetScan]:
     Raises:
         DatasetNotFoundError: there is none.
     """
-    paths = sorted(folder.path / name for folder in tree.folders.values() for name in folder.files if is_video(name))
+    paths = sorted(folder.path / name for folder in tree.folders.values() for name in folder.videos)
     if not paths:
         raise DatasetNotFoundError(
             f"{tree.root}: no video ({', '.join(sorted(VIDEO_SUFFIXES))}) at or below this folder"
