@@ -19,7 +19,7 @@ from pipeline.weights import LocatedWeights
 from schemas.errors import ConfigError, DepthError, WeightsInvalidError
 
 PATCH = 14  # px, of the DINOv2 backbone
-CPU_BATCH = 2  # more frames at once are no faster on a CPU and cost memory
+CPU_BATCH = 1  # two frames at once are no faster on a CPU, four are slower: the activations leave its caches
 MAX_BATCH = 64  # beyond this a GPU gains nothing
 _MEMORY_SHARE = 0.6  # of what is free on the GPU; the rest is for other workers and for fragmentation
 
@@ -100,7 +100,11 @@ class DepthAnything:
         self.device = torch.device(device)
         self.size, self.input_size = size, input_size
         self.normalise = Normalisation.read(located.folder / "preprocessor_config.json")
-        self.model = _load(located).to(self.device, memory_format=torch.channels_last)
+        self.model = _load(located).to(self.device)
+        if self.device.type == "cuda":
+            self.model = self.model.to(
+                memory_format=torch.channels_last
+            )  # what tensor cores convolve; a CPU gains nothing
         self._lock = threading.Lock()
         self.batch = batch or self._fitting_batch()
 

@@ -53,7 +53,12 @@ class PyFeatActionUnits:
                 f"{located.path}: expected a .safetensors file; pickled weights can run any code and are refused"
             )
         self.device = torch.device(device)
-        self._cut, self.model = _load(located, self.device)
+        with _undisturbed():
+            from feat.multitask.inference import CHIP_SIZE, EXPAND_BBOX
+            from feat.utils.image_operations import extract_face_square_pad_torch
+
+            self.model = _load(located, self.device)
+        self._cut, self._side, self._margin = extract_face_square_pad_torch, CHIP_SIZE, EXPAND_BBOX
         self._lock = threading.Lock()
 
     def estimate(self, clip: AlignedClip, positions: Sequence[int]) -> NDArray[np.float32]:
@@ -67,46 +72,45 @@ class PyFeatActionUnits:
 
     def chip(self, clip: AlignedClip, position: int) -> torch.Tensor:
         """The model's view of one frame, ``(3, 256, 256) float32`` RGB in [0, 1], on the device."""
-        frame = torch.from_numpy(clip.frames[position]).to(self.device).permute(2, 0, 1)[None] / 255
-        chips: torch.Tensor = self._cut(frame, torch.tensor([clip.box]), face_size=256, expand_bbox=1.2)[0]
+        frame = torch.tensor(clip.frames[position]).to(self.device)  # a copy: decoded frames are read-only
+        chips: torch.Tensor
+        chips, _ = self._cut(
+            frame.permute(2, 0, 1)[None] / 255, torch.tensor([clip.box]), face_size=self._side, expand_bbox=self._margin
+        )
         return chips[0]
 
     @torch.inference_mode()
     def _infer(self, clip: AlignedClip, positions: Sequence[int]) -> NDArray[np.float32]:
+        chips = [self.chip(clip, position) for position in positions]
         try:
             with self._lock:
-                found = self.model(torch.stack([self.chip(clip, position) for position in positions])).au
+                found = np.asarray(self.model(torch.stack(chips)).au, np.float32)
         except RuntimeError as error:
+            raise ActionUnitError(f"{clip.frames.paths[0]}: py-feat failed on {self.device}: {error}") from error
+        finite = np.isfinite(found).all(axis=1)
+        if not finite.all():
+            number = clip.frames.numbers[positions[int(np.argmin(finite))]]
             raise ActionUnitError(
-                f"{clip.frames.paths[0]}: py-feat failed on {self.device}, frames "
-                f"{[clip.frames.numbers[p] for p in positions]}: {error}"
-            ) from error
-        if not np.isfinite(found).all():
-            bad = positions[int(np.argmin(np.isfinite(found).all(axis=1)))]
-            raise ActionUnitError(
-                f"{clip.frames.paths[0]}: the action units of frame {clip.frames.numbers[bad]} are not finite; "
-                "the weights are damaged"
+                f"{clip.frames.paths[0]}: the action units of frame {number} are not finite; the weights are damaged"
             )
-        return np.asarray(found, np.float32)
+        return found
 
 
-def _load(located: LocatedWeights, device: torch.device) -> tuple[Any, Any]:
-    with _undisturbed():
-        from feat.multitask.inference import MultitaskModel
-        from feat.utils.image_operations import extract_face_square_pad_torch
+def _load(located: LocatedWeights, device: torch.device) -> Any:
+    from feat.multitask.inference import MultitaskModel
 
-        try:
-            model = MultitaskModel(device=device, weights_path=located.path)
-        except Exception as error:  # damage shows as RuntimeError, TypeError, KeyError or safetensors' own type
-            raise WeightsInvalidError(
-                f"{located.path}: cannot be loaded as py-feat's multitask model ({type(error).__name__}: {error}); "
-                "the file is damaged or of another model. Fetch or copy it again"
-            ) from error
+    try:
+        model = MultitaskModel(device=device, weights_path=located.path)
+    except Exception as error:  # damage shows as RuntimeError, TypeError, KeyError or safetensors' own type
+        raise WeightsInvalidError(
+            f"{located.path}: cannot be loaded as py-feat's multitask model ({type(error).__name__}: {error}); "
+            "the file is damaged or of another model. Fetch or copy it again"
+        ) from error
     if tuple(model.au_names) != AU_NAMES:
         raise WeightsInvalidError(
             f"{located.path}: has the action units {', '.join(model.au_names)}; expected {', '.join(AU_NAMES)}"
         )
-    return extract_face_square_pad_torch, model
+    return model
 
 
 @contextmanager

@@ -1,21 +1,20 @@
 """Where model weights come from: a models folder, the Hugging Face cache, or the hub. Safetensors only.
 
 A models folder holds one folder a model, ``<models>/<name>/<files>``, as ``fetch`` writes it and as one copies
-it to a machine without a network. A ``weights.json`` in it (a ``schemas.weights.Weights``, also written by
-``fetch``) says which repository and commit the files are from, and may name weights of one's own; without it
-the files are taken for those of the registry. Where a sha256 is pinned for that repository the file must have it.
+it to a machine without a network. A ``weights.json`` beside them (a ``schemas.weights.Weights``, also written by
+``fetch``) says which repository and commit they are from, and may name a repository of one's own; without it they
+are taken for those of the registry. The file must have the sha256 of the record, and the pinned one if there is one.
 """
 
 import hashlib
 import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import ValidationError
 
+from pipeline import hub
 from schemas.errors import ConfigError, WeightsInvalidError, WeightsUnavailableError
 from schemas.weights import Weights
 
@@ -23,10 +22,7 @@ MODELS_DIR_VARIABLE = "MER_MODELS"
 RECORD_NAME = "weights.json"
 
 _DEPTH_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-_CONNECT_SECONDS = 6.0  # of the design's 10 s, for name look-up, connection and answer together
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -141,12 +137,15 @@ def locate(name: str, models_dir: Path | None = None) -> LocatedWeights:
 def fetch(name: str, models_dir: Path | None = None) -> LocatedWeights:
     """Download weights that are not yet on this machine; into the models folder if there is one, else the cache.
 
-    Weights already there are checked and left alone. Arguments and errors are those of ``locate``; a models
-    folder without the model is filled even when the cache has it, so that it can be carried elsewhere.
+    Weights already there are checked and left alone, an incomplete folder is completed, and a models folder is filled
+    even when the cache has the model, so that it can be carried elsewhere. Arguments and errors: as ``locate``.
     """
     source, models = _source(name), _models_dir(models_dir)
-    found = _find_in_folder(source, models / name) if models else _find_in_cache(source)
-    return found or _download(source, models)
+    if models is None:
+        return _find_in_cache(source) or _download(source, models)
+    if _missing(source, models / name):
+        return _download(source, models)
+    return _find_in_folder(source, models / name)
 
 
 def list_models(models_dir: Path | None = None) -> list[ModelListing]:
@@ -169,27 +168,27 @@ def _models_dir(models_dir: Path | None) -> Path | None:
 
 
 def _find(source: ModelSource, models: Path | None) -> LocatedWeights | None:
-    found = _find_in_folder(source, models / source.name) if models else None
-    return found or _find_in_cache(source)
+    if models and (models / source.name).is_dir():
+        return _find_in_folder(source, models / source.name)
+    return _find_in_cache(source)
 
 
-def _find_in_folder(source: ModelSource, folder: Path) -> LocatedWeights | None:
-    if not folder.is_dir():
-        return None
-    claim = _read_record(folder / RECORD_NAME)
-    files = (*source.files[:-1], claim.file if claim else source.weights_file)
-    for file in files:
-        if not (folder / file).is_file():
-            raise WeightsInvalidError(_missing_file_message(source, folder, file))
-    if claim is None:
-        # Of a bare file only a pinned hash can tell the commit.
-        return _checked(source, folder, revision=source.revision if source.sha256 else None)
-    path = folder / claim.file
-    sha256 = _sha256(path)
-    _check_sha256(path, expected=claim.sha256, found=sha256)
-    if (claim.repository, claim.revision) == (source.repository, source.revision):
-        _check_sha256(path, expected=source.sha256, found=sha256)
-    return LocatedWeights(folder, claim.model_copy(update={"name": source.name}))
+def _missing(source: ModelSource, folder: Path) -> list[str]:
+    return [file for file in source.files if not (folder / file).is_file()]
+
+
+def _find_in_folder(source: ModelSource, folder: Path) -> LocatedWeights:
+    for file in _missing(source, folder):
+        raise WeightsInvalidError(_missing_file_message(source, folder, file))
+    path = folder / source.weights_file
+    found = _sha256(path)
+    # Of bare files only a pinned hash can tell the commit.
+    bare = _record(source, source.revision if source.sha256 else None, found)
+    record = _read_record(source, folder / RECORD_NAME) or bare
+    _check_sha256(path, expected=record.sha256, found=found)
+    if (record.repository, record.revision) == (source.repository, source.revision):
+        _check_sha256(path, expected=source.sha256, found=found)
+    return LocatedWeights(folder, record)
 
 
 def _record(source: ModelSource, revision: str | None, sha256: str) -> Weights:
@@ -199,128 +198,84 @@ def _record(source: ModelSource, revision: str | None, sha256: str) -> Weights:
 
 
 def _missing_file_message(source: ModelSource, folder: Path, file: str) -> str:
-    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
-    if pickles and Path(file).suffix == ".safetensors":
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles and file == source.weights_file:
         return (
             f"{folder / pickles[0]}: expected {file}; pickled weights can run any code when they are opened and are "
-            f"refused. Take {file} from {source.repository}"
+            f"refused. Take {file} of {source.repository}"
         )
     return (
-        f"{folder / file}: no such file, expected {', '.join(source.files)} from {source.repository} in that folder; "
-        f"copy it there, or remove the folder and run: mer models fetch {source.name}"
+        f"{folder / file}: no such file; expected {', '.join(source.files)} of {source.repository} in that folder. "
+        f"Copy it there, or run: mer models fetch {source.name} --models-dir {folder.parent}"
     )
 
 
-def _read_record(path: Path) -> Weights | None:
+def _read_record(source: ModelSource, path: Path) -> Weights | None:
+    if not path.is_file():
+        return None
     try:
         record = Weights.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
     except ValidationError as error:
+        first = error.errors()[0]
         raise WeightsInvalidError(
-            f"{path}: not a record of weights ({error.error_count()} errors, first: {error.errors()[0]['msg']}); "
-            f"expected the fields {', '.join(Weights.model_fields)}. Correct it, or remove it"
+            f"{path}: not a record of weights ({'.'.join(map(str, first['loc']))}: {first['msg']}); expected "
+            f"the fields {', '.join(Weights.model_fields)}. Correct it, or remove it"
         ) from error
-    if Path(record.file).name != record.file or Path(record.file).suffix != ".safetensors":
+    if (record.name, record.file) != (source.name, source.weights_file):
         raise WeightsInvalidError(
-            f"{path}: file is {record.file!r}, expected the bare name of a .safetensors file beside it; pickled "
-            "weights can run any code when they are opened and are refused"
+            f"{path}: is of {record.name}, file {record.file}; expected {source.name}, file {source.weights_file}. "
+            "Correct it, or remove it"
         )
     return record
 
 
 def _find_in_cache(source: ModelSource) -> LocatedWeights | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = [try_to_load_from_cache(source.repository, file, revision=source.revision) for file in source.files]
-    paths = [Path(path) for path in cached if isinstance(path, str)]
-    if len(paths) < len(source.files):
-        return None
-    folder = paths[-1].parent
-    return _checked(source, folder, revision=folder.name)  # the cache names its folders by commit
-
-
-def _checked(source: ModelSource, folder: Path, *, revision: str | None) -> LocatedWeights:
-    sha256 = _sha256(folder / source.weights_file)
-    _check_sha256(folder / source.weights_file, expected=source.sha256, found=sha256)
-    return LocatedWeights(folder, _record(source, revision, sha256))
+    folder = hub.cached_folder(source.repository, source.files, source.revision)
+    return _checked(source, folder, folder.name) if folder else None
 
 
 def _download(source: ModelSource, models: Path | None) -> LocatedWeights:
-    """All files of one commit; the hub is asked once before, since its client retries for 20 s when it is away."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-
-    url = hf_hub_url(source.repository, source.weights_file, revision=source.revision)
+    into = models / source.name if models else None
     try:
-        metadata = _within(_CONNECT_SECONDS, lambda: get_hf_file_metadata(url, timeout=_CONNECT_SECONDS / 2))
-        commit = metadata.commit_hash or source.revision
-        folder = models / source.name if models else None
-        paths = [
-            Path(hf_hub_download(source.repository, file, revision=commit, local_dir=folder)) for file in source.files
-        ]
-    except Exception as error:  # the client's own errors, its transport's and the disk's share no narrower base
-        raise WeightsUnavailableError(_unavailable_message(source, models, error)) from error
-    located = _checked(source, paths[-1].parent, revision=commit)
-    if models:
-        (located.folder / RECORD_NAME).write_text(located.record.model_dump_json(indent=2) + "\n")
+        folder, commit = hub.download(source.repository, source.files, source.revision, into)
+    except ConnectionError as error:
+        raise WeightsUnavailableError(_unavailable_message(source, models, str(error))) from error
+    located = _checked(source, folder, commit)
+    if into:
+        (into / RECORD_NAME).write_text(located.record.model_dump_json(indent=2) + "\n")
     return located
 
 
-def _within(seconds: float, ask: Callable[[], _T]) -> _T:
-    """The result of ``ask``, or ``TimeoutError``: looking up a host name cannot be given a time limit itself."""
-    results: list[_T] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(ask())
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TimeoutError(f"no answer within {seconds:g} s")
-    return results[0]
+def _checked(source: ModelSource, folder: Path, commit: str) -> LocatedWeights:
+    path = folder / source.weights_file
+    found = _sha256(path)
+    _check_sha256(path, expected=source.sha256, found=found)
+    return LocatedWeights(folder, _record(source, commit, found))
 
 
-def _unavailable_message(source: ModelSource, models: Path | None, error: Exception) -> str:
-    from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
-
+def _unavailable_message(source: ModelSource, models: Path | None, reason: str) -> str:
     folder = (models or Path("models")) / source.name
-    looked_in = [str(folder)] if models else []
-    looked_in.append(f"the Hugging Face cache ({HF_HUB_CACHE})")
-    files = ", ".join(source.files)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    looked_in = f"{folder} nor in " if models else ""
     return (
-        f"{source.name}: {source.weights_file} of {source.repository} is not in {' nor in '.join(looked_in)}, "
-        f"and it cannot be downloaded from {ENDPOINT} ({reason}). One of:\n"
-        f"  with a network:     mer models fetch {source.name}\n"
-        f"  without a network:  bring {files} (revision {source.revision or 'main'}) from another machine into "
-        f"{folder} and pass --models-dir {folder.parent}, or set {MODELS_DIR_VARIABLE}={folder.parent}\n"
-        "  without a download: --depth mesh --au mesh"
+        f"{source.name}: {source.weights_file} of {source.repository} is not in {looked_in}the Hugging Face cache "
+        f"({hub.cache_root(source.repository)}) and cannot be downloaded from {hub.endpoint()}: {reason}\n"
+        "Do one of these:\n"
+        f"  with a network      mer models fetch {source.name}\n"
+        f"  without a network   bring {', '.join(source.files)} (revision {source.revision or 'main'}) from another "
+        f"machine into the folder {folder} and give --models-dir {folder.parent}, or set {MODELS_DIR_VARIABLE}\n"
+        "  without a download  --depth mesh --au mesh"
     )
 
 
 def _listing(source: ModelSource, models: Path | None) -> ModelListing:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
-
-    state: Literal["present", "incomplete", "absent"]
-    if models and (models / source.name).is_dir():
-        path = models / source.name / source.weights_file
-        state = "present" if all((path.parent / file).is_file() for file in source.files) else "incomplete"
-    elif isinstance(
-        cached := try_to_load_from_cache(source.repository, source.weights_file, revision=source.revision), str
-    ):
-        path, state = Path(cached), "present"
-    else:
-        cache = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=source.repository, repo_type="model")
-        path, state = (models / source.name if models else cache) / source.weights_file, "absent"
+    state: Literal["present", "incomplete", "absent"] = "present"
+    folder = hub.cached_folder(source.repository, source.files, source.revision)
+    if models and ((models / source.name).is_dir() or folder is None):
+        folder = models / source.name
+        state = "absent" if not folder.is_dir() else "incomplete" if _missing(source, folder) else "present"
+    elif folder is None:
+        folder, state = hub.cache_root(source.repository), "absent"
+    path = folder / source.weights_file
     return ModelListing(source.name, source.repository, source.revision, source.licence, state, path)
 
 
