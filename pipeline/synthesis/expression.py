@@ -175,7 +175,7 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
         offset=offset,
         au=au,
         head=_drift(time, rng, [0.004, 0.004, 0.004, 0.006, 0.004, 0.002]),
-        wobble=_drift(time, rng, [0.0012] * WOBBLES, fastest=4.0),
+        wobble=_drift(time, rng, [0.0016] * WOBBLES, fastest=4.0),
         light=_drift(time, rng, [0.008, 0.006, 0.006])
         + 0.002 * np.sin(2 * np.pi * 7.3 * time + rng.uniform(0, 6))[:, None],
     )
@@ -191,14 +191,14 @@ def _activations(member: str, rng: np.random.Generator) -> dict[str, Array]:
     choices = PROTOTYPES[member]
     share = np.array([p.weight for p in choices])
     prototype = choices[int(rng.choice(len(choices), p=share / share.sum()))]
-    intensity = rng.uniform(0.18, 0.5)
+    intensity = rng.uniform(0.1, 0.5)
     stronger = np.clip(rng.normal(0, 0.15), -0.4, 0.4)
     sides = np.array([1 + stronger, 1 - stronger])
     if prototype.unilateral:
         sides = np.array([1.0, 0.1]) if rng.random() < 0.7 else np.array([0.1, 1.0])
     units = dict(prototype.units)
-    if rng.random() < 0.25:  # something beside the point
-        units.setdefault(str(rng.choice(["AU04", "AU07", "AU14", "AU17", "AU24", "AU25"])), 0.3)
+    if rng.random() < 0.4:  # something beside the point
+        units.setdefault(str(rng.choice(["AU02", "AU04", "AU07", "AU12", "AU14", "AU17", "AU24", "AU25"])), 0.35)
     return {name: np.clip(intensity * s * rng.lognormal(0, 0.2) * sides, 0, 0.6) for name, s in units.items()}
 
 
