@@ -13,17 +13,11 @@ class ClipBatch:
     """B clips of T frames.
 
     Attributes:
-    ----------
-    texture
-        ``(B, T, 3, H, W)`` float, normalised RGB.
-    depth
-        ``(B, T, 1, H, W)`` float, normalised once per clip.
-    au
-        ``(B, A)`` float, apex minus onset (Eq. 3's V), as an estimator sees it, never annotated.
-    label
-        ``(B,)`` int64 class index, or ``None`` where there is none to know.
-    n_frames
-        ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.
+        texture: ``(B, T, 3, H, W)`` float, normalised RGB.
+        depth: ``(B, T, 1, H, W)`` float, normalised once per clip.
+        au: ``(B, A)`` float, apex minus onset (Eq. 3's V), as an estimator sees it, never annotated.
+        label: ``(B,)`` int64 class index, or ``None`` where there is none to know.
+        n_frames: ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.
     """
 
     texture: Tensor
@@ -51,9 +45,7 @@ class ClipBatch:
         """``(B,)`` labels, for a loss.
 
         Raises:
-        ------
-        ValueError
-            the batch has none.
+            ValueError: the batch has none.
         """
         if self.label is None:
             raise ValueError("the batch has no labels; a loss needs a label for every clip")

@@ -10,16 +10,11 @@ def focal_loss(logits: Tensor, target: Tensor, *, focusing: float, class_weight:
 
     Lin et al., ICCV 2017; MADV-Net Eq. 19. The mean is over clips and is not divided by the weights.
 
-    Parameters
-    ----------
-    logits
-        ``(B, C)``.
-    target
-        ``(B,)`` int64.
-    focusing
-        lambda; 0 is cross entropy.
-    class_weight
-        mu, ``(C,)``; ``None`` means 1.
+    Args:
+        logits: ``(B, C)``.
+        target: ``(B,)`` int64.
+        focusing: lambda; 0 is cross entropy.
+        class_weight: mu, ``(C,)``; ``None`` means 1.
     """
     log_p = logits.float().log_softmax(-1).gather(-1, target[:, None]).squeeze(-1)
     loss = -log_p
@@ -35,12 +30,9 @@ def one_hot_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     MADV-Net Eq. 11. The mean is over clips and classes, so that the term's size does not grow with C.
 
-    Parameters
-    ----------
-    logits
-        ``(B, C)``.
-    target
-        ``(B,)`` int64.
+    Args:
+        logits: ``(B, C)``.
+        target: ``(B,)`` int64.
     """
     one_hot = F.one_hot(target, logits.shape[-1]).float()
     return F.binary_cross_entropy_with_logits(logits.float(), one_hot)
@@ -51,10 +43,8 @@ def inverse_frequency(counts: Tensor) -> Tensor:
 
     A class that has no clip gets 0: no loss ever reads it.
 
-    Parameters
-    ----------
-    counts
-        ``(C,)`` clips per class.
+    Args:
+        counts: ``(C,)`` clips per class.
     """
     counts = counts.float()
     present = counts > 0

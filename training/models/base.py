@@ -16,11 +16,8 @@ class Prediction:
     """A model's answer.
 
     Attributes:
-    ----------
-    logits
-        ``(B, C)``; the class probabilities are their softmax.
-    auxiliary
-        whatever else the model's loss or a figure reads, batch first; its names are the model's own.
+        logits: ``(B, C)``; the class probabilities are their softmax.
+        auxiliary: whatever else the model's loss or a figure reads, batch first; its names are the model's own.
     """
 
     logits: Tensor
@@ -31,9 +28,8 @@ class ClipClassifier(nn.Module, ABC):
     """Base of every model in the registry.
 
     Attributes:
-    ----------
-    head_prefixes
-        names of the submodules and buffers that depend on the classes; ``load_backbone`` leaves them alone.
+        head_prefixes: names of the submodules and buffers that depend on the classes;
+            ``load_backbone`` leaves them alone.
     """
 
     head_prefixes: ClassVar[tuple[str, ...]]
@@ -63,9 +59,7 @@ class ClipClassifier(nn.Module, ABC):
         """Load a pre-trained state but for the heads, which may have other classes.
 
         Raises:
-        ------
-        RuntimeError
-            a weight outside the heads is missing, unknown, or of another shape.
+            RuntimeError: a weight outside the heads is missing, unknown, or of another shape.
         """
         own_heads = {name: tensor for name, tensor in self.state_dict().items() if self._in_head(name)}
         backbone = {name: tensor for name, tensor in state.items() if not self._in_head(name)}

@@ -27,21 +27,13 @@ class ModelInfo:
     """What a model costs for one clip.
 
     Attributes:
-    ----------
-    name
-        in the registry.
-    frames
-        T of the clip.
-    size
-        side of its frames, px.
-    parameters
-        trainable.
-    macs
-        multiply-accumulates of one forward pass; matrix products, convolutions and attention.
-    latency
-        s, median of the repeats, batch of one, float32, eval mode.
-    device
-        that the latency was measured on.
+        name: in the registry.
+        frames: T of the clip.
+        size: side of its frames, px.
+        parameters: trainable.
+        macs: multiply-accumulates of one forward pass; matrix products, convolutions and attention.
+        latency: s, median of the repeats, batch of one, float32, eval mode.
+        device: that the latency was measured on.
     """
 
     name: str
@@ -63,25 +55,16 @@ def create_model(
 ) -> ClipClassifier:
     """Build a model with fresh weights.
 
-    Parameters
-    ----------
-    name
-        one of ``model_names()``.
-    classes
-        C.
-    frames
-        T.
-    size
-        side of the frames, px.
-    action_units
-        A.
-    options
-        the model's own.
+    Args:
+        name: one of ``model_names()``.
+        classes: C.
+        frames: T.
+        size: side of the frames, px.
+        action_units: A.
+        options: the model's own.
 
     Raises:
-    ------
-    ConfigError
-        no such model, or an option that it does not take.
+        ConfigError: no such model, or an option that it does not take.
     """
     if name not in _MODELS:
         near = get_close_matches(name, _MODELS, n=1)
@@ -109,29 +92,18 @@ def model_info(
 ) -> ModelInfo:
     """Count and time a model on one clip of noise.
 
-    Parameters
-    ----------
-    name
-        one of ``model_names()``.
-    classes
-        C.
-    frames
-        T.
-    size
-        side of the frames, px.
-    action_units
-        A.
-    device
-        to time on.
-    repeats
-        timed passes, after one that is not.
-    options
-        the model's own.
+    Args:
+        name: one of ``model_names()``.
+        classes: C.
+        frames: T.
+        size: side of the frames, px.
+        action_units: A.
+        device: to time on.
+        repeats: timed passes, after one that is not.
+        options: the model's own.
 
     Raises:
-    ------
-    ConfigError
-        as ``create_model``.
+        ConfigError: as ``create_model``.
     """
 
     def build(where: torch.device | str) -> tuple[ClipClassifier, ClipBatch]:

@@ -19,16 +19,11 @@ class ConvolutionalProjection(nn.Module):
     In every layer and per frame: only space is folded and flattened. CLS has no place on the grid and goes
     straight to the pointwise map, as in CvT. BN has no scale and shift of its own: the pointwise map follows.
 
-    Parameters
-    ----------
-    dim
-        D.
-    kernel
-        s.
-    stride
-        on the grid.
-    bias
-        of the pointwise map; useless for keys, since softmax ignores a shift.
+    Args:
+        dim: D.
+        kernel: s.
+        stride: on the grid.
+        bias: of the pointwise map; useless for keys, since softmax ignores a shift.
     """
 
     def __init__(self, dim: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
@@ -50,16 +45,11 @@ class ConvolutionalProjection(nn.Module):
 class MixedAttention(nn.Module):
     """(a) Texture and depth tokens of a frame attend to each other.
 
-    Parameters
-    ----------
-    dim
-        D.
-    head_dim
-        width of a head.
-    kernel
-        s of Eq. 1.
-    kv_stride
-        of the key and value projections.
+    Args:
+        dim: D.
+        head_dim: width of a head.
+        kernel: s of Eq. 1.
+        kv_stride: of the key and value projections.
     """
 
     def __init__(self, dim: int, head_dim: int, kernel: int, kv_stride: int) -> None:
@@ -154,20 +144,13 @@ class ActionUnitAttention(nn.Module):
 class Block(nn.Module):
     """Eq. 16: attentions (a), (b), (c), then an MLP, each pre-norm and residual.
 
-    Parameters
-    ----------
-    dim
-        D.
-    head_dim
-        width of a head.
-    kernel
-        s of Eq. 1.
-    kv_stride
-        of mixed attention.
-    mlp_ratio
-        hidden width over D.
-    au_width
-        of the AU tokens; ``None`` leaves (c) out.
+    Args:
+        dim: D.
+        head_dim: width of a head.
+        kernel: s of Eq. 1.
+        kv_stride: of mixed attention.
+        mlp_ratio: hidden width over D.
+        au_width: of the AU tokens; ``None`` leaves (c) out.
     """
 
     def __init__(

@@ -36,13 +36,9 @@ class ActionUnitCode(NamedTuple):
     """What the encoder says of B clips.
 
     Attributes:
-    ----------
-    tokens
-        v~_0 .. v~_{n-1}, ``(B, n, width)``.
-    logits
-        of Eq. 11's classifier, ``(B, C)``.
-    bottleneck
-        Eq. 8 per clip and layer, ``(B, n)``.
+        tokens: v~_0 .. v~_{n-1}, ``(B, n, width)``.
+        logits: of Eq. 11's classifier, ``(B, C)``.
+        bottleneck: Eq. 8 per clip and layer, ``(B, n)``.
     """
 
     tokens: Tensor
@@ -53,20 +49,13 @@ class ActionUnitCode(NamedTuple):
 class ActionUnitEncoder(nn.Module):
     """Eq. 3: F_0 .. F_{n-1} with bottlenecks, then the classifier F_n, on V = AU(apex) - AU(onset).
 
-    Parameters
-    ----------
-    action_units
-        A.
-    classes
-        C.
-    width
-        of v_i.
-    layers
-        n.
-    beta
-        of Eq. 8.
-    scale
-        r of Eq. 8.
+    Args:
+        action_units: A.
+        classes: C.
+        width: of v_i.
+        layers: n.
+        beta: of Eq. 8.
+        scale: r of Eq. 8.
     """
 
     def __init__(self, action_units: int, classes: int, *, width: int, layers: int, beta: float, scale: float) -> None:

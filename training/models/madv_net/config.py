@@ -22,75 +22,41 @@ class MADVNetConfig(Model):
     """Kong, You, Lv, Sensors 2025, 25(10), 3175, sections 3 and 4. The paper leaves most sizes open.
 
     Attributes:
-    ----------
-    classes
-        C.
-    frames
-        T that the temporal positions are learned for; other lengths interpolate them.
-    size
-        H = W, px.
-    action_units
-        A.
-    depth
-        the depth stream (Eq. 2's D, a depth channel). Off: texture tokens alone.
-    au
-        the AU encoder, AU attention and L_AU (Eqs. 3-12, 18). Off: none of the three.
-    discard
-        discarding of blocks with low attention weight (3.2.3). Off: every block stays.
-    stage_heads
-        p_low, p_mid, p_high and L_freq (Eqs. 20-23). Off: Eq. 14's head alone.
-    frame_difference
-        inter-frame difference with the dynamic adaptive factor. Off: plain tokens.
-    stem_width
-        Eq. 2, channels of each stem.
-    stem_kernel
-        Eq. 2, (frames, px, px) of the 3D convolution; its stride is (1, 2, 2).
-    dims
-        tokens' width q in the three stages: the low, middle and high "dimensional" stream.
-    depths
-        blocks of each stage.
-    strides
-        of the convolution that starts each stage. The first one is ours: without it a frame of
-        112 px has 2 x 28 x 28 tokens in stage one, and mixed attention there outweighs all the rest.
-    head_dim
-        width of an attention head.
-    mlp_ratio
-        hidden width of a block's MLP over its width.
-    projection_kernel
-        Eq. 1's s.
-    kv_stride
-        Eq. 1, stride of the key and value projection of mixed attention; 2 has a quarter of the keys.
-    discard_keep
-        share of a frame's blocks that stays.
-    discard_epochs
-        epochs over which that share falls linearly from 1; shorter runs fall by their last epoch.
-    difference_reduction
-        the adaptive factor's MLP is this much narrower than the tokens.
-    frequency_split
-        what Eqs. 20-23 call low, middle and high: the stages of the pyramid, or bands of a
-        temporal DCT of the last stage.
-    frequency_weights
-        Eq. 20's alpha, beta, gamma (renamed; the paper uses beta for three things).
-    au_width
-        width of v_i in Eq. 3.
-    au_layers
-        n in Eq. 3: hidden layers, each with a bottleneck term and each an AU token.
-    bottleneck_beta
-        Eqs. 4-8's beta. Without a task a gate settles at 1 / (1 + beta).
-    bottleneck_scale
-        Eq. 8's r.
-    au_classifier
-        Eq. 11: binary cross entropy on the one-hot label, as printed, or categorical.
-    focal_lambda
-        Eq. 19's lambda; 0 is cross entropy.
-    focal_mu
-        Eq. 19's mu: 1, or the inverse class frequency in the training part of the fold.
-    weight_multiclass
-        of L_multiclass in Eq. 18.
-    weight_frequency
-        of L_freq in Eq. 18.
-    weight_au
-        of L_AU in Eq. 18.
+        classes: C.
+        frames: T that the temporal positions are learned for; other lengths interpolate them.
+        size: H = W, px.
+        action_units: A.
+        depth: the depth stream (Eq. 2's D, a depth channel). Off: texture tokens alone.
+        au: the AU encoder, AU attention and L_AU (Eqs. 3-12, 18). Off: none of the three.
+        discard: discarding of blocks with low attention weight (3.2.3). Off: every block stays.
+        stage_heads: p_low, p_mid, p_high and L_freq (Eqs. 20-23). Off: Eq. 14's head alone.
+        frame_difference: inter-frame difference with the dynamic adaptive factor. Off: plain tokens.
+        stem_width: Eq. 2, channels of each stem.
+        stem_kernel: Eq. 2, (frames, px, px) of the 3D convolution; its stride is (1, 2, 2).
+        dims: tokens' width q in the three stages: the low, middle and high "dimensional" stream.
+        depths: blocks of each stage.
+        strides: of the convolution that starts each stage. The first one is ours: without it a frame of
+            112 px has 2 x 28 x 28 tokens in stage one, and mixed attention there outweighs all the rest.
+        head_dim: width of an attention head.
+        mlp_ratio: hidden width of a block's MLP over its width.
+        projection_kernel: Eq. 1's s.
+        kv_stride: Eq. 1, stride of the key and value projection of mixed attention; 2 has a quarter of the keys.
+        discard_keep: share of a frame's blocks that stays.
+        discard_epochs: epochs over which that share falls linearly from 1; shorter runs fall by their last epoch.
+        difference_reduction: the adaptive factor's MLP is this much narrower than the tokens.
+        frequency_split: what Eqs. 20-23 call low, middle and high: the stages of the pyramid, or bands of a
+            temporal DCT of the last stage.
+        frequency_weights: Eq. 20's alpha, beta, gamma (renamed; the paper uses beta for three things).
+        au_width: width of v_i in Eq. 3.
+        au_layers: n in Eq. 3: hidden layers, each with a bottleneck term and each an AU token.
+        bottleneck_beta: Eqs. 4-8's beta. Without a task a gate settles at 1 / (1 + beta).
+        bottleneck_scale: Eq. 8's r.
+        au_classifier: Eq. 11: binary cross entropy on the one-hot label, as printed, or categorical.
+        focal_lambda: Eq. 19's lambda; 0 is cross entropy.
+        focal_mu: Eq. 19's mu: 1, or the inverse class frequency in the training part of the fold.
+        weight_multiclass: of L_multiclass in Eq. 18.
+        weight_frequency: of L_freq in Eq. 18.
+        weight_au: of L_AU in Eq. 18.
     """
 
     classes: int = Field(ge=2)

@@ -25,16 +25,12 @@ def keep_ratio(epoch: int, epochs: int, *, final: float, over: int) -> float:
 def kept_tokens(weights: Tensor, ratio: Tensor) -> Tensor:
     """Which tokens of each frame stay: the ``round(ratio P)`` heaviest, at least one, and always CLS.
 
-    Parameters
-    ----------
-    weights
-        ``(B, T, P)``.
-    ratio
-        scalar tensor, so that a new ratio does not recompile a compiled model.
+    Args:
+        weights: ``(B, T, P)``.
+        ratio: scalar tensor, so that a new ratio does not recompile a compiled model.
 
     Returns:
-    -------
-    ``(B, T, 1 + P)`` bool.
+        ``(B, T, 1 + P)`` bool.
     """
     rank = weights.argsort(dim=-1, descending=True, stable=True).argsort(-1)
     kept = rank < (ratio * weights.shape[-1]).round().clamp_min(1)

@@ -42,9 +42,7 @@ class FusionFeature(nn.Module):
     our reading of the pyramid's fusion.
 
     Attributes:
-    ----------
-    width
-        of the result.
+        width: of the result.
     """
 
     def __init__(self, streams: int, dims: Sequence[int]) -> None:
@@ -75,6 +73,7 @@ def temporal_bands(sequence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     The root mean square of each third of the DCT coefficients; low frequencies come first and take the surplus.
     """
-    coefficients = dct_matrix(sequence.shape[1], device=sequence.device) @ sequence.float()
+    matrix = dct_matrix(sequence.shape[1], device=sequence.device).to(sequence.dtype)
+    coefficients = matrix @ sequence
     low, mid, high = ((band.square().mean(1) + 1e-8).sqrt() for band in coefficients.tensor_split(3, dim=1))
     return low, mid, high

@@ -30,17 +30,11 @@ class StageOutput(NamedTuple):
     """One level of the pyramid.
 
     Attributes:
-    ----------
-    maps
-        ``(B, T, S, D, h, w)`` patch tokens, the discarded ones zero.
-    cls
-        ``(B, T, D)``, normalised.
-    weights
-        ``(B, T, P)``, CLS's attention in the last block.
-    kept
-        ``(B, T, P)`` bool, the patches that the last block kept.
-    grid
-        of the patches.
+        maps: ``(B, T, S, D, h, w)`` patch tokens, the discarded ones zero.
+        cls: ``(B, T, D)``.
+        weights: ``(B, T, P)``, CLS's attention in the last block.
+        kept: ``(B, T, P)`` bool, the patches that the last block kept.
+        grid: of the patches.
     """
 
     maps: Tensor
@@ -53,18 +47,12 @@ class StageOutput(NamedTuple):
 class Stage(nn.Module):
     """Embedding, inter-frame difference, CLS and positions, then the blocks.
 
-    Parameters
-    ----------
-    config
-        of the model.
-    level
-        0, 1, 2.
-    width
-        channels of the maps that come in.
-    grid
-        of the patches that this stage makes.
-    frames
-        tokens in time, T'.
+    Args:
+        config: of the model.
+        level: 0, 1, 2.
+        width: channels of the maps that come in.
+        grid: of the patches that this stage makes.
+        frames: tokens in time, T'.
     """
 
     def __init__(self, config: MADVNetConfig, level: int, *, width: int, grid: Grid, frames: int) -> None:
@@ -85,7 +73,6 @@ class Stage(nn.Module):
             )
             for _ in range(config.depths[level])
         )
-        self.norm = nn.LayerNorm(dim)
 
     def forward(
         self, maps: Tensor, before: StageOutput | None, au_tokens: Tensor | None, keep: Tensor | None
@@ -104,7 +91,7 @@ class Stage(nn.Module):
             tokens, weights = block(tokens, grid, au_tokens, kept)
         assert weights is not None  # every stage has a block
         shown = torch.ones_like(weights, dtype=torch.bool) if kept is None else kept[..., 1:]
-        return StageOutput(patch_maps(tokens, grid), self.norm(tokens[..., 0, :]), weights, shown, grid)
+        return StageOutput(patch_maps(tokens, grid), tokens[..., 0, :], weights, shown, grid)
 
 
 class MADVNet(ClipClassifier):
@@ -247,9 +234,7 @@ def madv_net(*, classes: int, frames: int, size: int, action_units: int, **optio
     """MADV-Net; ``options`` are the other fields of ``MADVNetConfig``.
 
     Raises:
-    ------
-    pydantic.ValidationError
-        an option is unknown or out of range.
+        pydantic.ValidationError: an option is unknown or out of range.
     """
     fields = {"classes": classes, "frames": frames, "size": size, "action_units": action_units, **options}
     return MADVNet(MADVNetConfig.model_validate(fields))
