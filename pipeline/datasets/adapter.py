@@ -63,17 +63,9 @@ def assemble(
     taken = source.trees[0]
     base = common_folder([t.path for t in source.trees] + ([source.annotation.parent] if source.annotation else []))
     notes = [*findings, *_unreadable(tree, base), *_layout_choice(source.trees, base)]
-    placed: dict[tuple[str, str], PlacedClip] = {}
-    for clip in sorted(taken.clips, key=lambda clip: (clip.misplaced_in is not None, clip.files.path)):
-        other = placed.setdefault(_lookup(clip.subject, clip.name), clip)
-        if other is not clip:
-            where, first = (c.files.path.relative_to(base).as_posix() for c in (clip, other))
-            notes.append(
-                Finding(kind="duplicate_folder", clip=where, message=f"{where}: the same clip as {first}, left out")
-            )
-
+    placed = _by_name(taken, base, notes)
     expressions = list(expressions)
-    wanted = {_lookup(expression.subject, expression.recording) for expression in expressions}
+    wanted = {_lookup(row.subject, row.recording) for row in expressions}
     videos = {clip.files.path for key, clip in placed.items() if clip.files.video and key in wanted}
     recording = Recording(source.fps, source.whole, source.zero_is_missing, count_all_frames(sorted(videos)))
     clips = [
@@ -95,6 +87,17 @@ def assemble(
 
 def _lookup(subject: str, name: str) -> tuple[str, str]:
     return subject, name.lower()  # sheets and folders differ in case here and there
+
+
+def _by_name(tree: ImageTree, base: Path, notes: list[Finding]) -> dict[tuple[str, str], PlacedClip]:
+    placed: dict[tuple[str, str], PlacedClip] = {}
+    for clip in tree.clips:
+        other = placed.setdefault(_lookup(clip.subject, clip.name), clip)
+        if other is not clip:
+            where, first = (c.files.path.relative_to(base).as_posix() for c in (clip, other))
+            message = f"{where}: the same clip as {first}, left out"
+            notes.append(Finding(kind="duplicate_folder", clip=where, message=message))
+    return placed
 
 
 def common_folder(folders: Sequence[Path]) -> Path:

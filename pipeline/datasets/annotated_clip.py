@@ -100,7 +100,8 @@ def build_clip(
     findings = ClipFindings(f"{dataset}/{expression.subject}/{expression.name}")
     for kind, message in expression.notes:
         findings.add(kind, message)
-    onset, apex, offset = _numbers(expression, recording, findings)
+    span = _span(expression, recording, findings)
+    onset, offset = span.onset, span.offset
     source: FrameSource | None = None
     if placed is None:
         wanted = f"{expression.subject}/{expression.recording}"
@@ -108,8 +109,8 @@ def build_clip(
     else:
         if placed.misplaced_in is not None:
             findings.add("misplaced_folder", f"{_relative(placed, base)}: lies in the folder of {placed.misplaced_in}")
-        source, offset = _select(placed, onset, apex, offset, recording, base, findings)
-    apex = _checked_apex(onset, apex, offset, source, findings)
+        source, offset = _select(placed, span, recording, base, findings)
+    apex = _checked_apex(onset, span.apex, offset, source, findings)
     return Clip(
         dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=onset, apex=apex,
         offset=offset, fps=recording.fps, label=expression.label, findings=tuple(findings.found),
@@ -120,9 +121,15 @@ def _relative(placed: PlacedClip, base: Path) -> str:
     return placed.files.path.relative_to(base).as_posix()
 
 
-def _numbers(
-    expression: Expression, recording: Recording, findings: ClipFindings
-) -> tuple[int | None, int | None, int | None]:
+@dataclass(frozen=True)
+class _Span:
+    onset: int | None
+    apex: int | None
+    offset: int | None
+    offset_text: str
+
+
+def _span(expression: Expression, recording: Recording, findings: ClipFindings) -> _Span:
     phases = expression.phases
 
     def number(text: str) -> int | None:
@@ -138,20 +145,14 @@ def _numbers(
         findings.add("apex_missing", f"{expression.place}: apex {phases.apex!r} is no frame number")
     if onset is not None and offset is not None and offset < onset:
         findings.add("offset_out_of_range", f"{expression.place}: offset {offset} before onset {onset}", unusable=True)
-    return onset, apex, offset
+    return _Span(onset, apex, offset, phases.offset)
 
 
 def _select(
-    placed: PlacedClip,
-    onset: int | None,
-    apex: int | None,
-    offset: int | None,
-    recording: Recording,
-    base: Path,
-    findings: ClipFindings,
+    placed: PlacedClip, span: _Span, recording: Recording, base: Path, findings: ClipFindings
 ) -> tuple[FrameSource | None, int | None]:
     """The frames from onset to offset, and the offset, which is found here where the annotation has none."""
-    path = _relative(placed, base)
+    path, onset, offset = _relative(placed, base), span.onset, span.offset
     if onset is None or (offset is not None and offset < onset):
         return None, offset
     if placed.files.video:
@@ -167,7 +168,7 @@ def _select(
             findings.add("no_frames", f"{path}: holds no numbered frame", unusable=True)
         return None, offset
     if offset is None:
-        offset = _open_offset(apex, numbers, recording.whole or placed.files.video, path, findings)
+        offset = _open_offset(span, numbers, recording.whole or placed.files.video, path, findings)
         if offset is None:
             return None, None
     kept = [i for i, number in enumerate(numbers) if onset <= number <= offset]
@@ -202,16 +203,15 @@ def _video_numbers(
     return ()
 
 
-def _open_offset(
-    apex: int | None, numbers: Sequence[int], whole: bool, path: str, findings: ClipFindings
-) -> int | None:
+def _open_offset(span: _Span, numbers: Sequence[int], whole: bool, path: str, findings: ClipFindings) -> int | None:
+    problem = f"{path}: offset {span.offset_text!r} is no frame number"
     if not whole:
-        findings.add("offset_missing", f"{path}: no offset annotated; the clip ends at its last file, {numbers[-1]}")
+        findings.add("offset_missing", f"{problem}; the clip ends at its last file, {numbers[-1]}")
         return numbers[-1]
-    if apex is not None:
-        findings.add("offset_missing", f"{path}: no offset annotated; the clip is cut at its apex, {apex}")
-        return apex
-    message = f"{path}: neither offset nor apex annotated, and the recording goes on to {numbers[-1]}"
+    if span.apex is not None:
+        findings.add("offset_missing", f"{problem}; the clip is cut at its apex, {span.apex}")
+        return span.apex
+    message = f"{problem}, nor is there an apex to end at, and the recording goes on to {numbers[-1]}"
     findings.add("offset_missing", message, unusable=True)
     return None
 
@@ -246,7 +246,7 @@ def _gaps(kept: Sequence[int], onset: int, offset: int) -> str:
 def _checked_apex(
     onset: int | None, apex: int | None, offset: int | None, source: FrameSource | None, findings: ClipFindings
 ) -> int | None:
-    if apex is None or onset is None or offset is None:
+    if apex is None or onset is None or offset is None or offset < onset:
         return None
     if not onset <= apex <= offset:
         findings.add("apex_out_of_range", f"apex {apex} outside {onset} to {offset}; it is left open")

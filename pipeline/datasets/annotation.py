@@ -1,5 +1,6 @@
 """Find a dataset's spreadsheet by its content, below the root or beside it."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -25,11 +26,14 @@ class Annotation(Protocol):
 A = TypeVar("A", bound=Annotation)
 
 
-def read_annotations(tree: Tree, read: Callable[[Workbook], A], *, title: str, example: str) -> list[A]:
+def read_annotations(tree: Tree, images: Path, read: Callable[[Workbook], A], *, title: str, example: str) -> list[A]:
     """Every workbook that the dataset's reader understands; those above the root only where none lies below.
+
+    The nearest to the images comes first, so that two copies of a dataset under one root are not mixed up.
 
     Args:
         tree: the dataset's folders.
+        images: the image tree that is to be annotated.
         read: raises ``AnnotationError`` for a workbook of something else.
         title: of the dataset, for messages.
         example: the usual file name, for messages.
@@ -46,7 +50,7 @@ def read_annotations(tree: Tree, read: Callable[[Workbook], A], *, title: str, e
             except AnnotationError as error:
                 problems.append(str(error))
         if found:
-            return found
+            return sorted(found, key=lambda annotation: -_shared_depth(annotation.path, images))
     if not problems:
         raise AnnotationError(
             f"{tree.root}: {title} needs its annotation, usually {example}; no spreadsheet (.xlsx, .xls) below this "
@@ -59,6 +63,10 @@ def read_annotations(tree: Tree, read: Callable[[Workbook], A], *, title: str, e
     raise AnnotationError(
         f"{tree.root}: none of the spreadsheets is {title}'s annotation, usually {example}:\n  {listed}"
     )
+
+
+def _shared_depth(path: Path, other: Path) -> int:
+    return len(Path(os.path.commonpath((path, other))).parts)
 
 
 def choice_finding(found: Iterable[Annotation], tree: Tree) -> list[Finding]:

@@ -29,18 +29,17 @@ _FPS = 200.0
 _SUBJECT = re.compile(r"sub(\d{1,2})", re.IGNORECASE)
 _CLIP = re.compile(r"EP\d+(?:_\d+)*[a-z]?", re.IGNORECASE)
 _LAYOUTS = ("selected", "whole", "cropped", "video")  # full frames before crops, images before compressed video
-_NAMES: dict[str, tuple[str, ...]] = {"subject": ("Subject",), "name": ("Filename",)}
-_OBJECTIVE: dict[str, tuple[str, ...]] = {"objective_class": ("Objective Classes", "Objective Class")}
 _COLUMNS = {
-    **_NAMES,
+    "subject": ("Subject",),
+    "name": ("Filename",),
     "onset": ("OnsetFrame",),
-    "apex": ("ApexFrame", "ApexFrame1"),
+    "apex": ("ApexFrame",),
     "offset": ("OffsetFrame",),
     "action_units": ("Action Units",),
     "emotion": ("Estimated Emotion",),
-    **_OBJECTIVE,
+    "objective_class": ("Objective Classes", "Objective Class"),
 }
-_OPTIONAL = frozenset(_OBJECTIVE)
+_OPTIONAL = frozenset({"objective_class"})
 _EMOTIONS: dict[str, Emotion] = {
     "others": "others", "other": "others", "disgust": "disgust", "happiness": "happiness", "repression": "repression",
     "surprise": "surprise", "sadness": "sadness", "fear": "fear",
@@ -99,13 +98,23 @@ def _read(book: Workbook) -> _Annotation:
     try:
         table = find_table(book, _COLUMNS, _OPTIONAL)
     except AnnotationError as error:
-        try:
-            table = find_table(book, _NAMES | _OBJECTIVE)
-        except AnnotationError:
+        objective = _objective_table(book)
+        if objective is None:
             raise error from None  # the main spreadsheet is what the user has to mend
+        table = objective
     if not any(_CLIP.fullmatch(row["name"]) for row in table.rows):
         raise AnnotationError(f"{book.path}: no clip name such as EP02_01f in the column Filename")
     return _Annotation(book.path, table)
+
+
+def _objective_table(book: Workbook) -> Table | None:
+    """The table of the spreadsheet that has subject, name and objective class alone."""
+    columns = {"subject", "name", "objective_class"}
+    try:
+        table = find_table(book, _COLUMNS, optional=frozenset(_COLUMNS) - columns)
+    except AnnotationError:
+        return None
+    return table if table.fields == columns else None
 
 
 def _read_labels(book: Workbook) -> _Annotation:
@@ -116,10 +125,10 @@ def _read_labels(book: Workbook) -> _Annotation:
 
 
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    mains = read_annotations(tree, _read_labels, title="CASME II", example=_EXAMPLE)
+    mains = read_annotations(tree, trees[0].path, _read_labels, title="CASME II", example=_EXAMPLE)
     mains.sort(key=lambda annotation: not annotation.revised)
     annotation, findings = mains[0], choice_finding(mains, tree)
-    extra = {} if annotation.revised else _objective_classes(tree)
+    extra = {} if annotation.revised else _objective_classes(tree, trees[0].path)
     expressions = []
     for row in annotation.table.rows:
         place = f"{annotation.path.name} row {row.number}"
@@ -135,10 +144,10 @@ def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
     return assemble(tree, source, expressions, findings)
 
 
-def _objective_classes(tree: Tree) -> dict[tuple[str, str], int | None]:
+def _objective_classes(tree: Tree, images: Path) -> dict[tuple[str, str], int | None]:
     """From the separate spreadsheet that accompanies the version of 2014, where there is one."""
     classes = {}
-    for annotation in read_annotations(tree, _read, title="CASME II", example=_EXAMPLE):
+    for annotation in read_annotations(tree, images, _read, title="CASME II", example=_EXAMPLE):
         if annotation.revised:
             for row in annotation.table.rows:
                 classes[row["subject"].lower().removeprefix("sub").zfill(2), row["name"]] = integer(

@@ -133,7 +133,7 @@ def _video_codes(rows: Sequence[Cells]) -> dict[str, str]:
 
 
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    found = read_annotations(tree, _read, title="CAS(ME)^2", example="CAS(ME)^2code_final.xlsx")
+    found = read_annotations(tree, trees[0].path, _read, title="CAS(ME)^2", example="CAS(ME)^2code_final.xlsx")
     annotation = found[0]
     findings = choice_finding(found, tree)
     if not annotation.complete:

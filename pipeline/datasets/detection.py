@@ -48,13 +48,17 @@ def scan_dataset(root: Path, dataset: str | None = None) -> tuple[Path, DatasetS
     """
     if dataset is not None and dataset not in DATASETS:
         raise ConfigError(f"no dataset is called {dataset!r}; known: {', '.join(DATASETS)}")
-    if not root.exists():
-        raise DatasetNotFoundError(f"{root}: no such file or folder")
+    try:
+        root.stat()
+    except OSError as error:
+        raise DatasetNotFoundError(f"{root}: no such file or folder ({error.strerror})") from error
     if not root.is_dir():
         if dataset not in (None, "video"):
             raise DatasetNotFoundError(f"{root}: a file; expected the folder of {DATASETS[dataset].title}")
         return scan_video_file(root.absolute())
     tree = survey(root)
+    if tree.root in tree.unreadable:
+        raise DatasetNotFoundError(f"{root}: this folder cannot be listed; check its permissions")
     if tree.empty:
         raise DatasetNotFoundError(f"{root}: an empty folder; expected a dataset: {_known(DATASETS.values())}")
     if dataset == "video":

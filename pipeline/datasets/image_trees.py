@@ -123,11 +123,15 @@ def group_trees(
     for path, clip in placed:
         groups[path, clip.files.video].append(clip)
     trees = [
-        ImageTree(path, layout(path, tuple(clips)), tuple(clips))
+        ImageTree(path, layout(path, tuple(clips)), tuple(sorted(clips, key=_rightly_placed_first)))
         for (path, _), clips in groups.items()
         if any(clip.files.video or clip.files.images for clip in clips)
     ]
     return sorted(trees, key=lambda tree: (order.index(tree.layout), -len(tree.clips), tree.path))
+
+
+def _rightly_placed_first(clip: PlacedClip) -> tuple[bool, Path]:
+    return clip.misplaced_in is not None, clip.files.path
 
 
 def is_cropped(path: Path) -> bool:

@@ -85,7 +85,7 @@ def _read(book: Workbook) -> _Annotation:
 
 
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    found = read_annotations(tree, _read, title="SAMM", example=_EXAMPLE)
+    found = read_annotations(tree, trees[0].path, _read, title="SAMM", example=_EXAMPLE)
     annotation = found[0]
     expressions, findings = [], choice_finding(found, tree)
     for row in annotation.table.rows:

@@ -79,7 +79,9 @@ def _read(spectrum: str, book: Workbook) -> _Annotation:
 
 
 def _scan(spectrum: str, tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    found = read_annotations(tree, partial(_read, spectrum), title=f"SMIC-E {spectrum}", example=_EXAMPLES[spectrum])
+    found = read_annotations(
+        tree, trees[0].path, partial(_read, spectrum), title=f"SMIC-E {spectrum}", example=_EXAMPLES[spectrum]
+    )
     # The sheets of the three cameras look alike: the one that knows most of the clips' first frames is theirs.
     found.sort(key=lambda annotation: -_agreement(annotation, trees[0]))
     annotation = found[0]

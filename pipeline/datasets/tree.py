@@ -81,11 +81,15 @@ def _list(path: Path) -> tuple[Folder, set[str]]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in _LITTER:
                 continue
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()  # neither for a broken link
+            except OSError:  # a link that leads to itself
+                continue
+            if is_folder:
                 folders.append(entry.name)
                 if entry.is_symlink():
                     linked.add(entry.name)
-            elif entry.is_file():  # not so for a broken link
+            elif is_file:
                 (images if is_image(entry.name) else videos if is_video(entry.name) else others).append(entry.name)
     names = (tuple(sorted(kind)) for kind in (folders, images, videos, others))
     return Folder(path, *names), linked
