@@ -73,10 +73,8 @@ class Stage:
 
     def resample(self, backward: Field) -> NDArray[np.float32]:
         """The still seen through a backward warp, ``(H, W, C) float32``."""
-        source = self._full(self._nodes * _STEP + (_STEP - 1) / 2 + backward)
-        frame = cv2.remap(
-            self.portrait.image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
+        x, y = cv2.split(self._full(self._nodes * _STEP + (_STEP - 1) / 2 + backward))
+        frame = cv2.remap(self.portrait.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(frame.reshape(self.portrait.image.shape), np.float32)
 
     def follow(self, forward: Field) -> Array:
@@ -99,7 +97,8 @@ class Stage:
         return np.where(covered, moved[..., 0] / np.where(covered, moved[..., 1], 1), np.nan).astype(np.float16)
 
     def _sample(self, grid: Field, at: NDArray[np.floating]) -> Field:
-        sampled = cv2.remap(grid, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = cv2.split(at.astype(np.float32))
+        sampled = cv2.remap(grid, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(sampled, np.float32)
 
     def _full(self, grid: NDArray[np.floating]) -> Field:
@@ -209,10 +208,10 @@ class Performance:
         height, width, channels = image.shape
         brightness, across, down = self.script.light[position]
         gain = 1 + brightness + across * np.linspace(-1, 1, width)[None] + down * np.linspace(-1, 1, height)[:, None]
-        rng = np.random.default_rng([*self._seed, position])
-        noise = rng.standard_normal((height, width), np.float32) * np.float32(self.stage.camera.noise)
-        image = image * gain.astype(np.float32)[..., None] + noise[..., None]
-        recorded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        noise = np.random.default_rng([*self._seed, position]).standard_normal((height, width), np.float32)
+        lit = cv2.multiply(image, cv2.merge([gain.astype(np.float32)] * channels))
+        noise_of_all = cv2.merge([noise * np.float32(self.stage.camera.noise)] * channels)
+        recorded = cv2.add(lit, noise_of_all, dtype=cv2.CV_8U).reshape(image.shape)  # rounds, and stays in 0..255
         return np.asarray(recorded if channels == 3 else recorded.repeat(3, 2), np.uint8)
 
     def vertices(self, position: int) -> Array:

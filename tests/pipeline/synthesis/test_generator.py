@@ -1,4 +1,4 @@
-"""The synthetic datasets: deterministic, counted right, faces that are found, motion that is there, truth that is true."""
+"""Synthetic datasets: deterministic, counted right, with faces that are found and a truth that is true."""
 
 import hashlib
 import json
@@ -99,7 +99,7 @@ def test_truth_is_complete_and_needs_no_pickle(casme2: SynthesisReport) -> None:
 def test_frames_move_as_the_truth_says_and_the_background_stays(casme2: SynthesisReport) -> None:
     """Optical flow between the written onset and apex is the true flow on the face: r > 0.9, mean error < 0.3 px."""
     truth = json.loads((casme2.truth / "truth.json").read_text())
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     pairs: list[np.ndarray] = []
     for key, clip in truth["clips"].items():
         with np.load(casme2.truth / clip["file"], allow_pickle=False) as arrays:
@@ -111,7 +111,7 @@ def test_frames_move_as_the_truth_says_and_the_background_stays(casme2: Synthesi
             cv2.cvtColor(decode_image(files[position - clip["onset"]]), cv2.COLOR_RGB2GRAY)
             for position in (clip["onset"], clip["apex"])
         )
-        found = cv2.GaussianBlur(estimator.calc(start, end, None), (0, 0), 4)
+        found = cv2.GaussianBlur(estimator.calc(start, end, np.zeros((*start.shape, 2), np.float32)), (0, 0), 4)
         pairs.append(np.stack([found[face].ravel(), flow[face].ravel()]))
         assert np.corrcoef(pairs[-1])[0, 1] > 0.7, key  # the weakest clips hardly exceed the noise
         assert np.linalg.norm(found - flow, axis=-1)[face].mean() < 0.3, key
@@ -175,9 +175,12 @@ def detector() -> FaceDetector:
 
 @pytest.mark.parametrize("dataset", CAMERAS)
 def test_the_face_of_every_identity_is_found_alone_and_in_place(dataset: str, detector: FaceDetector) -> None:
-    """MTCNN finds one face on every portrait, with its points where the mesh has them."""
+    """MTCNN finds one face on every portrait, with its points where the mesh has them.
+
+    Detection takes most of this file's time, so only one format sees everybody.
+    """
     camera = CAMERAS[dataset]
-    for identity in IDENTITIES:
+    for identity in IDENTITIES if dataset == "casme2" else IDENTITIES[1::3]:
         portrait = take_portrait(load_still(identity), camera, np.random.default_rng(identity.number))
         image = np.clip(portrait.image, 0, 255).astype(np.uint8)
         assert image.shape == (camera.height, camera.width, 1 if camera.grey else 3)
