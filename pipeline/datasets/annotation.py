@@ -1,7 +1,7 @@
 """Find a dataset's spreadsheet by its content, below the root or beside it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -69,13 +69,14 @@ def _shared_depth(path: Path, other: Path) -> int:
     return len(Path(os.path.commonpath((path, other))).parts)
 
 
-def choice_finding(found: Iterable[Annotation], tree: Tree) -> list[Finding]:
+def choice_finding(found: Sequence[Annotation]) -> list[Finding]:
     """A finding that names the spreadsheet taken, the first, and the others."""
-    taken, *others = (annotation.path for annotation in found)
-    if not others:
+    if len(found) == 1:
         return []
-    message = f"several annotations; taken: {taken}; left out: {', '.join(map(str, others))}"
-    return [Finding(kind="annotation_chosen", clip=taken.name, message=message)]
+    above = os.path.commonpath([annotation.path.parent for annotation in found])
+    taken, *others = (annotation.path.relative_to(above).as_posix() for annotation in found)
+    message = f"several annotations; taken: {taken}; left out: {', '.join(others)}"
+    return [Finding(kind="annotation_chosen", clip=taken, message=message)]
 
 
 def _below(tree: Tree) -> Iterator[Path]:

@@ -127,7 +127,7 @@ def _read_labels(book: Workbook) -> _Annotation:
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
     mains = read_annotations(tree, trees[0].path, _read_labels, title="CASME II", example=_EXAMPLE)
     mains.sort(key=lambda annotation: not annotation.revised)
-    annotation, findings = mains[0], choice_finding(mains, tree)
+    annotation, findings = mains[0], choice_finding(mains)
     extra = {} if annotation.revised else _objective_classes(tree, trees[0].path)
     expressions = []
     for row in annotation.table.rows:

@@ -135,7 +135,7 @@ def _video_codes(rows: Sequence[Cells]) -> dict[str, str]:
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
     found = read_annotations(tree, trees[0].path, _read, title="CAS(ME)^2", example="CAS(ME)^2code_final.xlsx")
     annotation = found[0]
-    findings = choice_finding(found, tree)
+    findings = choice_finding(found)
     if not annotation.complete:
         message = "no second and third sheet with folder names and video codes; those of the publication are used"
         findings.append(Finding(kind="annotation_incomplete", clip=annotation.path.name, message=message))

@@ -87,7 +87,7 @@ def _read(book: Workbook) -> _Annotation:
 def _scan(tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
     found = read_annotations(tree, trees[0].path, _read, title="SAMM", example=_EXAMPLE)
     annotation = found[0]
-    expressions, findings = [], choice_finding(found, tree)
+    expressions, findings = [], choice_finding(found)
     for row in annotation.table.rows:
         place = f"{annotation.path.name} row {row.number}"
         if _CLIP.fullmatch(row["name"]):

@@ -85,7 +85,7 @@ def _scan(spectrum: str, tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, 
     # The sheets of the three cameras look alike: the one that knows most of the clips' first frames is theirs.
     found.sort(key=lambda annotation: -_agreement(annotation, trees[0]))
     annotation = found[0]
-    findings = choice_finding(found, tree)
+    findings = choice_finding(found)
     expressions: list[Expression] = []
     for row in annotation.table.rows:
         where = f"{annotation.path.name} row {row.number}"
