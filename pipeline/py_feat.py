@@ -127,6 +127,7 @@ def _undisturbed() -> Iterator[None]:
                 warnings.simplefilter("ignore", category)
             yield
     finally:
-        if variable is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ.pop("OMP_NUM_THREADS", None)
+        if variable is not None:
+            os.environ["OMP_NUM_THREADS"] = variable
         torch.set_num_threads(threads)
