@@ -29,7 +29,9 @@ Root = Annotated[Path, typer.Argument(help="dataset folder, its parent, its imag
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="a store made by `mer preprocess`")]
 DatasetOption = Annotated[str | None, typer.Option(help="dataset name, where detection is ambiguous")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
-ModelsDir = Annotated[Path | None, typer.Option(envvar="MER_MODELS", help="folder of weights, for machines without a network")]
+ModelsDir = Annotated[
+    Path | None, typer.Option(envvar="MER_MODELS", help="folder of weights, for machines without a network")
+]
 
 
 def main() -> None:
@@ -56,7 +58,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     pass
 
@@ -64,9 +68,8 @@ def _options(
 @app.command()
 def scan(root: Root, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """Look at a raw dataset without processing it: clips, labels against the expected counts, every finding."""
-    from pipeline.scan import scan_json, scan_report
-
     from pipeline.datasets import scan_dataset
+    from pipeline.scan import scan_json, scan_report
 
     _, found = scan_dataset(root, dataset)
     if as_json:
@@ -83,14 +86,17 @@ def preprocess(
     dataset: DatasetOption = None,
     size: Annotated[int | None, typer.Option(help="side of the aligned crops, px  [default: 224]")] = None,
     depth: Annotated[
-        str | None, typer.Option(help="depth-anything-v2-small|-base|-large, mesh or none  [default: depth-anything-v2-small]")
+        str | None,
+        typer.Option(help="depth-anything-v2-small|-base|-large, mesh or none  [default: depth-anything-v2-small]"),
     ] = None,
     depth_size: Annotated[int | None, typer.Option(help="input side of Depth Anything, px  [default: 518]")] = None,
     au: Annotated[str | None, typer.Option(help="py-feat or mesh  [default: py-feat]")] = None,
     au_frames: Annotated[
         str | None, typer.Option(help="apex (onset and apex) or all (every frame too)  [default: apex]")
     ] = None,
-    apex: Annotated[str | None, typer.Option(help="estimate a missing apex by motion or middle  [default: motion]")] = None,
+    apex: Annotated[
+        str | None, typer.Option(help="estimate a missing apex by motion or middle  [default: motion]")
+    ] = None,
     subjects: Annotated[str | None, typer.Option(help="only these subjects, separated by commas")] = None,
     clips: Annotated[str | None, typer.Option(help="only these clips (names or keys), separated by commas")] = None,
     limit: Annotated[int | None, typer.Option(help="only the first N of them")] = None,
@@ -136,6 +142,128 @@ def preprocess(
             console=_console(),
         )
     )
+
+
+@app.command()
+def inspect(store: StorePath, as_json: JsonOption = False) -> None:
+    """Show what is in a store: clips, labels, sizes, backends, failures, clips worth a look."""
+    from pipeline.inspection import report, summarise
+    from schemas.store import Store
+
+    summary = summarise(Store.open(store))
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        _console().print(report(summary))
+
+
+@app.command()
+def verify(
+    store: StorePath,
+    deep: Annotated[bool, typer.Option("--deep", help="also decode every clip and check the values")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of a store against its manifest; exit 1 if anything is wrong."""
+    from dataclasses import asdict
+
+    from pipeline.verification import verify as check
+    from schemas.store import Store
+
+    problems = check(Store.open(store), deep=deep)
+    if as_json:
+        print(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
+    elif problems:
+        for problem in problems:
+            print(f"{problem.kind}: {problem.path}: {problem.message}")
+        print(f"{store}: {len(problems)} problems; preprocess the dataset again, or copy the store again")
+    else:
+        print(f"{store}: sound" + (", every clip decodes" if deep else "; --deep also decodes every clip"))
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def show(
+    store: StorePath,
+    clip: Annotated[str, typer.Argument(help="dataset/subject/clip, as `mer inspect` lists it")],
+    out: Annotated[Path, typer.Option(help="picture to write: png, pdf or svg")] = Path("clip.png"),
+) -> None:
+    """Draw one clip: frames, depth, motion, action units of onset and apex."""
+    from pipeline.figures import clip_figure
+    from schemas.store import Store
+
+    clip_figure(Store.open(store), clip, out)
+    print(out)
+
+
+@app.command()
+def synth(
+    dataset: Annotated[str, typer.Argument(help="samm, casme2, casme-sq or smic")],
+    out: Annotated[Path, typer.Argument(help="folder to write; the truth goes to <out>-truth")],
+    subjects: Annotated[int, typer.Option(min=1, help="people, each a real face")] = 4,
+    clips: Annotated[int, typer.Option(min=1, help="clips of each")] = 4,
+    frames: Annotated[int, typer.Option(min=8, help="frames from onset to offset, on average")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="equal seeds give equal bytes")] = 0,
+    layout: Annotated[str | None, typer.Option(help="one of the dataset's on-disk layouts")] = None,
+    quirks: Annotated[bool, typer.Option("--quirks", help="with the oddities of the real files")] = False,
+) -> None:
+    """Write synthetic micro-expressions on real faces, exactly as the dataset lies on disk."""
+    from pipeline.synthesis.generator import synthesise
+
+    report = synthesise(
+        dataset, out, subjects=subjects, clips=clips, frames=frames, seed=seed, layout=layout, quirks=quirks
+    )
+    print(f"{out}: {len(report.keys)} clips of {subjects} subjects; truth in {report.truth}")
+    print(f"next: mer preprocess {out} --depth mesh --au mesh")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("mer-demo"),
+) -> None:
+    """Run the whole of it on synthetic clips of real faces and on one real video, in about two minutes."""
+    from pipeline.demo import run_demo
+
+    raise typer.Exit(run_demo(out, _console()))
+
+
+@models_app.command("list")
+def list_models(models_dir: ModelsDir = None, as_json: JsonOption = False) -> None:
+    """Show the known weights, and which of them are on this machine."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from pipeline.weights import list_models as listing
+
+    rows = listing(models_dir)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], default=str))
+        return
+    table = Table("name", "state", "repository", "revision", "licence", "file")
+    for row in rows:
+        table.add_row(row.name, row.state, row.repository, (row.revision or "newest")[:12], row.licence, str(row.path))
+    _console().print(table)
+
+
+@models_app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="models, as `mer models list` names them")],
+    models_dir: ModelsDir = None,
+) -> None:
+    """Download weights, into the models folder if there is one."""
+    from pipeline.weights import fetch as download
+
+    for name in names:
+        located = download(name, models_dir)
+        print(f"{located.path}  sha256 {located.record.sha256}")
+
+
+@models_app.command()
+def path(name: Annotated[str, typer.Argument()], models_dir: ModelsDir = None) -> None:
+    """Print where a model's weights lie on this machine."""
+    from pipeline.weights import find
+
+    print(find(name, models_dir).path)
 
 
 def _console() -> "Console":

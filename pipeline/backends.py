@@ -1,18 +1,21 @@
 """From the names in a config to the models behind them, and what a manifest says of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.aligned_clip import ActionUnitEstimator, DepthEstimator
 from pipeline.face_mesh import AU_NAMES
-from pipeline.process import ClipProcessor
 from pipeline.weights import LocatedWeights, locate
 from schemas.config import Device, PreprocessConfig
 from schemas.errors import WeightsInvalidError
 from schemas.manifest import ActionUnitColumns, DepthColumn
 
-# Their versions decide the bytes of a store, so a resumed run must have the same.
+if TYPE_CHECKING:
+    from pipeline.process import ClipProcessor
+
 _PACKAGES = (
     "madv-mer", "numpy", "opencv-python-headless", "pillow", "torch", "facenet-pytorch", "zarr", "numcodecs", "py-feat",
 )  # fmt: skip
@@ -25,16 +28,20 @@ class Backends:
     Attributes:
         config: says which.
         device: where they run.
-        packages: distribution -> version of all that decides the bytes.
         weights: weights on this machine, by model name; the mesh backend needs none.
         models_dir: where a worker on another machine looks for the same weights.
     """
 
     config: PreprocessConfig
     device: Device
-    packages: dict[str, str]
     weights: dict[str, LocatedWeights]
     models_dir: Path | None
+
+    @cached_property
+    def packages(self) -> dict[str, str]:
+        """Distribution -> version of all that decides the bytes of a store; a resumed run must have the same."""
+        names = _PACKAGES + (("transformers",) if self.config.depth.startswith("depth-anything") else ())
+        return {name: version(name) for name in names}
 
     @property
     def action_units(self) -> ActionUnitColumns:
@@ -68,27 +75,17 @@ class Backends:
         )  # fmt: skip
 
 
-def resolve_backends(
-    config: PreprocessConfig, *, device: Device, models_dir: Path | None
-) -> Backends:
-    """Find the weights, before any clip is processed.
+def locate_weights(config: PreprocessConfig, models_dir: Path | None) -> dict[str, LocatedWeights]:
+    """The weights that the config's backends need, by model name, found before any clip is processed.
 
     Raises:
         WeightsUnavailableError: known within 10 s; says how to get them, and how to do without.
     """
     names = [name for name in (config.depth, config.au) if name not in ("mesh", "none")]
-    weights = {name: locate(name, models_dir) for name in names}
-    packages = [*_PACKAGES, *(["transformers"] if config.depth.startswith("depth-anything") else [])]
-    return Backends(
-        config=config,
-        device=device,
-        packages={name: version(name) for name in packages},
-        weights=weights,
-        models_dir=models_dir,
-    )
+    return {name: locate(name, models_dir) for name in names}
 
 
-def build_processor(backends: Backends, root: Path, out: Path) -> ClipProcessor:
+def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor":
     """Load the models; called once in every process that takes clips.
 
     One thread a process: how many threads share a sum changes its order, and so the last bit of the result.
@@ -97,6 +94,7 @@ def build_processor(backends: Backends, root: Path, out: Path) -> ClipProcessor:
     import torch
 
     from pipeline.faces import FaceDetector
+    from pipeline.process import ClipProcessor
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from dask.system import CPU_COUNT
@@ -14,11 +14,13 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed, get
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
-from pipeline.journal import ClipRecord
-from pipeline.process import ClipProcessor, failed_record
+from pipeline.journal import ClipRecord, failed_record
 from schemas.clip import Clip
 from schemas.config import Device, Execution
 from schemas.errors import RunError
+
+if TYPE_CHECKING:
+    from pipeline.process import ClipProcessor  # brings PyTorch along, which only the workers need
 
 Task = tuple[int, Clip]
 Run = Callable[[Iterable[Task]], Iterator[ClipRecord]]
@@ -30,14 +32,14 @@ _CONNECT_TIMEOUT = "20s"
 
 
 @contextmanager
-def in_process(build: Callable[[], ClipProcessor]) -> Iterator[Run]:
+def in_process(build: "Callable[[], ClipProcessor]") -> Iterator[Run]:
     """One clip after the other, here: for debugging, and where processes are not to be had."""
     processor = build()
     yield lambda tasks: (processor.process(index, clip) for index, clip in tasks)
 
 
 @contextmanager
-def on_cluster(build: Callable[[], ClipProcessor], client: Client, *, device: Device) -> Iterator[Run]:
+def on_cluster(build: "Callable[[], ClipProcessor]", client: Client, *, device: Device) -> Iterator[Run]:
     """Clips as tasks of a Dask cluster, the models loaded once a worker, and again after a restart.
 
     Raises:
@@ -161,7 +163,7 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
 class _Processor(WorkerPlugin):  # type: ignore[misc]
     """Holds a worker's models."""
 
-    def __init__(self, build: Callable[[], ClipProcessor], *, name: str) -> None:
+    def __init__(self, build: "Callable[[], ClipProcessor]", *, name: str) -> None:
         self.name = name
         self._build = build
         self.processor: ClipProcessor | None = None

@@ -8,8 +8,9 @@ from typing import IO
 from pydantic import ValidationError
 
 from pipeline.store_arrays import output_errors
-from schemas.errors import ManifestInvalidError
-from schemas.manifest import ClipEntry, Provenance
+from schemas.clip import Clip
+from schemas.errors import ManifestInvalidError, Stage
+from schemas.manifest import ClipEntry, Failure, Provenance
 from schemas.model import Model
 from schemas.store import JOURNAL_NAME
 
@@ -99,6 +100,26 @@ class Journal:
         """Delete the journal, after the manifest is in place."""
         self.close()
         self._path.unlink(missing_ok=True)
+
+
+def failed_record(index: int, clip: Clip, stage: Stage, error: BaseException) -> ClipRecord:
+    """The record of a clip that is not in the store, and why."""
+    failure = Failure(stage=stage, error=type(error).__name__, message=str(error))
+    return ClipRecord(index=index, entry=bare_entry(clip).model_copy(update={"failure": failure}))
+
+
+def bare_entry(clip: Clip) -> ClipEntry:
+    """What the scan knows of a clip; failed until something else is known."""
+    return ClipEntry(
+        key=clip.key,
+        status="failed",
+        label=clip.label,
+        fps=clip.fps,
+        onset=clip.onset,
+        apex=clip.apex,
+        offset=clip.offset,
+        findings=clip.findings,
+    )
 
 
 def _line(model: Model) -> bytes:

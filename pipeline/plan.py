@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.backends import Backends, resolve_backends
+from pipeline.backends import Backends, locate_weights
 from pipeline.cluster import choose_device
 from pipeline.journal import JournalHeader
 from pipeline.store_arrays import Dimensions
@@ -53,7 +53,8 @@ def plan_run(root: Path, out: Path, scan: DatasetScan, config: PreprocessConfig,
         WeightsUnavailableError: a model's weights are nowhere to be had.
     """
     clips = select(scan.clips, config)
-    backends = resolve_backends(config, device=choose_device(execution), models_dir=execution.models_dir)
+    weights = locate_weights(config, execution.models_dir)  # before the device: PyTorch is slow to import
+    backends = Backends(config, choose_device(execution), weights, execution.models_dir)
     provenance = Provenance(
         config=config,
         layout=scan.layout,

@@ -19,12 +19,12 @@ from pipeline.alignment import warp
 from pipeline.faces import Face, FaceDetector, Phase, locate_face
 from pipeline.facial_motion import largest_motion
 from pipeline.frames import Frames, digest
-from pipeline.journal import ClipColumns, ClipRecord
+from pipeline.journal import ClipColumns, ClipRecord, bare_entry, failed_record
 from pipeline.store_arrays import write_clip
 from schemas.clip import Clip
 from schemas.config import ApexMethod, PreprocessConfig
-from schemas.errors import ActionUnitError, ClipError, DepthError, FrameError, Stage, StoreWriteError, UnusableClipError
-from schemas.manifest import ClipEntry, Failure, Quality, Source
+from schemas.errors import ActionUnitError, ClipError, DepthError, FrameError, StoreWriteError, UnusableClipError
+from schemas.manifest import Quality, Source
 
 log = logging.getLogger("mer")
 
@@ -97,7 +97,7 @@ class ClipProcessor:
                 values["au_frames"] = self.action_units.estimate(aligned, range(len(frames)))
             au = self.action_units.estimate(aligned, [onset, apex])
         objects = write_clip(self.out, index, values)
-        entry = _entry(clip).model_copy(
+        entry = bare_entry(clip).model_copy(
             update={
                 "status": "ok",
                 "apex_estimated": estimated,
@@ -167,25 +167,6 @@ def residual_motion(texture: NDArray[np.uint8], onset: int) -> float:
     window = cv2.createHanningWindow((half, half), cv2.CV_32F)
     shifts = [np.hypot(*cv2.phaseCorrelate(grey[onset], other, window)[0]) for other in grey]
     return float(np.percentile(shifts, 95) * texture.shape[1] / half)
-
-
-def failed_record(index: int, clip: Clip, stage: Stage, error: BaseException) -> ClipRecord:
-    """The record of a clip that is not in the store, and why."""
-    failure = Failure(stage=stage, error=type(error).__name__, message=str(error))
-    return ClipRecord(index=index, entry=_entry(clip).model_copy(update={"failure": failure}))
-
-
-def _entry(clip: Clip) -> ClipEntry:
-    return ClipEntry(
-        key=clip.key,
-        status="failed",
-        label=clip.label,
-        fps=clip.fps,
-        onset=clip.onset,
-        apex=clip.apex,
-        offset=clip.offset,
-        findings=clip.findings,
-    )
 
 
 def _quality(face: Face, found_on: Phase, clip: AlignedClip) -> Quality:

@@ -81,12 +81,12 @@ class Store:
 
     def texture(self, key: str) -> NDArray[np.uint8]:
         """``(T, S, S, 3) uint8`` RGB."""
-        texture: NDArray[np.uint8] = self._clip_array("texture", key)
+        texture: NDArray[np.uint8] = self.clip_array("texture", key)
         return texture
 
     def depth(self, key: str) -> NDArray[np.float16]:
         """``(T, S, S) float16``, larger is nearer, normalised once a clip."""
-        depth: NDArray[np.float16] = self._clip_array("depth", key)
+        depth: NDArray[np.float16] = self.clip_array("depth", key)
         return depth
 
     def action_units(self, key: str) -> NDArray[np.float32]:
@@ -106,7 +106,8 @@ class Store:
             raise ClipNotFoundError(f"{self.path}: no clip {key!r}{hint}")
         return index
 
-    def _clip_array(self, name: str, key: str) -> Any:
+    def clip_array(self, name: str, key: str) -> Any:
+        """One clip's part of a clip array, ``(T, ...)``."""
         index = self._index(key)
         entry = self.manifest.clips[index]
         if entry.failure is not None:
