@@ -174,10 +174,13 @@ class DepthAnything:
         if self.device.type != "cuda":
             return CPU_BATCH
         probe = torch.zeros((2, self.input_size, self.input_size, 3), dtype=torch.uint8)
-        self._forward(probe[:1])  # what the first call alone allocates must not count
-        torch.cuda.reset_peak_memory_stats(self.device)
-        before = torch.cuda.memory_allocated(self.device)
-        self._forward(probe)
+        try:
+            self._forward(probe[:1])  # what the first call alone allocates must not count
+            torch.cuda.reset_peak_memory_stats(self.device)
+            before = torch.cuda.memory_allocated(self.device)
+            self._forward(probe)
+        except torch.OutOfMemoryError:  # others hold the GPU now; if they still do later, the clip's error says so
+            return 1
         per_frame = (torch.cuda.max_memory_allocated(self.device) - before) / len(probe)
         free, _ = torch.cuda.mem_get_info(self.device)
         return int(min(MAX_BATCH, max(1, free * _MEMORY_SHARE // per_frame)))
