@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from pipeline.face_mesh import FaceMesh, face_mesh
 
@@ -51,26 +51,16 @@ def pixel_weights(size: int) -> csr_array:
     vertices, weights = _nearest_triangle(mesh, size * _SAMPLES)
     covered = np.flatnonzero(vertices[:, 0] >= 0)
     row = covered // (size * _SAMPLES) // _SAMPLES * size + covered % (size * _SAMPLES) // _SAMPLES
-    matrix = csr_array(
-        (
-            weights[covered].ravel() / np.float32(_SAMPLES**2),
-            (np.repeat(row, 3), vertices[covered].ravel()),
-        ),
-        shape=(size * size, len(mesh.vertices)),
-        dtype=np.float32,
-    )
-    matrix.sum_duplicates()
-    return matrix
+    values = weights[covered].ravel() / np.float32(_SAMPLES**2)
+    matrix = coo_array((values, (np.repeat(row, 3), vertices[covered].ravel())), shape=(size**2, len(mesh.vertices)))
+    return matrix.tocsr()
 
 
 def _nearest_triangle(mesh: FaceMesh, side: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Vertices (-1: none) and barycentric weights of the nearest triangle on a ``side`` x ``side`` grid of samples."""
     # Pixel centres are at integers: sample s of a grid finer by f lies at (s + 0.5) / f - 0.5.
-    points = (mesh.vertices.astype(np.float64) + [0.5, 0.5, 0]) * [side / mesh.size, side / mesh.size, 1] - [
-        0.5,
-        0.5,
-        0,
-    ]
+    points = mesh.vertices.astype(np.float64)
+    points[:, :2] = (points[:, :2] + 0.5) * side / mesh.size - 0.5
     depth = np.full((side, side), -np.inf)
     vertices = np.full((side, side, 3), -1, np.int32)
     weights = np.zeros((side, side, 3), np.float32)

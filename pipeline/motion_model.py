@@ -4,11 +4,17 @@ A linear mixed model of the mesh's displacement ``u``::
 
     u = B a + H h + G g + e,    a >= 0
 
-``B`` are the mesh's action unit moves, ``H`` the motion of the head as a whole (similarity, rigid yaw and
-pitch, and the pose moves that leak into ``B``), ``G`` the leading modes of a smooth Gaussian process (person,
-asymmetry, skin), ``e`` the error of the flow. ``h`` and ``g`` have Gaussian priors and are eliminated exactly;
-what is left is a non-negative elastic net of 20 unknowns. Huber weights keep single vertices
-(a blink, teeth that appear) from being explained by units that they do not belong to.
+``B`` are the action units' moves, ``H`` the motion of the head as a whole, ``G`` the leading modes of a smooth
+Gaussian process (person, asymmetry, skin), ``e`` what is left, flow errors above all. ``h`` and ``g`` have Gaussian
+priors and are eliminated exactly; what remains is a non-negative elastic net of 20 unknowns. Huber weights keep
+single vertices (teeth that appear) from being explained by units that they do not belong to.
+
+Two things are done to the mesh model's moves before they serve as ``B``. They were learned from faces in the wild
+and carry that data's head motion, which is projected out; and its correlations (every smile opens the mouth),
+which are damped away from the unit's own region.
+
+All deviations but the head's grow with the size of the facial motion. A model that is wrong by a share of the
+motion asks for that, and an expression of half the strength then comes out as the same units at half the value.
 """
 
 from dataclasses import dataclass
@@ -20,26 +26,32 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 
-from pipeline.face_mesh import FaceMesh, face_mesh
+from pipeline.face_mesh import AU_NAMES, FaceMesh, face_mesh
 
 Array = NDArray[np.float64]
 
 REFERENCE_SIZE = 224  # px; motion is measured and explained in a crop of this side, whatever the store's
 
-# Standard deviations and lengths in px of the reference crop. Chosen on warps with a perturbed basis, smooth
-# extra motion, head motion, blinks and noise; the optimum is flat (a factor of two costs under 0.02 of mean r).
-_FLOW_ERROR = 1.0
-_FLOW_LENGTH = 4.0  # vertices closer than this share one flow error
-_HEAD_MOTION = 4.0
-_SMOOTH_MOTION = 0.6
+# Chosen on warps with a perturbed basis and on synthetic clips; the optimum is flat, a factor of two in any of
+# them costs a few hundredths of mean r. Lengths in px of the reference crop.
+_SMALLEST = 0.2  # px; facial motion below this is taken for the flow's error
+# Standard deviations relative to the facial motion, as are _RIDGE and _SPARSITY.
+_ERROR = 1.4
+_SMOOTH = 0.85
+_HEAD = 14.0
+_RIDGE = 0.7  # of an activation, per px
+_SPARSITY = 1.9  # cost of a px of motion by an action unit
+_ERROR_LENGTH = 4.0  # vertices closer than this share one error
 _SMOOTH_LENGTH = 30.0
 _SMOOTH_MODES = 12  # an axis
-_RIDGE = 0.5  # standard deviation of an activation
-_SPARSITY = 1.9  # cost of one px (root mean square over the inner face) of facial motion
 _HUBER = 1.5  # of the median residual
 _PASSES = 3
+_REACH = 20.0  # how far beyond its region an action unit moves the skin
+_BEYOND = 0.2  # share of its move that is kept everywhere
 _OUTLINE = 70.0  # |x - centre| from which a vertex lies as often in hair or background as on skin
 _OUTLINE_WEIGHT = 0.05
+# The region of AU26 is the masseter; what a falling jaw moves is the whole lower face.
+_NOT_REGIONAL = ("AU26",)
 
 
 @dataclass(frozen=True)
@@ -58,58 +70,70 @@ class MotionFit:
 
 
 class MotionModel:
-    """Explains displacements of the 478 vertices in a crop of ``REFERENCE_SIZE`` px."""
+    """Explains displacements of the 478 vertices in a crop of ``REFERENCE_SIZE`` px.
+
+    Attributes:
+        unit_moves: ``(478, 3, 20) float64``, px per unit of activation: ``B`` with its depth.
+        weights: ``(478,) float64``, how far the motion at a vertex counts.
+    """
 
     def __init__(self) -> None:
         mesh = face_mesh(REFERENCE_SIZE)
-        self._units = mesh.au_moves.astype(np.float64).transpose(1, 2, 0)  # (478, 3, 20)
+        xy = mesh.vertices[:, :2]
+        inner = np.abs(xy[:, 0] - REFERENCE_SIZE / 2) <= _OUTLINE
+        neighbours = np.exp(-0.5 * (cdist(xy, xy) / _ERROR_LENGTH) ** 2).sum(1)
+        self.weights = np.where(inner, 1.0, _OUTLINE_WEIGHT) / neighbours
         self._head = _head_moves(mesh)  # (478, 3, 9)
-        modes = _smooth_modes(mesh)
-        planar = [moves[:, :2].reshape(-1, moves.shape[2]) for moves in (self._units, self._head)]
-        self._design = np.hstack([*planar, modes])
-        offset = np.abs(mesh.vertices[:, 0] - REFERENCE_SIZE / 2)
-        neighbours = np.exp(-0.5 * (cdist(mesh.vertices[:, :2], mesh.vertices[:, :2]) / _FLOW_LENGTH) ** 2).sum(1)
-        self._weights = np.where(offset > _OUTLINE, _OUTLINE_WEIGHT, 1.0) / neighbours / _FLOW_ERROR**2
-        inner = self._units[offset <= _OUTLINE, :2]
-        self._sparsity = _SPARSITY * np.sqrt((inner**2).mean((0, 1)))
-        self._facial = _without(planar[0], planar[1], np.repeat(self._weights, 2)).reshape(-1, 2, planar[0].shape[1])
+        self._heads_only = _projector(_planar(self._head), np.repeat(self.weights, 2))
+        self.unit_moves = self._regional(mesh)
+        self._design = np.hstack([_planar(self.unit_moves), _HEAD * _planar(self._head), _smooth_modes(mesh)])
+        # Between a cost per px of motion, which favours units that hardly move the skin, and one per activation.
+        strength = np.sqrt((self.unit_moves[inner, :2] ** 2).mean((0, 1)))
+        self._sparsity = _SPARSITY * np.sqrt(strength * strength.mean())
 
     def fit(self, moves: NDArray[np.floating]) -> MotionFit:
         """Explain ``(478, 2)`` px of the reference crop, onset -> frame.
 
-        Iteratively reweighted (Huber) maximum a posteriori estimate; about 3 ms.
+        Iteratively reweighted (Huber) maximum a posteriori estimate.
         """
-        target, units = np.asarray(moves, np.float64).ravel(), self._units.shape[2]
-        heads = self._head.shape[2]
-        robust = np.ones(len(self._weights))
+        target = np.asarray(moves, np.float64).ravel()
+        size = max(self._facial_size(target), _SMALLEST)
+        robust = np.ones(len(self.weights))
         for _ in range(_PASSES):
-            solution = self._solve(target, self._weights * robust)
+            solution = self._solve(target / size, self.weights / _ERROR**2 * robust) * size
             residual = np.linalg.norm((target - self._design @ solution).reshape(-1, 2), axis=1)
             robust = 1 / np.maximum(1, residual / max(_HUBER * float(np.median(residual)), 1e-6))
+        units, heads = self.unit_moves.shape[2], self._head.shape[2]
         return MotionFit(solution[:units], solution[units : units + heads], solution[units + heads :])
 
     def displacement(self, fit: MotionFit) -> Array:
         """Where the fit moves the vertices, ``(478, 3)`` px; the smooth modes have no depth."""
-        moved = self._units @ fit.activations + self._head @ fit.head
+        moved = self.unit_moves @ fit.activations + self._head @ (_HEAD * fit.head)
         smooth = self._design[:, -len(fit.smooth) :] @ fit.smooth
         moved[:, :2] += smooth.reshape(-1, 2)
-        return moved
+        return np.asarray(moved)
 
-    def facial_displacement(self, fit: MotionFit, units: NDArray[np.bool_]) -> Array:
-        """What the chosen ``units`` ``(20,) bool`` move beyond motion of the head, ``(478, 2)`` px."""
-        return np.asarray(self._facial @ np.where(units, fit.activations, 0.0))
+    def _regional(self, mesh: FaceMesh) -> Array:
+        """The mesh's action unit moves without the head's, damped beyond their regions: ``(478, 3, 20)``."""
+        moves = mesh.au_moves.transpose(1, 2, 0).astype(np.float64)
+        moves = moves - self._head @ (self._heads_only @ _planar(moves))
+        # Its depths were guessed from single images: a unit tilts or shifts them as a whole without moving a pixel.
+        plane = np.column_stack([np.ones(len(moves)), mesh.vertices]).astype(np.float64)
+        moves[:, 2] -= plane @ (_projector(plane, self.weights) @ moves[:, 2])
+        for index, name in enumerate(AU_NAMES):
+            if name in mesh.regions and name not in _NOT_REGIONAL:
+                distance = cdist(mesh.vertices[:, :2], mesh.vertices[mesh.regions[name], :2]).min(1)
+                kept = _BEYOND + (1 - _BEYOND) * np.exp(-0.5 * (distance / _REACH) ** 2)
+                moves[:, :, index] *= kept[:, None]
+        return np.asarray(moves)
 
-    @property
-    def weights(self) -> Array:
-        """How far the flow at each vertex is to be trusted, ``(478,)``."""
-        return self._weights
-
-    def facial_moves(self) -> Array:
-        """Action unit moves beyond motion of the head, ``(478, 2, 20)`` px per unit of activation."""
-        return self._facial
+    def _facial_size(self, target: Array) -> float:
+        """Root mean square of a displacement ``(956,)`` without the head's part, px."""
+        rest = (target - _planar(self._head) @ (self._heads_only @ target)).reshape(-1, 2)
+        return float(np.sqrt((rest**2).sum(1) @ self.weights / self.weights.sum()))
 
     def _solve(self, target: Array, weights: Array) -> Array:
-        units = self._units.shape[2]
+        units = self.unit_moves.shape[2]
         weighted = self._design * np.repeat(weights, 2)[:, None]
         gram, moment = self._design.T @ weighted, weighted.T @ target
         rest = cho_factor(gram[units:, units:] + np.eye(len(gram) - units))  # both priors have unit variance
@@ -129,7 +153,7 @@ def motion_model() -> MotionModel:
 
 
 def _head_moves(mesh: FaceMesh) -> Array:
-    """Infinitesimal similarity, rigid yaw and pitch, and the mesh's pose moves: ``(478, 3, 9)``, prior scale 1."""
+    """Infinitesimal similarity, rigid yaw and pitch, and the mesh's pose moves: ``(478, 3, 9)``, root mean square 1."""
     x, y, z = (mesh.vertices - [mesh.size / 2, mesh.size / 2, mesh.vertices[:, 2].mean()]).T.astype(np.float64)
     one, none = np.ones_like(x), np.zeros_like(x)
     rigid = [
@@ -140,20 +164,26 @@ def _head_moves(mesh: FaceMesh) -> Array:
         (z, none, -x),  # yaw
         (none, z, -y),  # pitch
     ]
-    moves = np.concatenate([np.array(rigid).transpose(2, 1, 0), mesh.pose_moves.transpose(1, 2, 0)], axis=2)
-    return np.asarray(moves * _HEAD_MOTION / np.sqrt((moves[:, :2] ** 2).sum(1).mean(0)))
+    # What the mesh model calls pose moves the image in ways of its own, but only a rigid head changes depth.
+    pose = mesh.pose_moves.transpose(1, 2, 0) * [[[1], [1], [0]]]
+    moves = np.concatenate([np.array(rigid).transpose(2, 1, 0), pose], axis=2)
+    return np.asarray(moves / np.sqrt((moves[:, :2] ** 2).sum(1).mean(0)))
 
 
 def _smooth_modes(mesh: FaceMesh) -> Array:
     """Leading modes of a Gaussian process on the vertices, x then y: ``(956, 2 * modes)``, prior scale 1."""
     xy = mesh.vertices[:, :2]
     values, vectors = np.linalg.eigh(np.exp(-0.5 * (cdist(xy, xy) / _SMOOTH_LENGTH) ** 2))
-    modes = _SMOOTH_MOTION * vectors[:, -_SMOOTH_MODES:] * np.sqrt(values[-_SMOOTH_MODES:])
+    modes = _SMOOTH * vectors[:, -_SMOOTH_MODES:] * np.sqrt(values[-_SMOOTH_MODES:])
     return np.asarray(np.kron(modes, np.eye(2))).reshape(2 * len(xy), -1)
 
 
-def _without(moves: Array, removed: Array, weights: Array) -> Array:
-    """Columns of ``moves`` less their weighted least-squares part in the span of ``removed``."""
+def _planar(moves: Array) -> Array:
+    """``(478, 3, n)`` moves in the image as the rows of a design matrix, ``(956, n)``."""
+    return moves[:, :2].reshape(-1, moves.shape[2])
+
+
+def _projector(basis: Array, weights: Array) -> Array:
+    """Weighted least squares: the matrix that takes a displacement to its coefficients in ``basis``."""
     root = np.sqrt(weights)[:, None]
-    coefficients, *_ = np.linalg.lstsq(removed * root, moves * root, rcond=None)
-    return np.asarray(moves - removed @ coefficients)
+    return np.asarray(np.linalg.pinv(basis * root) * root.T)
