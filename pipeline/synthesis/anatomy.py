@@ -117,13 +117,14 @@ def muscles(portrait: Portrait, rng: np.random.Generator) -> Muscles:
 
 
 def smooth_field(place: Array, rng: np.random.Generator, *, scale: float, columns: int) -> Array:
-    """Random smooth functions on the face, ``(478, columns)``, zero mean and unit deviation.
+    """Random smooth functions on the face, ``(478, columns)``, about zero mean and unit deviation, within +-2.
 
     ``scale`` is their length, in face widths.
     """
     centres = place[rng.choice(len(place), 24, replace=False)]
     field = np.exp(-0.5 * (cdist(place, centres) / scale) ** 2) @ rng.standard_normal((24, columns))
-    return np.asarray((field - field.mean(0)) / field.std(0), np.float64)
+    # Vertices crowd at eyes and mouth: unbounded, the sparse rim of the face would swing widest.
+    return np.asarray(2 * np.tanh((field - field.mean(0)) / field.std(0) / 2), np.float64)
 
 
 @cache
@@ -194,8 +195,8 @@ def _personal(move: Array, place: Array, rng: np.random.Generator) -> Array:
                        + 6 * smooth_field(place, rng, scale=0.3, columns=1)[:, 0])  # fmt: skip
     cos, sin = np.cos(angle), np.sin(angle)
     turned = np.column_stack([cos * move[:, 0] - sin * move[:, 1], sin * move[:, 0] + cos * move[:, 1], move[:, 2]])
-    stray = 0.12 * size.max() * np.sqrt(relative)[:, None] * smooth_field(place, rng, scale=0.2, columns=3)
-    disturbed = turned * (spread * np.exp(0.2 * smooth_field(place, rng, scale=0.25, columns=1)[:, 0]))[:, None] + stray
+    stray = 0.16 * size.max() * np.sqrt(relative)[:, None] * smooth_field(place, rng, scale=0.2, columns=3)
+    disturbed = turned * (spread * np.exp(0.3 * smooth_field(place, rng, scale=0.25, columns=1)[:, 0]))[:, None] + stray
     return np.asarray(
         disturbed * rng.lognormal(0, 0.2) * size.max() / float(np.linalg.norm(disturbed, axis=1).max()), np.float64
     )

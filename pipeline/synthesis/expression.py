@@ -175,7 +175,7 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
         offset=offset,
         au=au,
         head=_drift(time, rng, [0.004, 0.004, 0.004, 0.006, 0.004, 0.002]),
-        wobble=_drift(time, rng, [0.0016] * WOBBLES, fastest=4.0),
+        wobble=_drift(time, rng, [0.0013] * WOBBLES, fastest=4.0),
         light=_drift(time, rng, [0.008, 0.006, 0.006])
         + 0.002 * np.sin(2 * np.pi * 7.3 * time + rng.uniform(0, 6))[:, None],
     )

@@ -73,7 +73,8 @@ class Stage:
 
     def resample(self, backward: Field) -> NDArray[np.float32]:
         """The still seen through a backward warp, ``(H, W, C) float32``."""
-        x, y = cv2.split(self._full(self._nodes * _STEP + (_STEP - 1) / 2 + backward))
+        rows, columns = np.mgrid[: self.camera.height, : self.camera.width].astype(np.float32)
+        x, y = cv2.split(self._full(backward) + np.stack([columns, rows], -1))
         frame = cv2.remap(self.portrait.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(frame.reshape(self.portrait.image.shape), np.float32)
 
