@@ -260,10 +260,10 @@ def fetch(
 
 @models_app.command()
 def path(name: Annotated[str, typer.Argument()], models_dir: ModelsDir = None) -> None:
-    """Print where a model's weights lie on this machine."""
-    from pipeline.weights import find
+    """Print where a model's weights lie, after fetching them if they are not here yet."""
+    from pipeline.weights import locate
 
-    print(find(name, models_dir).path)
+    print(locate(name, models_dir).path)
 
 
 def _console() -> "Console":

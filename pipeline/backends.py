@@ -92,12 +92,14 @@ def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor
     """
     import cv2
     import torch
+    from threadpoolctl import threadpool_limits
 
     from pipeline.faces import FaceDetector
     from pipeline.process import ClipProcessor
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threadpool_limits(1)  # BLAS
     if backends.device == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
