@@ -118,3 +118,11 @@ class ClipNotFoundError(StoreError, KeyError):
 
 class RunError(MerError, RuntimeError):
     """The run as a whole cannot start or go on (cluster, workers, devices)."""
+
+
+class ProtocolError(MerError, ValueError):
+    """The clips at hand are not those that a protocol is defined on, or cannot be split or scored as it says."""
+
+
+class PredictionsError(MerError, ValueError):
+    """Predictions that cannot be scored: clips missing, doubled or unknown, or probabilities that are none."""

@@ -1,0 +1,331 @@
+"""The evaluation of anybody's predictions: joined by key, pooled over folds, beside floors, with its caveats.
+
+Predictions hold one row a clip and seed, and there is no argument for more: the best epoch on the test clips cannot
+be chosen here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from schemas.errors import ConfigError, PredictionsError
+from schemas.manifest import Manifest
+from schemas.model import Model
+from schemas.store import Store
+from training.bootstrap import Interval, bootstrap_intervals
+from training.floors import Floor, majority_floor, prior_floor
+from training.metrics import METRICS, Scores, count_confusion, score
+from training.predictions import Predictions, read_predictions
+from training.protocols import Protocol, find_protocol, infer_protocol
+from training.splits import Fold, KFold, Lovo, make_folds
+from training.tasks import Counts, LabelledClip, Selection, select_clips
+
+COMPOSITE = "composite"
+
+
+class Spread(Model):
+    """A metric over seeds: mean, sample sd (``None`` of one seed), bootstrap interval of the mean over subjects."""
+
+    mean: float
+    sd: float | None
+    interval: Interval | None
+
+
+class GroupResult(Model):
+    """One dataset, or all together.
+
+    Attributes:
+        class_clips: class -> clips.
+        metrics: metric -> over seeds.
+        floors: with this group's own shares of classes.
+        seeds: seed -> scores.
+        pooled: scores of all seeds' counts together; the confusion matrix to show.
+    """
+
+    clips: int
+    subjects: int
+    class_clips: dict[str, int]
+    metrics: dict[str, Spread]
+    floors: tuple[Floor, ...]
+    seeds: dict[int, Scores]
+    pooled: Scores
+
+
+class SubjectResult(Model):
+    """One subject: clips a class, share of right ones by seed. Too few clips for an F1."""
+
+    subject: str
+    class_clips: dict[str, int]
+    accuracy: dict[int, float]
+
+
+class EvaluatedStore(Model):
+    """Which store the labels are from."""
+
+    dataset: str
+    config_sha256: str
+    clips: int
+    failed: int
+
+
+class EvaluationResult(Model):
+    """Everything that was computed, and all that must be known to judge it.
+
+    Attributes:
+        protocol_sha256: results with different ones must not be compared.
+        published_counts: whether the clips are exactly the published ones; if not, ``differences`` says how.
+        left_out: reason -> clips of the stores that the task does not take.
+        folds: the protocol's own, or others that satisfy it (k-fold only).
+        ties: clip and seed pairs with two largest probabilities; the first class was taken.
+        groups: dataset -> result, and ``composite`` where there is more than one.
+        caveats: sentences to stand beside the numbers.
+    """
+
+    kind: Literal["evaluation"] = "evaluation"
+    format_version: Literal[1] = 1
+    protocol: Protocol
+    protocol_sha256: str
+    stores: tuple[EvaluatedStore, ...]
+    predictions_sha256: str
+    published_counts: bool
+    differences: tuple[str, ...]
+    left_out: dict[str, int]
+    failed: tuple[str, ...]
+    folds: Literal["protocol", "other"]
+    test_folds: int
+    ties: int
+    seeds: tuple[int, ...]
+    groups: dict[str, GroupResult] = Field(min_length=1)
+    subjects: tuple[SubjectResult, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def headline(self) -> GroupResult:
+        """The composite, or the only dataset."""
+        return self.groups.get(COMPOSITE) or next(iter(self.groups.values()))
+
+
+def evaluate_file(
+    path: Path, stores: Sequence[Path], *, protocol: str | None = None, counts: Counts = "published"
+) -> EvaluationResult:
+    """Evaluate a predictions file: `mer evaluate`.
+
+    Args:
+        path: ``.csv`` or ``.parquet``.
+        stores: that hold the labels.
+        protocol: a name for ``find_protocol``; ``None`` takes the only shipped task with these classes and
+            datasets, split by subject.
+        counts: as ``select_clips`` takes it.
+
+    Raises:
+        ConfigError: there is no such protocol, or none can be inferred.
+        ProtocolError: the stores do not hold the protocol's clips.
+        PredictionsError: the file is not a complete set of predictions.
+        StoreError: a store cannot be opened.
+    """
+    if not stores:
+        raise ConfigError("no store given; the labels are read from stores made by `mer preprocess`")
+    manifests = [Store.open(store).manifest for store in stores]
+    predictions = read_predictions(path)
+    chosen = infer_protocol(predictions.classes, manifests) if protocol is None else find_protocol(protocol)
+    try:
+        return evaluate(predictions, manifests, chosen, counts=counts)
+    except PredictionsError as error:
+        raise PredictionsError(f"{path}: {error}") from error
+
+
+def evaluate(
+    predictions: Predictions,
+    manifests: Sequence[Manifest],
+    protocol: Protocol,
+    *,
+    counts: Counts = "published",
+    replicates: int = 2000,
+    seed: int = 0,
+) -> EvaluationResult:
+    """Score predictions under a protocol.
+
+    Args:
+        predictions: one row for each test clip of the protocol and seed.
+        manifests: of the stores that hold the labels.
+        protocol: task and split.
+        counts: as ``select_clips`` takes it.
+        replicates: of the bootstrap.
+        seed: of the bootstrap and of the simulated guesser.
+
+    Raises:
+        ProtocolError: the stores do not hold the protocol's clips, or a class has none in the test part.
+        PredictionsError: clips are missing or unknown, the classes are others, or the folds are not the protocol's.
+    """
+    selection = select_clips(protocol.task, manifests, counts=counts)
+    folds = make_folds(protocol.split, selection.clips)
+    tested = {key for fold in folds for key in fold.test}
+    clips = [clip for clip in selection.clips if clip.key in tested]
+    probabilities = predictions.aligned(protocol.task.classes, [clip.key for clip in clips])
+    own_folds = _check_folds(predictions, protocol, folds)
+    answers = {run: values.argmax(axis=1) for run, values in probabilities.items()}
+    ties = sum(
+        int(((values == values.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum()) for values in probabilities.values()
+    )
+    groups = {
+        name: _group(name, clips, positions, answers, protocol, replicates, seed)
+        for name, positions in _groups(clips).items()
+    }
+    return EvaluationResult(
+        protocol=protocol,
+        protocol_sha256=protocol.sha256,
+        stores=tuple(map(_store, manifests)),
+        predictions_sha256=predictions.sha256,
+        published_counts=not selection.differences,
+        differences=selection.differences,
+        left_out=selection.left_out,
+        failed=selection.failed,
+        folds="protocol" if own_folds else "other",
+        test_folds=len(folds),
+        ties=ties,
+        seeds=tuple(answers),
+        groups=groups,
+        subjects=tuple(_subjects(clips, answers, protocol.task.classes)),
+        caveats=tuple(_caveats(selection, protocol, answers, ties, own_folds=own_folds)),
+    )
+
+
+def _check_folds(predictions: Predictions, protocol: Protocol, folds: Sequence[Fold]) -> bool:
+    """Whether each seed's folds are the protocol's; others are refused, but for k-fold's that satisfy it."""
+    expected = {frozenset(fold.test) for fold in folds}
+    same = True
+    for seed in sorted(set(predictions.seeds)):
+        found: dict[str, set[str]] = {}
+        for clip, row in predictions.of_seed(seed).items():
+            found.setdefault(predictions.folds[row], set()).add(clip)
+        if set(map(frozenset, found.values())) == expected:
+            continue
+        same = False
+        place = f"seed {seed}: the folds are not those of {protocol.name}"
+        if not isinstance(protocol.split, KFold):
+            name = next(name for name, clips in found.items() if frozenset(clips) not in expected)
+            wanted = next(fold for fold in folds if found[name] & set(fold.test))
+            raise PredictionsError(
+                f"{place}: fold {name!r} holds {len(found[name])} clips, among them {min(found[name])}; expected the "
+                f"{len(wanted.test)} clips of {wanted.name} in a fold of their own ({len(folds)} folds, "
+                f"found {len(found)})"
+            )
+        _check_k_folds(found, protocol.split.folds, place)
+    return same
+
+
+def _check_k_folds(found: Mapping[str, set[str]], expected: int, place: str) -> None:
+    if len(found) != expected:
+        raise PredictionsError(f"{place}: found {len(found)} folds, expected {expected}")
+    fold_of: dict[str, str] = {}
+    for name, clips in found.items():
+        for subject in {clip.rsplit("/", 1)[0] for clip in clips}:
+            if (other := fold_of.setdefault(subject, name)) != name:
+                raise PredictionsError(f"{place}: {subject} is in folds {other!r} and {name!r}; expected one")
+
+
+def _groups(clips: Sequence[LabelledClip]) -> dict[str, list[int]]:
+    """Name -> positions; the composite first."""
+    datasets: dict[str, list[int]] = {}
+    for position, clip in enumerate(clips):
+        datasets.setdefault(clip.dataset, []).append(position)
+    return datasets if len(datasets) == 1 else {COMPOSITE: list(range(len(clips)))} | datasets
+
+
+def _group(
+    name: str,
+    clips: Sequence[LabelledClip],
+    positions: Sequence[int],
+    answers: Mapping[int, NDArray[np.int64]],
+    protocol: Protocol,
+    replicates: int,
+    seed: int,
+) -> GroupResult:
+    classes = protocol.task.classes
+    members = [clips[position] for position in positions]
+    confusion, strata = _by_subject(members, {run: a[positions] for run, a in answers.items()}, len(classes))
+    place = f"{protocol.name}, test clips of {name}"
+    by_seed = {
+        run: score(counts.sum(axis=0), classes, of=place) for run, counts in zip(answers, confusion, strict=True)
+    }
+    intervals = bootstrap_intervals(confusion, strata, replicates=replicates, seed=seed)
+    class_clips = np.bincount([clip.label for clip in members], minlength=len(classes))
+    return GroupResult(
+        clips=len(members),
+        subjects=len(strata),
+        class_clips={name: int(count) for name, count in zip(classes, class_clips, strict=True)},
+        metrics={
+            metric: _spread([getattr(s, metric) for s in by_seed.values()], intervals[metric]) for metric in METRICS
+        },
+        floors=(majority_floor(class_clips), prior_floor(class_clips, seed=seed)),
+        seeds=by_seed,
+        pooled=score(confusion.sum(axis=(0, 1)), classes, of=place),
+    )
+
+
+def _by_subject(
+    clips: Sequence[LabelledClip], answers: Mapping[int, NDArray[np.int64]], classes: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """``(seeds, subjects, C, C)`` counts, and the subjects' datasets."""
+    subjects = sorted({clip.subject for clip in clips})
+    labels = np.array([clip.label for clip in clips])
+    whose = np.array([subjects.index(clip.subject) for clip in clips])
+    confusion = np.stack(
+        [
+            np.stack([count_confusion(labels[whose == s], a[whose == s], classes) for s in range(len(subjects))])
+            for a in answers.values()
+        ]
+    )
+    return confusion, [subject.split("/")[0] for subject in subjects]
+
+
+def _spread(values: Sequence[float], interval: Interval | None) -> Spread:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(np.mean(values)), sd=sd, interval=interval)
+
+
+def _subjects(
+    clips: Sequence[LabelledClip], answers: Mapping[int, NDArray[np.int64]], classes: Sequence[str]
+) -> list[SubjectResult]:
+    labels = np.array([clip.label for clip in clips])
+    whose = np.array([clip.subject for clip in clips])
+    return [
+        SubjectResult(
+            subject=subject,
+            class_clips={classes[label]: n for label, n in sorted(Counter(map(int, labels[whose == subject])).items())},
+            accuracy={run: float((a == labels)[whose == subject].mean()) for run, a in answers.items()},
+        )
+        for subject in sorted({clip.subject for clip in clips})
+    ]
+
+
+def _store(manifest: Manifest) -> EvaluatedStore:
+    failed = sum(entry.status == "failed" for entry in manifest.clips)
+    return EvaluatedStore(
+        dataset=manifest.provenance.config.dataset,
+        config_sha256=manifest.config_sha256,
+        clips=len(manifest.clips),
+        failed=failed,
+    )
+
+
+def _caveats(
+    selection: Selection, protocol: Protocol, answers: Mapping[int, object], ties: int, *, own_folds: bool
+) -> list[str]:
+    found = []
+    if selection.differences:
+        found.append(f"The clips are NOT the published ones: {'; '.join(selection.differences)}.")
+    if isinstance(protocol.split, Lovo):
+        found.append("Other clips of each test subject are trained on: not comparable with subject-disjoint results.")
+    if len(answers) == 1:
+        found.append("One seed: how much of the result is chance of the training is unknown.")
+    if not own_folds:
+        found.append("The folds are not the protocol's own, though as many and subject-disjoint.")
+    if ties:
+        found.append(f"{ties} predictions have two equal largest probabilities; the first class was taken.")
+    return found
