@@ -1,10 +1,12 @@
 """Where clips are processed: in this process, on this machine's cores or GPUs, or on a Dask cluster."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,11 +155,27 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
         for number in range(count)
     }
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
-    with (
-        SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with _interrupts_kept_from_workers():
+        cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40)
+    with cluster, Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Ctrl-C is for the main thread alone, which ends the workers in order.
+
+    A terminal sends it to every process. Threads and processes started in here inherit the blocked signal
+    for good; here it is only put off.
+    """
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # starting it later would lift the block
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Processor(WorkerPlugin):  # type: ignore[misc]
