@@ -48,5 +48,6 @@ def warp(frame: NDArray[np.uint8], transform: NDArray[np.floating], size: int) -
         small = cv2.resize(frame, (-(-width // shrink), -(-height // shrink)), interpolation=cv2.INTER_AREA)
         fx, fy = width / small.shape[1], height / small.shape[0]
         to_source = np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2], [0, 0, 1]])
-        frame, m = small, m @ to_source
-    return cv2.warpAffine(frame, m, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        frame, m = np.asarray(small, np.uint8), m @ to_source
+    crop = cv2.warpAffine(frame, m, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, np.uint8)

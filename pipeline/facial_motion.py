@@ -33,8 +33,8 @@ class FacialMotion:
 
     def to(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Displacement of the vertices, onset -> frame: ``(478, 2) float32``, px of the reference crop."""
-        still = np.zeros((REFERENCE_SIZE, REFERENCE_SIZE, 2), np.float32)
-        flow = self._dis.calc(self._onset, _reference_grey(frame), still)
+        # No initial flow: even one of zeros would switch the search to another, worse start.
+        flow = self._dis.calc(self._onset, _reference_grey(frame), None)  # type: ignore[call-overload]
         smooth = cv2.GaussianBlur(flow, (0, 0), _SMOOTHING)
         return np.asarray(cv2.remap(smooth, self._x, self._y, cv2.INTER_LINEAR)[0], np.float32)
 

@@ -17,9 +17,9 @@ _MOVED = 0.5  # share of the largest displacement from which skin counts as move
 def region_masks(size: int) -> dict[str, NDArray[np.bool_]]:
     """Masks ``(S, S) bool`` by ``AU_NAMES`` in a crop of ``size`` px.
 
-    The regions are those of py-feat's map of the mesh (``au_region_map.json``), which do not overlap each
-    other. It has none for AU23, AU25, AU28 and AU43: theirs is the skin about the lips or the lids that the
-    unit moves at least half as far as the place there that it moves most; these lie over those of the map.
+    The regions are those of py-feat's map of the mesh (``au_region_map.json``), out to half way to the next
+    vertex; neighbours overlap along their border. The map has none for AU23, AU25, AU28 and AU43: theirs is the
+    skin about the lips or the lids that the unit moves at least half as far as the place there that it moves most.
     """
     mesh, weights = face_mesh(size), pixel_weights(size)
     masks = {}

@@ -39,6 +39,7 @@ _SMALLEST = 0.2  # px; facial motion below this is taken for the flow's error
 _ERROR = 1.4
 _SMOOTH = 0.85
 _HEAD = 14.0
+_HEAD_IN_MODEL = 1.0  # what the mesh model calls head pose: looser, it would pass for a turning head and spoil depth
 _RIDGE = 0.7  # of an activation, per px
 _SPARSITY = 1.9  # cost of a px of motion by an action unit
 _ERROR_LENGTH = 4.0  # vertices closer than this share one error
@@ -86,7 +87,7 @@ class MotionModel:
         self._head = _head_moves(mesh)  # (478, 3, 9)
         self._heads_only = _projector(_planar(self._head), np.repeat(self.weights, 2))
         self.unit_moves = self._regional(mesh)
-        self._design = np.hstack([_planar(self.unit_moves), _HEAD * _planar(self._head), _smooth_modes(mesh)])
+        self._design = np.hstack([_planar(self.unit_moves), _planar(self._head), _smooth_modes(mesh)])
         # Between a cost per px of motion, which favours units that hardly move the skin, and one per activation.
         strength = np.sqrt((self.unit_moves[inner, :2] ** 2).mean((0, 1)))
         self._sparsity = _SPARSITY * np.sqrt(strength * strength.mean())
@@ -108,7 +109,7 @@ class MotionModel:
 
     def displacement(self, fit: MotionFit) -> Array:
         """Where the fit moves the vertices, ``(478, 3)`` px; the smooth modes have no depth."""
-        moved = self.unit_moves @ fit.activations + self._head @ (_HEAD * fit.head)
+        moved = self.unit_moves @ fit.activations + self._head @ fit.head
         smooth = self._design[:, -len(fit.smooth) :] @ fit.smooth
         moved[:, :2] += smooth.reshape(-1, 2)
         return np.asarray(moved)
@@ -153,7 +154,7 @@ def motion_model() -> MotionModel:
 
 
 def _head_moves(mesh: FaceMesh) -> Array:
-    """Infinitesimal similarity, rigid yaw and pitch, and the mesh's pose moves: ``(478, 3, 9)``, root mean square 1."""
+    """Infinitesimal similarity, rigid yaw and pitch, and the mesh's pose moves: ``(478, 3, 9)``, prior scale 1."""
     x, y, z = (mesh.vertices - [mesh.size / 2, mesh.size / 2, mesh.vertices[:, 2].mean()]).T.astype(np.float64)
     one, none = np.ones_like(x), np.zeros_like(x)
     rigid = [
@@ -167,7 +168,8 @@ def _head_moves(mesh: FaceMesh) -> Array:
     # What the mesh model calls pose moves the image in ways of its own, but only a rigid head changes depth.
     pose = mesh.pose_moves.transpose(1, 2, 0) * [[[1], [1], [0]]]
     moves = np.concatenate([np.array(rigid).transpose(2, 1, 0), pose], axis=2)
-    return np.asarray(moves / np.sqrt((moves[:, :2] ** 2).sum(1).mean(0)))
+    deviation = np.repeat([_HEAD, _HEAD_IN_MODEL], [len(rigid), pose.shape[2]])
+    return np.asarray(moves * deviation / np.sqrt((moves[:, :2] ** 2).sum(1).mean(0)))
 
 
 def _smooth_modes(mesh: FaceMesh) -> Array:
