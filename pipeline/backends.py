@@ -48,7 +48,7 @@ class Backends:
         """What the manifest says of the ``au`` columns."""
         if self.config.au == "mesh":
             unit, tool = (
-                "activation of py-feat's linear face mesh model, not FACS 0-5; onset is 0 by definition",
+                "activation of py-feat's linear face mesh model against onset (0 to about 1), not FACS 0-5",
                 "mesh",
             )
             return ActionUnitColumns(
@@ -66,7 +66,7 @@ class Backends:
             return None
         if self.config.depth == "mesh":
             return DepthColumn(
-                kind="relative depth", unit="px of the crop towards the camera", tool="mesh",
+                kind="relative depth", unit="px of the crop, larger is nearer", tool="mesh",
                 version=self.packages["madv-mer"],
             )  # fmt: skip
         return DepthColumn(

@@ -12,11 +12,6 @@ from pipeline.mesh_raster import MeshRaster
 from pipeline.motion_model import REFERENCE_SIZE, motion_model
 from schemas.errors import ActionUnitError, DepthError
 
-TOOL = "mesh"
-AU_KIND = "activation"
-AU_UNIT = "activation of the mesh model (0 to about 1) relative to the onset frame; not FACS intensity"
-DEPTH_UNIT = "crop px towards the camera from the canonical mesh's mean plane; larger is nearer"
-
 _BATCH = 16  # frames
 
 
@@ -55,7 +50,7 @@ class MeshDepth:
     """Depth of the mean face, moved in every frame as the face has moved since the onset (a ``DepthEstimator``).
 
     A prior in the shape of a face with the clip's motion in it: it knows nothing of the person's own shape.
-    Values are crop px in ``DEPTH_UNIT``; the background lies on a far plane behind the face.
+    Values are crop px towards the camera from the canonical mesh's mean plane; the background lies on a far plane behind the face.
 
     Args:
         size: side of the crops, px.

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,7 @@ from pipeline.face_mesh import AU_NAMES
 from pipeline.weights import LocatedWeights
 from schemas.errors import ActionUnitError, WeightsInvalidError
 
-KIND = "activation"
-UNIT = "[0, 1] activation, not FACS 0-5"
-TOOL = "py-feat"
-
 _BATCH = 16  # chips; 0.8 MB each, and a GPU is not faster with more (py-feat's own figure)
-
-
-def tool_version() -> str:
-    """Version of the installed py-feat, without importing it."""
-    return version(TOOL)
 
 
 class PyFeatActionUnits:

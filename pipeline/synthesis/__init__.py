@@ -1,1 +1,1 @@
-"""Synthetic micro-expressions on real faces, in the layouts of the real datasets, with ground truth."""
+"""Synthetic micro-expressions on real faces, written as the datasets lie on disk."""

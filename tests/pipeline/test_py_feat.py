@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.face_mesh import AU_NAMES, py_feat_folder
 from pipeline.faces import FaceDetector
 from pipeline.frames import Frames, decode_image
-from pipeline.py_feat import PyFeatActionUnits, _undisturbed, tool_version
+from pipeline.py_feat import PyFeatActionUnits, _undisturbed
 from pipeline.weights import LocatedWeights, locate
 from schemas.clip import ImageSequence
 from schemas.errors import ActionUnitError, WeightsInvalidError
@@ -213,10 +213,3 @@ def test_failing_network_is_an_error_of_the_clip(located: LocatedWeights) -> Non
     model.model.model.register_forward_pre_hook(fail)
     with pytest.raises(ActionUnitError, match=r"single_face.mp4: py-feat failed on cpu: device lost"):
         model.estimate(real_clip(), [0])
-
-
-def test_version_is_known_without_importing_py_feat() -> None:
-    """The manifest's tool version is that of the installed distribution."""
-    from feat.version import __version__
-
-    assert tool_version() == __version__

@@ -9,7 +9,7 @@ from tiny_clips import LENGTH, frame, save_sheets, write_tiny
 
 from pipeline.datasets import DATASETS, scan_dataset
 from pipeline.synthesis.layouts import SYNTHETIC
-from pipeline.synthesis.layouts_files import VideoFile
+from pipeline.synthesis.layouts.files import VideoFile
 from schemas.clip import VideoSegment
 from schemas.errors import AmbiguousDatasetError, ConfigError, DatasetNotFoundError
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.synthesis.layouts_casme2 import Casme2Writer
-from pipeline.synthesis.layouts_casme_sq import CasmeSqWriter
-from pipeline.synthesis.layouts_clip import LayoutWriter, SyntheticClip
-from pipeline.synthesis.layouts_samm import SammWriter
-from pipeline.synthesis.layouts_smic import SmicWriter
+from pipeline.synthesis.layouts.casme2 import Casme2Writer
+from pipeline.synthesis.layouts.casme_sq import CasmeSqWriter
+from pipeline.synthesis.layouts.samm import SammWriter
+from pipeline.synthesis.layouts.smic import SmicWriter
+from pipeline.synthesis.layouts.writer import LayoutWriter, SyntheticClip
 from schemas.errors import ConfigError
 
 __all__ = ["SYNTHETIC", "SyntheticClip", "write_dataset"]

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.synthesis.layouts_clip import LayoutWriter, SyntheticClip
-from pipeline.synthesis.layouts_files import (
+from pipeline.synthesis.layouts.files import (
     Cell,
     Formula,
     central_crop,
@@ -14,6 +13,7 @@ from pipeline.synthesis.layouts_files import (
     write_stray_folder,
     write_workbook,
 )
+from pipeline.synthesis.layouts.writer import LayoutWriter, SyntheticClip
 
 _HEADER = (
     "Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame",

@@ -12,7 +12,7 @@ import numpy as np
 from openpyxl import Workbook
 from PIL import Image
 
-from pipeline.synthesis.layouts_clip import RgbFrame
+from pipeline.synthesis.layouts.writer import RgbFrame
 
 _JPEG_QUALITY = 95
 

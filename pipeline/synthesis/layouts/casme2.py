@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.synthesis.layouts_clip import LayoutWriter, RgbFrame, SyntheticClip
-from pipeline.synthesis.layouts_files import (
+from pipeline.synthesis.layouts.files import (
     Cell,
     VideoFile,
     central_crop,
@@ -14,6 +13,7 @@ from pipeline.synthesis.layouts_files import (
     write_stray_folder,
     write_workbook,
 )
+from pipeline.synthesis.layouts.writer import LayoutWriter, RgbFrame, SyntheticClip
 
 _OBJECTIVE = {"happiness": 1, "surprise": 2, "disgust": 4, "sadness": 5, "fear": 6}
 _TREES = {

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.synthesis.layouts_clip import LayoutWriter, RgbFrame, SyntheticClip
-from pipeline.synthesis.layouts_files import (
+from pipeline.synthesis.layouts.files import (
     Cell,
     Formula,
     central_crop,
@@ -14,6 +13,7 @@ from pipeline.synthesis.layouts_files import (
     write_stray_folder,
     write_workbook,
 )
+from pipeline.synthesis.layouts.writer import LayoutWriter, RgbFrame, SyntheticClip
 
 _TOKENS = {"negative": "ne", "positive": "po", "surprise": "sur"}
 _QUIRKS = ("litter", "missing frame", "label conflict", "second expression", "text in a number")

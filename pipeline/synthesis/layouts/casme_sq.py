@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.synthesis.layouts_clip import LayoutWriter, RgbFrame, SyntheticClip
-from pipeline.synthesis.layouts_files import (
+from pipeline.synthesis.layouts.files import (
     Cell,
     VideoFile,
     central_crop,
@@ -14,6 +13,7 @@ from pipeline.synthesis.layouts_files import (
     write_stray_folder,
     write_workbook,
 )
+from pipeline.synthesis.layouts.writer import LayoutWriter, RgbFrame, SyntheticClip
 
 _FOLDERS = (15, 16, *range(19, 28), *range(29, 37), 37, 38, 40)  # of subjects 1 to 22
 _VIDEOS = {
