@@ -1,113 +1,27 @@
 """The evaluation of anybody's predictions: joined by key, pooled over folds, beside floors, with its caveats.
 
 Predictions hold one row a clip and seed, and there is no argument for more: the best epoch on the test clips cannot
-be chosen here.
+be chosen here. What was done before the file was written (hyper-parameters, epochs, pre-training) cannot be seen in it.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from schemas.errors import ConfigError, PredictionsError
 from schemas.manifest import Manifest
-from schemas.model import Model
 from schemas.store import Store
 from training.bootstrap import Interval, bootstrap_intervals
-from training.floors import Floor, majority_floor, prior_floor
-from training.metrics import METRICS, Scores, count_confusion, score
+from training.evaluation_result import COMPOSITE, EvaluatedStore, EvaluationResult, GroupResult, Spread, SubjectResult
+from training.floors import majority_floor, prior_floor
+from training.metrics import METRICS, count_confusion, score
 from training.predictions import Predictions, read_predictions
 from training.protocols import Protocol, find_protocol, infer_protocol
 from training.splits import Fold, KFold, Lovo, make_folds
-from training.tasks import Counts, LabelledClip, Selection, select_clips
-
-COMPOSITE = "composite"
-
-
-class Spread(Model):
-    """A metric over seeds: mean, sample sd (``None`` of one seed), bootstrap interval of the mean over subjects."""
-
-    mean: float
-    sd: float | None
-    interval: Interval | None
-
-
-class GroupResult(Model):
-    """One dataset, or all together.
-
-    Attributes:
-        class_clips: class -> clips.
-        metrics: metric -> over seeds.
-        floors: with this group's own shares of classes.
-        seeds: seed -> scores.
-        pooled: scores of all seeds' counts together; the confusion matrix to show.
-    """
-
-    clips: int
-    subjects: int
-    class_clips: dict[str, int]
-    metrics: dict[str, Spread]
-    floors: tuple[Floor, ...]
-    seeds: dict[int, Scores]
-    pooled: Scores
-
-
-class SubjectResult(Model):
-    """One subject: clips a class, share of right ones by seed. Too few clips for an F1."""
-
-    subject: str
-    class_clips: dict[str, int]
-    accuracy: dict[int, float]
-
-
-class EvaluatedStore(Model):
-    """Which store the labels are from."""
-
-    dataset: str
-    config_sha256: str
-    clips: int
-    failed: int
-
-
-class EvaluationResult(Model):
-    """Everything that was computed, and all that must be known to judge it.
-
-    Attributes:
-        protocol_sha256: results with different ones must not be compared.
-        published_counts: whether the clips are exactly the published ones; if not, ``differences`` says how.
-        left_out: reason -> clips of the stores that the task does not take.
-        folds: the protocol's own, or others that satisfy it (k-fold only).
-        ties: clip and seed pairs with two largest probabilities; the first class was taken.
-        groups: dataset -> result, and ``composite`` where there is more than one.
-        caveats: sentences to stand beside the numbers.
-    """
-
-    kind: Literal["evaluation"] = "evaluation"
-    format_version: Literal[1] = 1
-    protocol: Protocol
-    protocol_sha256: str
-    stores: tuple[EvaluatedStore, ...]
-    predictions_sha256: str
-    published_counts: bool
-    differences: tuple[str, ...]
-    left_out: dict[str, int]
-    failed: tuple[str, ...]
-    folds: Literal["protocol", "other"]
-    test_folds: int
-    ties: int
-    seeds: tuple[int, ...]
-    groups: dict[str, GroupResult] = Field(min_length=1)
-    subjects: tuple[SubjectResult, ...]
-    caveats: tuple[str, ...]
-
-    @property
-    def headline(self) -> GroupResult:
-        """The composite, or the only dataset."""
-        return self.groups.get(COMPOSITE) or next(iter(self.groups.values()))
+from training.tasks import Counts, LabelledClip, Selection, select_clips, subject_of
 
 
 def evaluate_file(
@@ -224,7 +138,7 @@ def _check_k_folds(found: Mapping[str, set[str]], expected: int, place: str) -> 
         raise PredictionsError(f"{place}: found {len(found)} folds, expected {expected}")
     fold_of: dict[str, str] = {}
     for name, clips in found.items():
-        for subject in {clip.rsplit("/", 1)[0] for clip in clips}:
+        for subject in {subject_of(clip) for clip in clips}:
             if (other := fold_of.setdefault(subject, name)) != name:
                 raise PredictionsError(f"{place}: {subject} is in folds {other!r} and {name!r}; expected one")
 
@@ -250,18 +164,15 @@ def _group(
     members = [clips[position] for position in positions]
     confusion, strata = _by_subject(members, {run: a[positions] for run, a in answers.items()}, len(classes))
     place = f"{protocol.name}, test clips of {name}"
-    by_seed = {
-        run: score(counts.sum(axis=0), classes, of=place) for run, counts in zip(answers, confusion, strict=True)
-    }
+    runs = zip(answers, confusion, strict=True)
+    by_seed = {run: score(counts.sum(axis=0), classes, of=place) for run, counts in runs}
     intervals = bootstrap_intervals(confusion, strata, replicates=replicates, seed=seed)
     class_clips = np.bincount([clip.label for clip in members], minlength=len(classes))
     return GroupResult(
         clips=len(members),
         subjects=len(strata),
         class_clips={name: int(count) for name, count in zip(classes, class_clips, strict=True)},
-        metrics={
-            metric: _spread([getattr(s, metric) for s in by_seed.values()], intervals[metric]) for metric in METRICS
-        },
+        metrics={m: _spread([getattr(scores, m) for scores in by_seed.values()], intervals[m]) for m in METRICS},
         floors=(majority_floor(class_clips), prior_floor(class_clips, seed=seed)),
         seeds=by_seed,
         pooled=score(confusion.sum(axis=(0, 1)), classes, of=place),

@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from training.evaluation import EvaluationResult, GroupResult, Spread
+from training.evaluation_result import EvaluationResult, GroupResult, Spread
 from training.metrics import METRICS
 
 _TITLES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "macro_f1_eq30": "macro-F1 (Eq. 30)"}

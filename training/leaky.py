@@ -55,4 +55,5 @@ def _only_seed(epoch: Predictions, classes: Sequence[str], keys: Sequence[str]) 
     by_seed = epoch.aligned(classes, keys)
     if len(by_seed) != 1:
         raise PredictionsError(f"{len(by_seed)} seeds in one epoch of one run; expected 1")
-    return next(iter(by_seed.values())).argmax(axis=1)
+    answers: NDArray[np.int64] = next(iter(by_seed.values())).argmax(axis=1)
+    return answers

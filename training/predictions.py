@@ -8,7 +8,6 @@ import csv
 import hashlib
 import importlib
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,9 +69,7 @@ class Predictions:
 
     def of_seed(self, seed: int) -> dict[str, int]:
         """Clip key -> row, of one seed."""
-        return {
-            clip: row for row, (clip, other) in enumerate(zip(self.clips, self.seeds, strict=True)) if other == seed
-        }
+        return {self.clips[row]: row for row, own in enumerate(self.seeds) if own == seed}
 
     def aligned(self, classes: Sequence[str], clips: Sequence[str]) -> dict[int, NDArray[np.float64]]:
         """Seed -> ``(clips, classes)`` probabilities in the given orders.
@@ -173,7 +170,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     else:
         table = _pyarrow("pyarrow").table(_columns(predictions))
         _pyarrow("pyarrow.parquet").write_table(table, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def read_predictions(path: Path) -> Predictions:

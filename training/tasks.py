@@ -95,6 +95,11 @@ class Task(Model):
         return self.classes.index(name)
 
 
+def subject_of(key: str) -> str:
+    """``dataset/subject`` of a clip key."""
+    return "/".join(key.split("/")[:2])
+
+
 @dataclass(frozen=True)
 class LabelledClip:
     """A clip of a task. ``label`` is the index of its class."""
@@ -110,7 +115,7 @@ class LabelledClip:
     @property
     def subject(self) -> str:
         """``dataset/subject``: unique wherever datasets are mixed."""
-        return self.key.rsplit("/", 1)[0]
+        return subject_of(self.key)
 
 
 @dataclass(frozen=True)
