@@ -26,6 +26,8 @@ from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest
 
 JOURNAL_NAME = "journal.jsonl"
 
+_LARGE_MANIFEST = 16 * 2**20  # bytes; some 20,000 clips
+
 
 @dataclass(frozen=True)
 class Store:
@@ -142,7 +144,7 @@ def read_manifest(path: Path) -> Manifest:
                 "type the same `mer preprocess` command again to go on"
             ) from error
         raise ManifestMissingError(f"{file}: no such file; expected a store made by `mer preprocess`") from error
-    with _collector_paused():
+    with _collector_paused(len(text)):
         try:
             return Manifest.model_validate_json(text)
         except ValidationError as error:
@@ -167,12 +169,18 @@ def _check_version(file: Path, text: bytes) -> None:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A manifest is a million small objects, none of them garbage: collecting meanwhile takes four times as long."""
+def _collector_paused(size: int) -> Iterator[None]:
+    """A manifest is up to a million small objects, none of them garbage: collecting meanwhile takes four times as long.
+
+    The first collection after a large one would take another second; its objects are therefore frozen,
+    which leaves them to reference counting.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
+        if size > _LARGE_MANIFEST:
+            gc.freeze()
     finally:
         if was_on:
             gc.enable()
