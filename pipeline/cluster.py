@@ -124,7 +124,8 @@ def local_workers(requested: int | None, *, device: Device, clips: int) -> int:
         return requested
     if device == "cuda":
         return len(_gpus())
-    return max(1, min(CPU_COUNT, psutil.virtual_memory().available // _MEMORY_PER_WORKER, clips))
+    by_memory = int(psutil.virtual_memory().available // _MEMORY_PER_WORKER)
+    return max(1, min(CPU_COUNT, by_memory, clips))
 
 
 def _gpus() -> list[str]:
@@ -178,7 +179,7 @@ def _interrupts_kept_from_workers() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-class _Processor(WorkerPlugin):  # type: ignore[misc]
+class _Processor(WorkerPlugin):
     """Holds a worker's models."""
 
     def __init__(self, build: "Callable[[], ClipProcessor]", *, name: str) -> None:
@@ -191,8 +192,10 @@ class _Processor(WorkerPlugin):  # type: ignore[misc]
 
 
 def _process(plugin: str, index: int, clip: Clip) -> ClipRecord:
-    processor: ClipProcessor = get_worker().plugins[plugin].processor
-    return processor.process(index, clip)
+    held = get_worker().plugins[plugin]
+    assert isinstance(held, _Processor)
+    assert held.processor is not None, "setup() has run"
+    return held.processor.process(index, clip)
 
 
 def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Device) -> Iterator[ClipRecord]:
@@ -200,14 +203,12 @@ def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Devic
     window = _QUEUED_PER_THREAD * max(1, sum(client.nthreads().values()))
     resources = {"GPU": 1 / _CLIPS_PER_GPU} if device == "cuda" else None
     remaining = iter(tasks)
-    in_flight: dict[str, Task] = {}
+    in_flight: dict[Any, Task] = {}
 
     def submit(count: int) -> list[Any]:
         futures = []
         for index, clip in islice(remaining, count):
-            future = client.submit(
-                _process, plugin, index, clip, resources=resources, pure=False, key=f"{plugin}-{index}"
-            )
+            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
             in_flight[future.key] = index, clip
             futures.append(future)
         return futures

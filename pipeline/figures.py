@@ -1,7 +1,7 @@
 """`mer show`: one clip as a figure that one could print."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
 
     figure = Figure(figsize=(11, 8.2 if depth is not None else 6.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    strips, charts = figure.subfigures(2, 1, height_ratios=[3 if depth is not None else 2, 2.2])
+    strips, charts = cast("Any", figure.subfigures)(2, 1, height_ratios=[3 if depth is not None else 2, 2.2])
     figure.suptitle(_title(store, key), fontsize=11)
     rows = strips.subplots(3 if depth is not None else 2, len(shown), squeeze=False)
     for column, position in enumerate(shown):
