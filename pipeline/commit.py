@@ -39,7 +39,7 @@ def commit(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
         findings=plan.scan.findings,
         clips=tuple(record.entry for record in records),
         objects=dict(_shared_objects(plan.out, dimensions)),
-    )
+    ).sealed()
     _write_manifest(plan.out, manifest)
     return manifest
 

@@ -19,6 +19,7 @@ Phase = Literal["onset", "apex", "middle", "offset"]
 _MAX_SIDE = 960  # px; detection needs no more, and its cost grows with the area
 _PADDING = 0.4  # of the frame's side, around crops so tight that the detector misses the face
 _MIN_PROBABILITY = 0.9
+_MIN_SIDE = 20  # px; MTCNN's smallest face, and it raises on images that have no room for one
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class FaceDetector:
     def _detect(self, frame: Frame, padding: int) -> Face | None:
         padded = cv2.copyMakeBorder(frame, padding, padding, padding, padding, cv2.BORDER_CONSTANT)
         scale = min(1.0, _MAX_SIDE / max(padded.shape[:2]))
+        if min(padded.shape[:2]) * scale < _MIN_SIDE:
+            return None
         if scale < 1:
             padded = cv2.resize(padded, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         boxes, probabilities, points = self._mtcnn.detect(padded, landmarks=True)
@@ -104,5 +107,6 @@ def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int
     numbers = ", ".join(f"{phase} {frames.numbers[position]}" for position, phase in tries.items())
     raise FaceNotFoundError(
         f"{frames.paths[0].parent if len(frames.paths) > 1 else frames.paths[0]}: no face found on frames {numbers}, "
-        f"nor with padding; expected a frontal face of at least 20 px (detector probability >= {_MIN_PROBABILITY})"
+        f"nor with padding; expected a frontal face of at least {_MIN_SIDE} px "
+        f"(detector probability >= {_MIN_PROBABILITY}): look at these frames"
     )

@@ -1,6 +1,7 @@
 """Frames of one clip from image files or a video, decoded strictly: a damaged frame is an error, never grey pixels."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from schemas.clip import ImageSequence, VideoSegment
 from schemas.errors import FrameError
@@ -18,6 +20,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mov", ".mkv", ".m4v"})
 
 _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"}
+_DEEP = re.compile(r"(RGB[AaX]?|LA);16")  # raw modes of which Pillow keeps the high bytes, unasked
 _KEEP_BYTES = 512 * 2**20  # a decoded clip up to this size is held, so that later stages need not decode again
 
 
@@ -127,23 +130,33 @@ def decode_image(path: Path) -> Frame:
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in _EIGHT_BIT:
+            if (mode := _raw_mode(image)) not in _EIGHT_BIT:
                 raise FrameError(
-                    f"{path}: pixel format {image.mode}, expected 8-bit grey or RGB; convert it first, "
+                    f"{path}: pixel format {mode}, expected 8-bit grey or RGB; convert it first, "
                     "since how its values map to 8 bits changes the result"
                 )
             return np.asarray(image.convert("RGB"), np.uint8)
+    except FrameError:
+        raise
     except FileNotFoundError as error:
         raise FrameError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise FrameError(
-            f"{path}: {'empty file' if empty else 'not an image'}; copy it again from the original"
-        ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's damage reports
-        if isinstance(error, FrameError):
-            raise
+        found = "not an image" if path.stat().st_size else "empty file"
+        raise FrameError(f"{path}: {found}; copy it again from the original") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the image's: it may pass
         raise FrameError(f"{path}: damaged image ({error}); copy it again from the original") from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Pillow's mode, or the file's own where that has 16 bits a channel behind an 8-bit mode."""
+    tiles = image.tile if isinstance(image, ImageFile) else []
+    for tile in tiles:
+        for arg in tile.args if isinstance(tile.args, tuple) else (tile.args,):
+            if isinstance(arg, str) and _DEEP.match(arg):
+                return arg
+    return image.mode
 
 
 def digest(paths: tuple[Path, ...]) -> tuple[int, str]:

@@ -1,19 +1,22 @@
 """`mer inspect`: what is in a store, without reading pixels."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from schemas.clip import Finding
 from schemas.layout import SPECS
-from schemas.manifest import ClipEntry
+from schemas.manifest import ClipEntry, Manifest
 from schemas.store import Store
 
 _OUTLIER = 3.5  # robust z-score (Iglewicz and Hoaglin, 1993) beyond which a clip deserves a look
 _MANY_PIXELS_OF_MOTION = 2.0  # px; a micro-expression itself moves less
+_SHOWN_CLIPS = 40
 _SMALL_FACE = 40.0  # px between the eyes; less than the detector and the depth model were made for
 
 
@@ -36,58 +39,75 @@ def summarise(store: Store) -> dict[str, Any]:
         "expression_types": _counts(entry.label.expression_type for entry in good),
         "apex_estimated": sum(entry.apex_estimated is not None for entry in good),
         "arrays": _sizes(store, good),
+        "clip_list": _clip_list(good),
         "depth": manifest.depth and manifest.depth.model_dump(),
         "action_units": manifest.action_units.model_dump(mode="json"),
         "device": provenance.device,
         "weights": [weights.model_dump() for weights in provenance.weights],
         "packages": provenance.packages,
-        "findings": _counts(f.kind for e in (*manifest.clips, manifest) for f in e.findings),
+        "findings": _counts(finding.kind for finding in _findings(manifest)),
         "failures": {e.key: e.failure.model_dump() for e in manifest.clips if e.failure is not None},
         "outliers": _outliers(good),
     }
 
 
+def _findings(manifest: Manifest) -> Iterator[Finding]:
+    yield from manifest.findings
+    for entry in manifest.clips:
+        yield from entry.findings
+
+
 def report(summary: dict[str, Any]) -> RenderableType:
     """The summary as tables."""
-    facts = Table(show_header=False, box=None)
-    clips, arrays = summary["clips"], summary["arrays"]
+    parts: list[RenderableType] = [_facts(summary)]
+    if summary["arrays"]:
+        parts.append(_array_table(summary["arrays"]))
+    if summary["clip_list"]:
+        parts.append(_clip_table(summary["clip_list"]))
+    if summary["outliers"]:
+        rows = [(outlier["clip"], outlier["why"]) for outlier in summary["outliers"]]
+        parts.append(_table(f"{len(rows)} worth a look", ["clip", "why"], rows))
+    if summary["failures"]:
+        failed = [(key, f["stage"], f"{f['error']}: {f['message']}") for key, f in summary["failures"].items()]
+        parts.append(_table(f"{len(failed)} failed", ["clip", "stage", "what happened"], failed))
+    return Group(*parts)
+
+
+def _facts(summary: dict[str, Any]) -> Table:
+    clips, arrays, units, depth = (summary[name] for name in ("clips", "arrays", "action_units", "depth"))
     stored = sum(array["stored_bytes"] for array in arrays.values())
     raw = sum(array["bytes"] for array in arrays.values())
-    for name, value in {
+    failed = f", {clips['failed']} failed" if clips["failed"] else ""
+    facts = {
         "store": f"{summary['store']}, format {summary['format_version']}, config {summary['config_sha256'][:12]}",
         "dataset": f"{summary['dataset']} ({summary['layout']})",
-        "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed, {summary['frames']} frames",
+        "clips": f"{clips['ok']} clips of {summary['subjects']} subjects, {summary['frames']} frames{failed}",
         "labels": _listing(summary["emotions"]),
         "types": _listing(summary["expression_types"]),
-        "size": f"{_mb(stored)}, {raw / max(stored, 1):.2f}:1",
-        "depth": summary["depth"]
-        and f"{summary['depth']['tool']} {summary['depth']['version']}: {summary['depth']['kind']}",
-        "action units": "{tool} {version}: {kind}, {unit}".format(**summary["action_units"]),
-        "apex": f"{summary['apex_estimated']} estimated ({summary['config']['apex']})"
+        "size": f"{_mb(stored)} stored for {_mb(raw)} of pixels, {raw / stored:.2f}:1" if stored else "no data",
+        "depth": depth and f"{depth['tool']} {depth['version']}: {depth['kind']}, {depth['unit']}",
+        "action units": f"{units['tool']} {units['version']}: {units['unit']}",
+        "apex": f"{summary['apex_estimated']} estimated by {summary['config']['apex']}"
         if summary["apex_estimated"]
         else None,
         "weights": "; ".join(f"{w['name']} {w['sha256'][:12]}" for w in summary["weights"]),
         "findings": _listing(summary["findings"]),
-    }.items():
+    }
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
         if value:
-            facts.add_row(f"[bold]{name}", value)
-    parts: list[RenderableType] = [facts, _array_table(arrays)]
-    if summary["failures"]:
-        parts.append(_table("failed", ["clip", "stage", "what happened"],
-                            ((key, f["stage"], f"{f['error']}: {f['message']}") for key, f in summary["failures"].items())))  # fmt: skip
-    if summary["outliers"]:
-        parts.append(_table("worth a look", ["clip", "why"], ((o["clip"], o["why"]) for o in summary["outliers"])))
-    return Group(*parts)
+            table.add_row(Text(name, style="bold"), Text(value))
+    return table
 
 
-def _sizes(store: Store, good: list[ClipEntry]) -> dict[str, dict[str, int]]:
-    """Per clip array: bytes decoded (frames that exist) and stored."""
-    sizes = {}
+def _sizes(store: Store, good: list[ClipEntry]) -> dict[str, dict[str, Any]]:
+    """Per clip array: its shape, and the bytes of the frames that exist, decoded and stored."""
+    sizes: dict[str, dict[str, Any]] = {}
     for name in good[0].objects if good else ():
         array, frames = store.array(name), sum(entry.n_frames for entry in good)
         per_frame = int(np.prod(array.shape[2:])) * array.dtype.itemsize
         stored = sum(entry.objects[name]["bytes"] for entry in good)
-        sizes[name] = {"bytes": frames * per_frame, "stored_bytes": stored}
+        sizes[name] = {"shape": list(array.shape), "bytes": frames * per_frame, "stored_bytes": stored}
     return sizes
 
 
@@ -116,25 +136,77 @@ def _outliers(good: list[ClipEntry]) -> list[dict[str, str]]:
     return found
 
 
-def _array_table(arrays: dict[str, dict[str, int]]) -> Table:
+def _clip_list(good: list[ClipEntry]) -> list[dict[str, Any]]:
+    """A line a clip: what one needs to choose one."""
+    return [
+        {
+            "clip": entry.key,
+            "emotion": entry.label.emotion,
+            "action_units": entry.label.action_units and entry.label.action_units.raw,
+            "frames": entry.n_frames,
+            "onset": entry.onset,
+            "apex": entry.apex,
+            "apex_estimated": entry.apex_estimated,
+            "offset": entry.offset,
+            "bytes": sum(stored["bytes"] for stored in entry.objects.values()),
+            "inter_eye_px": entry.quality and entry.quality.inter_eye_px,
+            "residual_motion_px": entry.quality and entry.quality.residual_motion_px,
+        }
+        for entry in good
+    ]
+
+
+def _clip_table(clips: list[dict[str, Any]]) -> Table:
+    columns = ["clip", "emotion", "AUs", "frames", "onset-apex-offset", "size", "eyes px", "motion px"]
+    rows = (
+        (
+            clip["clip"],
+            clip["emotion"] or "",
+            clip["action_units"] or "",
+            str(clip["frames"]),
+            "-".join(
+                "?" if number is None else str(number) for number in (clip["onset"], clip["apex"], clip["offset"])
+            ),
+            _mb(clip["bytes"]),
+            _number(clip["inter_eye_px"], 0),
+            _number(clip["residual_motion_px"], 2),
+        )
+        for clip in clips[:_SHOWN_CLIPS]
+    )
+    table = _table("clips", columns, rows, numbers=("frames", "size", "eyes px", "motion px"))
+    if len(clips) > _SHOWN_CLIPS:
+        table.caption = f"and {len(clips) - _SHOWN_CLIPS} more: --json lists all"
+    return table
+
+
+def _array_table(arrays: dict[str, dict[str, Any]]) -> Table:
     rows = (
         (
             name,
-            " x ".join(SPECS[name].dims),
-            _mb(a["bytes"]),
-            _mb(a["stored_bytes"]),
-            f"{a['bytes'] / max(a['stored_bytes'], 1):.2f}",
+            ", ".join(SPECS[name].dims),
+            " x ".join(map(str, array["shape"])),
+            _mb(array["bytes"]),
+            _mb(array["stored_bytes"]),
+            f"{array['bytes'] / array['stored_bytes']:.2f}",
         )
-        for name, a in arrays.items()
+        for name, array in arrays.items()
     )
-    return _table("", ["array", "dimensions", "decoded", "stored", "ratio"], rows)
+    columns = ["array", "dimensions", "shape", "pixels", "stored", "ratio"]
+    return _table("arrays", columns, rows, numbers=("pixels", "stored", "ratio"))
 
 
-def _table(title: str, columns: list[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(*columns, title=title or None)
+def _table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], numbers: Collection[str] = ()) -> Table:
+    """A table of plain text: clip names may hold what Rich takes for markup."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _counts(values: Iterable[str | None]) -> dict[str, int]:

@@ -23,7 +23,15 @@ from pipeline.journal import ClipColumns, ClipRecord, bare_entry, failed_record
 from pipeline.store_arrays import write_clip
 from schemas.clip import Clip
 from schemas.config import ApexMethod, PreprocessConfig
-from schemas.errors import ActionUnitError, ClipError, DepthError, FrameError, StoreWriteError, UnusableClipError
+from schemas.errors import (
+    ActionUnitError,
+    ClipError,
+    DepthError,
+    FaceNotFoundError,
+    FrameError,
+    StoreWriteError,
+    UnusableClipError,
+)
 from schemas.manifest import Quality, Source
 
 log = logging.getLogger("mer")
@@ -68,7 +76,7 @@ class ClipProcessor:
                 return failed_record(index, clip, error.stage, self._relative(error))
             except OSError as error:
                 if error.errno not in _TRANSIENT or attempt == _ATTEMPTS:
-                    return failed_record(index, clip, "decode", self._relative(error))
+                    return failed_record(index, clip, FrameError.stage, self._relative(_unreadable(error)))
                 log.warning("%s: %s; trying again", clip.key, error)
                 time.sleep(attempt)
         raise AssertionError("unreachable: the last attempt returns")
@@ -81,12 +89,16 @@ class ClipProcessor:
         onset, apex = phase_positions(clip)
         with _stage(FrameError):
             size_bytes, sha256 = digest(frames.paths)
-        face, found_on = locate_face(self.detector, frames, onset=onset, apex=apex)
-        aligned = self._align(frames, face, onset)
+        with _stage(FaceNotFoundError):
+            face, found_on = locate_face(self.detector, frames, onset=onset, apex=apex)
+        with _stage(FrameError):
+            aligned = self._align(frames, face, onset)
+            quality = _quality(face, found_on, aligned)
         estimated: ApexMethod | None = None
         if apex is None:
             estimated = self.config.apex
-            apex = largest_motion(aligned.texture, onset) if estimated == "motion" else len(frames) // 2
+            with _stage(ActionUnitError):
+                apex = largest_motion(aligned.texture, onset) if estimated == "motion" else len(frames) // 2
         values: dict[str, NDArray[Any]] = {"texture": aligned.texture}
         scale = offset = 0.0
         if self.depth is not None:
@@ -96,6 +108,8 @@ class ClipProcessor:
             if self.config.au_frames == "all":
                 values["au_frames"] = self.action_units.estimate(aligned, range(len(frames)))
             au = self.action_units.estimate(aligned, [onset, apex])
+            if not np.isfinite(au).all():
+                raise ActionUnitError("the model gave values that are not finite; look at the clip's onset and apex")
         objects = write_clip(self.out, index, values)
         entry = bare_entry(clip).model_copy(
             update={
@@ -103,7 +117,7 @@ class ClipProcessor:
                 "apex_estimated": estimated,
                 "n_frames": len(frames),
                 "source": Source(path=clip.source.path, files=len(frames.paths), bytes=size_bytes, sha256=sha256),
-                "quality": _quality(face, found_on, aligned),
+                "quality": quality,
                 "objects": objects,
             }
         )
@@ -122,7 +136,7 @@ class ClipProcessor:
 
     def _relative(self, error: Exception) -> Exception:
         """The same error without the path of this machine, which has no place in a manifest."""
-        return type(error)(str(error).replace(f"{self.root}{os.sep}", ""))
+        return type(error)(str(error).replace(f"{self.root}{os.sep}", "").replace(str(self.root), self.root.name))
 
     def _align(self, frames: Frames, face: Face, onset: int) -> AlignedClip:
         transform = face.transform(self.config.size)
@@ -144,18 +158,27 @@ def normalised_depth(estimator: DepthEstimator, clip: AlignedClip) -> tuple[NDAr
 
     The 2nd and 98th percentile of the clip go to 0 and 1, without clipping. Scaling each frame by itself
     would flicker, and swamp the motion of a micro-expression.
+
+    Raises:
+        DepthError: the estimate is constant or not finite.
     """
     estimate = np.concatenate(list(estimator.estimate(clip)))
     low, high = np.percentile(estimate, [2, 98])
-    scale, offset = float(high - low) or 1.0, float(low)
-    return ((estimate - np.float32(offset)) / np.float32(scale)).astype(np.float16), scale, offset
+    scale, offset = float(high - low), float(low)
+    if not scale > 0:  # or not a number
+        raise DepthError("the model gave the same depth nearly everywhere; look at the clip's frames")
+    with np.errstate(over="ignore", invalid="ignore"):
+        depth = ((estimate - np.float32(offset)) / np.float32(scale)).astype(np.float16)
+    if not np.isfinite(depth).all():
+        raise DepthError("the model gave values that are not finite; look at the clip's frames")
+    return depth, scale, offset
 
 
 def residual_motion(texture: NDArray[np.uint8], onset: int) -> float:
     """95th percentile over frames of the crop's global shift against onset, px of the crop.
 
     Phase correlation (OpenCV) at half resolution: a share of a pixel when the head is still, and the one
-    transform of the clip therefore good for all its frames.
+    transform of the clip therefore good for all its frames. Frames of one colour have no shift, and do not count.
     """
     half = texture.shape[1] // 2
     grey = [
@@ -165,8 +188,11 @@ def residual_motion(texture: NDArray[np.uint8], onset: int) -> float:
         for frame in texture
     ]
     window = cv2.createHanningWindow((half, half), cv2.CV_32F)
-    shifts = [np.hypot(*cv2.phaseCorrelate(grey[onset], other, window)[0]) for other in grey]
-    return float(np.percentile(shifts, 95) * texture.shape[1] / half)
+    seen = [frame for frame in grey if np.ptp(frame) and np.ptp(grey[onset])]
+    if not seen:
+        return 0.0
+    shifts = np.array([cv2.phaseCorrelate(grey[onset], frame, window)[0] for frame in seen])
+    return float(np.percentile(np.hypot(*shifts.T), 95) * texture.shape[1] / half)
 
 
 def _quality(face: Face, found_on: Phase, clip: AlignedClip) -> Quality:
@@ -178,6 +204,11 @@ def _quality(face: Face, found_on: Phase, clip: AlignedClip) -> Quality:
         inter_eye_px=round(face.inter_eye, 2),
         residual_motion_px=round(residual_motion(clip.texture, clip.onset), 3),
     )
+
+
+def _unreadable(error: OSError) -> FrameError:
+    where = f"{error.filename}: " if error.filename else ""
+    return FrameError(f"{where}cannot be read ({error.strerror or error}); check the file and its permissions")
 
 
 @contextmanager

@@ -92,8 +92,7 @@ def write_clip(path: Path, index: int, values: Mapping[str, NDArray[Any]]) -> di
         for name, value in values.items():
             file = path / object_path(name, index)
             file.unlink(missing_ok=True)
-            array = group[name]
-            assert isinstance(array, zarr.Array)
+            array = _writable(group, name)
             array[index : index + 1, : len(value)] = value[None]
             stored[name] = stored_object(file)
     return stored
@@ -104,16 +103,22 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any] | Sequence[str]
     with output_errors(path):
         group = zarr.open_group(path, mode="r+")
         for name, values in columns.items():
-            array = group[name]
-            assert isinstance(array, zarr.Array)
+            array = _writable(group, name)
             array[...] = np.asarray(values, object if SPECS[name].dtype == "str" else None)
         with warnings.catch_warnings():  # consolidated metadata is not yet in the specification of Zarr 3
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(path, zarr_format=3)
 
 
+def _writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array that writes what is all fill value too, so that an object which is absent is one that was lost."""
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array.with_config({"write_empty_chunks": True})
+
+
 def stored_object(file: Path) -> StoredObject:
-    """Size and hash of a file; an absent one (a clip all of fill value) has neither."""
+    """Size and hash of a file."""
     with file.open("rb") as stream:
         return {"bytes": os.fstat(stream.fileno()).st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 

@@ -1,16 +1,16 @@
 """``manifest.json``: the commit record of a store, written last. A store without one is unfinished."""
 
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, with_config
 from typing_extensions import TypedDict
 
 from schemas.clip import Finding
-from schemas.config import ApexMethod, PreprocessConfig
+from schemas.config import ApexMethod, PreprocessConfig, canonical_sha256
 from schemas.errors import Stage
 from schemas.labels import Label
-from schemas.layout import object_path
+from schemas.layout import ClipArrayName, array_names, object_path
 from schemas.model import Model
 from schemas.weights import Weights
 
@@ -56,11 +56,11 @@ class Quality(Model):
     """
 
     detected_on: Literal["onset", "apex", "middle", "offset"]
-    detection_probability: float
+    detection_probability: FiniteFloat
     faces: int
     padded: bool
-    inter_eye_px: float
-    residual_motion_px: float
+    inter_eye_px: FiniteFloat
+    residual_motion_px: FiniteFloat
 
 
 class Failure(Model):
@@ -80,20 +80,20 @@ class ClipEntry(Model):
     this clip of it (``schemas.layout.object_path``).
     """
 
-    key: str
+    key: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")]
     status: Literal["ok", "failed"]
     label: Label
-    fps: float
+    fps: FiniteFloat
     onset: int | None
     apex: int | None
     offset: int | None
     apex_estimated: ApexMethod | None = None
-    n_frames: int = 0
+    n_frames: NonNegativeInt = 0
     source: Source | None = None
     findings: tuple[Finding, ...] = ()
     quality: Quality | None = None
     failure: Failure | None = None
-    objects: dict[str, StoredObject] = Field(default_factory=dict)
+    objects: dict[ClipArrayName, StoredObject] = Field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -150,6 +150,7 @@ class Manifest(Model):
     """Everything there is to know about a store without reading an array.
 
     No wall-clock time, host or absolute path is in it: the same input gives the same bytes.
+    ``content_sha256`` is the hash of all the rest, so that an edited label is noticed; see ``sealed``.
     """
 
     format: Literal["mer-store"] = "mer-store"
@@ -161,6 +162,21 @@ class Manifest(Model):
     findings: tuple[Finding, ...]
     clips: tuple[ClipEntry, ...]
     objects: dict[str, StoredObject]
+    content_sha256: str = ""
+
+    def sealed(self) -> "Manifest":
+        """The same manifest with the hash of its content; `mer verify` calls one without, or with another, edited."""
+        return self.model_copy(update={"content_sha256": self.expected_sha256()})
+
+    def expected_sha256(self) -> str:
+        """What ``content_sha256`` has to be: the hash of everything else, in canonical JSON without defaults."""
+        return canonical_sha256(self.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256"}))
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that the store has."""
+        config = self.provenance.config
+        return array_names(depth=config.depth != "none", au_frames=config.au_frames == "all")
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -22,7 +22,8 @@ from schemas.errors import (
     StoreError,
     StoreVersionError,
 )
-from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest
+from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
+from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -56,21 +57,23 @@ class Store:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
         try:
             return zarr.open_group(self.path, mode="r")
-        except (FileNotFoundError, ValueError, KeyError) as error:
-            raise StoreDamagedError(
-                f"{self.path}: no readable Zarr group ({error}); run `mer verify {self.path}`"
-            ) from error
+        except Exception as error:  # whatever Zarr makes of damaged metadata
+            raise self._damaged("the Zarr group", error) from error
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """One array of the group."""
+        """One array of the group.
+
+        Raises:
+            StoreDamagedError: it is missing, or its metadata is damaged.
+        """
         try:
             found = self.group[name]
-        except (KeyError, FileNotFoundError, ValueError) as error:
-            raise StoreDamagedError(
-                f"{self.path}: array {name!r} is missing or its metadata is damaged ({error})"
-            ) from error
+        except StoreDamagedError:
+            raise
+        except Exception as error:  # whatever Zarr makes of damaged metadata
+            raise self._damaged(f"the array {name!r}", error) from error
         if not isinstance(found, zarr.Array):
-            raise StoreDamagedError(f"{self.path}: {name!r} is not an array")
+            raise self._damaged(f"the array {name!r}", "it is a group")
         return found
 
     def entry(self, key: str) -> ClipEntry:
@@ -83,22 +86,21 @@ class Store:
 
     def texture(self, key: str) -> NDArray[np.uint8]:
         """``(T, S, S, 3) uint8`` RGB."""
-        texture: NDArray[np.uint8] = self.clip_array("texture", key)
-        return texture
+        return self.clip_array("texture", key)
 
     def depth(self, key: str) -> NDArray[np.float16]:
         """``(T, S, S) float16``, larger is nearer, normalised once a clip."""
-        depth: NDArray[np.float16] = self.clip_array("depth", key)
-        return depth
+        return self.clip_array("depth", key)
 
     def action_units(self, key: str) -> NDArray[np.float32]:
         """``(2, A) float32``: onset and apex, in the order of ``manifest.action_units.names``."""
-        au: NDArray[np.float32] = self._read("au", self._index(key), key)
-        return au
+        self._good(key)
+        shape = (len(PHASES), len(self.manifest.action_units.names))
+        return self._read("au", self._index(key), key, self._column_objects("au"), shape)
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column, one row a clip in the order of ``manifest.clips``."""
-        return np.asarray(self._read(name, ..., "all clips"))
+        return self._read(name, ..., "all clips", self._column_objects(name))
 
     def _index(self, key: str) -> int:
         index = self.manifest.index.get(key)
@@ -108,26 +110,66 @@ class Store:
             raise ClipNotFoundError(f"{self.path}: no clip {key!r}{hint}")
         return index
 
-    def clip_array(self, name: str, key: str) -> Any:
-        """One clip's part of a clip array, ``(T, ...)``."""
-        index = self._index(key)
-        entry = self.manifest.clips[index]
-        if entry.failure is not None:
-            raise StoreError(f"{key} failed at stage {entry.failure.stage}: {entry.failure.message}")
+    def clip_array(self, name: ClipArrayName, key: str) -> NDArray[Any]:
+        """One clip's part of a clip array, ``(T, ...)``.
+
+        Raises:
+            ClipNotFoundError: no such clip in this store.
+            StoreError: the clip failed, or the store was made without this array.
+            StoreDamagedError: the object is missing, of another size than was written, or does not decode.
+        """
+        entry, index = self._good(key), self._index(key)
         if name not in entry.objects:
             raise StoreError(f"{self.path} was made without {name}")
-        return self._read(name, (index, slice(0, entry.n_frames)), key)
+        objects = {object_path(name, index): entry.objects[name]}
+        lengths = {"y": self.manifest.provenance.config.size, "x": self.manifest.provenance.config.size, "rgb": 3,
+                   "action_unit": len(self.manifest.action_units.names)}  # fmt: skip
+        shape = (entry.n_frames, *(lengths[dim] for dim in SPECS[name].dims[2:]))
+        return self._read(name, (index, slice(0, entry.n_frames)), key, objects, shape)
 
-    def _read(self, name: str, selection: Any, key: str) -> Any:
+    def _good(self, key: str) -> ClipEntry:
+        """The entry of a clip that did not fail."""
+        entry = self.entry(key)
+        if entry.failure is not None:
+            raise StoreError(f"{key} is not in the store: it failed ({entry.failure.stage}): {entry.failure.message}")
+        return entry
+
+    def _column_objects(self, name: str) -> dict[str, StoredObject]:
+        return {path: stored for path, stored in self.manifest.objects.items() if path.startswith(f"{name}/c/")}
+
+    def _read(
+        self,
+        name: str,
+        selection: Any,
+        key: str,
+        objects: dict[str, StoredObject],
+        shape: tuple[int, ...] | None = None,
+    ) -> NDArray[Any]:
+        """Part of an array; its objects are looked at first, since Zarr reads a missing one as fill values."""
+        what = f"{name} of {key}"
+        array = self.array(name)
+        if not objects:
+            raise self._damaged(what, "the manifest lists no object of it")
+        for path, stored in objects.items():
+            file = self.path / path
+            if not file.is_file():
+                raise self._damaged(what, f"{path} is missing")
+            if (found := file.stat().st_size) != stored["bytes"]:
+                raise self._damaged(what, f"{path} has {found} bytes, expected {stored['bytes']}")
         try:
-            return self.array(name)[selection]
-        except StoreError:
-            raise
+            value = np.asarray(array[selection])
         except Exception as error:  # whatever a codec makes of damaged bytes
-            raise StoreDamagedError(
-                f"{self.path}: {name} of {key} does not decode ({type(error).__name__}: {error}); "
-                f"run `mer verify {self.path}`"
-            ) from error
+            raise self._damaged(what, error) from error
+        if shape is not None and value.shape != shape:
+            raise self._damaged(what, f"it decodes to {value.shape}, expected {shape}")
+        return value
+
+    def _damaged(self, what: str, why: Exception | str) -> StoreDamagedError:
+        reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        return StoreDamagedError(
+            f"{self.path}: {what} cannot be read ({reason}); `mer verify {self.path}` lists all that is damaged: "
+            "copy the store again, or preprocess again with --overwrite"
+        )
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -137,13 +179,18 @@ def read_manifest(path: Path) -> Manifest:
         text = file.read_bytes()
     except NotADirectoryError as error:
         raise ManifestMissingError(f"{path}: not a folder; expected a store made by `mer preprocess`") from error
+    except IsADirectoryError as error:
+        raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
     except FileNotFoundError as error:
         if (path / JOURNAL_NAME).is_file():
             raise ManifestMissingError(
                 f"{path}: this run has not finished (no {MANIFEST_NAME} yet); "
                 "type the same `mer preprocess` command again to go on"
             ) from error
-        raise ManifestMissingError(f"{file}: no such file; expected a store made by `mer preprocess`") from error
+        what = f"{file}: no such file" if path.exists() else f"{path}: no such folder"
+        raise ManifestMissingError(f"{what}; expected a store made by `mer preprocess`") from error
+    except OSError as error:
+        raise ManifestMissingError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
     with _collector_paused(len(text)):
         try:
             return Manifest.model_validate_json(text)
