@@ -4,13 +4,13 @@ Predictions hold one row a clip and seed, and there is no argument for more: the
 be chosen here. What was done before the file was written (hyper-parameters, epochs, pre-training) cannot be seen in it.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.config import canonical_sha256
 from schemas.errors import ConfigError, PredictionsError
 from schemas.manifest import Manifest
 from schemas.store import Store
@@ -59,18 +59,14 @@ def evaluate(
     protocol: Protocol,
     *,
     counts: Counts = "published",
-    replicates: int = 2000,
-    seed: int = 0,
 ) -> EvaluationResult:
-    """Score predictions under a protocol.
+    """Score predictions under a protocol. The same input gives the same result, intervals included.
 
     Args:
         predictions: one row for each test clip of the protocol and seed.
         manifests: of the stores that hold the labels.
         protocol: task and split.
         counts: as ``select_clips`` takes it.
-        replicates: of the bootstrap.
-        seed: of the bootstrap and of the simulated guesser.
 
     Raises:
         ProtocolError: the stores do not hold the protocol's clips, or a class has none in the test part.
@@ -86,15 +82,18 @@ def evaluate(
     ties = sum(
         int(((values == values.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum()) for values in probabilities.values()
     )
+    subjects = sorted({clip.subject for clip in clips})
+    confusion = _count_by_subject(clips, subjects, answers, len(protocol.task.classes))
     groups = {
-        name: _group(name, clips, positions, answers, protocol, replicates, seed)
-        for name, positions in _groups(clips).items()
+        name: _group(f"{protocol.name}, test clips of {name}", protocol.task.classes, tuple(answers), part, strata)
+        for name, part, strata in _groups(confusion, subjects)
     }
     return EvaluationResult(
         protocol=protocol,
         protocol_sha256=protocol.sha256,
         stores=tuple(map(_store, manifests)),
         predictions_sha256=predictions.sha256,
+        labels_sha256=canonical_sha256({clip.key: protocol.task.classes[clip.label] for clip in clips}),
         published_counts=not selection.differences,
         differences=selection.differences,
         left_out=selection.left_out,
@@ -104,7 +103,7 @@ def evaluate(
         ties=ties,
         seeds=tuple(answers),
         groups=groups,
-        subjects=tuple(_subjects(clips, answers, protocol.task.classes)),
+        subjects=tuple(_subjects(subjects, protocol.task.classes, tuple(answers), confusion)),
         caveats=tuple(_caveats(selection, protocol, answers, ties, own_folds=own_folds)),
     )
 
@@ -143,56 +142,49 @@ def _check_k_folds(found: Mapping[str, set[str]], expected: int, place: str) -> 
                 raise PredictionsError(f"{place}: {subject} is in folds {other!r} and {name!r}; expected one")
 
 
-def _groups(clips: Sequence[LabelledClip]) -> dict[str, list[int]]:
-    """Name -> positions; the composite first."""
-    datasets: dict[str, list[int]] = {}
-    for position, clip in enumerate(clips):
-        datasets.setdefault(clip.dataset, []).append(position)
-    return datasets if len(datasets) == 1 else {COMPOSITE: list(range(len(clips)))} | datasets
+def _count_by_subject(
+    clips: Sequence[LabelledClip], subjects: Sequence[str], answers: Mapping[int, NDArray[np.int64]], classes: int
+) -> NDArray[np.int64]:
+    """``(seeds, subjects, C, C)`` counts."""
+    labels = np.array([clip.label for clip in clips])
+    whose = np.array([clip.subject for clip in clips])
+    members = [whose == subject for subject in subjects]
+    return np.stack([[count_confusion(labels[m], a[m], classes) for m in members] for a in answers.values()])
+
+
+def _groups(
+    confusion: NDArray[np.int64], subjects: Sequence[str]
+) -> Iterator[tuple[str, NDArray[np.int64], Sequence[str]]]:
+    """Name, counts of its subjects, and their datasets; the composite first."""
+    dataset_of = [subject.split("/")[0] for subject in subjects]
+    datasets = sorted(set(dataset_of))
+    if len(datasets) > 1:
+        yield COMPOSITE, confusion, dataset_of
+    for name in datasets:
+        members = [index for index, dataset in enumerate(dataset_of) if dataset == name]
+        yield name, confusion[:, members], [name] * len(members)
 
 
 def _group(
-    name: str,
-    clips: Sequence[LabelledClip],
-    positions: Sequence[int],
-    answers: Mapping[int, NDArray[np.int64]],
-    protocol: Protocol,
-    replicates: int,
-    seed: int,
+    place: str, classes: Sequence[str], seeds: Sequence[int], confusion: NDArray[np.int64], strata: Sequence[str]
 ) -> GroupResult:
-    classes = protocol.task.classes
-    members = [clips[position] for position in positions]
-    confusion, strata = _by_subject(members, {run: a[positions] for run, a in answers.items()}, len(classes))
-    place = f"{protocol.name}, test clips of {name}"
-    runs = zip(answers, confusion, strict=True)
-    by_seed = {run: score(counts.sum(axis=0), classes, of=place) for run, counts in runs}
-    intervals = bootstrap_intervals(confusion, strata, replicates=replicates, seed=seed)
-    class_clips = np.bincount([clip.label for clip in members], minlength=len(classes))
+    runs = zip(seeds, confusion.sum(axis=1), strict=True)
+    by_seed = {seed: score(counts, classes, of=place) for seed, counts in runs}
+    intervals = bootstrap_intervals(confusion, strata)
+    class_clips = confusion[0].sum(axis=(0, 2))
     return GroupResult(
-        clips=len(members),
+        clips=int(class_clips.sum()),
         subjects=len(strata),
-        class_clips={name: int(count) for name, count in zip(classes, class_clips, strict=True)},
+        class_clips=_named(classes, class_clips),
         metrics={m: _spread([getattr(scores, m) for scores in by_seed.values()], intervals[m]) for m in METRICS},
-        floors=(majority_floor(class_clips), prior_floor(class_clips, seed=seed)),
+        floors=(majority_floor(class_clips), prior_floor(class_clips)),
         seeds=by_seed,
         pooled=score(confusion.sum(axis=(0, 1)), classes, of=place),
     )
 
 
-def _by_subject(
-    clips: Sequence[LabelledClip], answers: Mapping[int, NDArray[np.int64]], classes: int
-) -> tuple[NDArray[np.int64], list[str]]:
-    """``(seeds, subjects, C, C)`` counts, and the subjects' datasets."""
-    subjects = sorted({clip.subject for clip in clips})
-    labels = np.array([clip.label for clip in clips])
-    whose = np.array([subjects.index(clip.subject) for clip in clips])
-    confusion = np.stack(
-        [
-            np.stack([count_confusion(labels[whose == s], a[whose == s], classes) for s in range(len(subjects))])
-            for a in answers.values()
-        ]
-    )
-    return confusion, [subject.split("/")[0] for subject in subjects]
+def _named(classes: Sequence[str], counts: NDArray[np.int64]) -> dict[str, int]:
+    return {name: int(count) for name, count in zip(classes, counts, strict=True)}
 
 
 def _spread(values: Sequence[float], interval: Interval | None) -> Spread:
@@ -201,18 +193,16 @@ def _spread(values: Sequence[float], interval: Interval | None) -> Spread:
 
 
 def _subjects(
-    clips: Sequence[LabelledClip], answers: Mapping[int, NDArray[np.int64]], classes: Sequence[str]
-) -> list[SubjectResult]:
-    labels = np.array([clip.label for clip in clips])
-    whose = np.array([clip.subject for clip in clips])
-    return [
-        SubjectResult(
+    subjects: Sequence[str], classes: Sequence[str], seeds: Sequence[int], confusion: NDArray[np.int64]
+) -> Iterator[SubjectResult]:
+    for index, subject in enumerate(subjects):
+        own = confusion[:, index]
+        right = np.trace(own, axis1=1, axis2=2) / own.sum(axis=(1, 2))
+        yield SubjectResult(
             subject=subject,
-            class_clips={classes[label]: n for label, n in sorted(Counter(map(int, labels[whose == subject])).items())},
-            accuracy={run: float((a == labels)[whose == subject].mean()) for run, a in answers.items()},
+            class_clips=_named(classes, own[0].sum(axis=1)),
+            accuracy=dict(zip(seeds, map(float, right), strict=True)),
         )
-        for subject in sorted({clip.subject for clip in clips})
-    ]
 
 
 def _store(manifest: Manifest) -> EvaluatedStore:

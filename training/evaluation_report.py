@@ -2,6 +2,7 @@
 
 import numpy as np
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation_result import EvaluationResult, GroupResult, Spread
@@ -14,7 +15,7 @@ _LOWEST = 5
 def evaluation_report(result: EvaluationResult) -> RenderableType:
     """Caveats, headline against floors, classes, confusion matrix, hardest subjects."""
     parts: list[RenderableType] = [_facts(result)]
-    parts += [f"[bold yellow]note[/] {caveat}" for caveat in result.caveats]
+    parts += [f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats]
     parts += [_scores(name, group) for name, group in result.groups.items()]
     parts += [_classes(result.headline), _confusion(result.headline), _subjects(result)]
     return Group(*parts)

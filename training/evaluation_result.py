@@ -63,6 +63,7 @@ class EvaluationResult(Model):
 
     Attributes:
         protocol_sha256: results with different ones must not be compared.
+        labels_sha256: of clip key -> class of the test clips; the same for all who hold the same data.
         published_counts: whether the clips are exactly the published ones; if not, ``differences`` says how.
         left_out: reason -> clips of the stores that the task does not take.
         folds: the protocol's own, or others that satisfy it (k-fold only).
@@ -77,6 +78,7 @@ class EvaluationResult(Model):
     protocol_sha256: str
     stores: tuple[EvaluatedStore, ...]
     predictions_sha256: str
+    labels_sha256: str
     published_counts: bool
     differences: tuple[str, ...]
     left_out: dict[str, int]

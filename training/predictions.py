@@ -232,7 +232,7 @@ def _columns(predictions: Predictions) -> dict[str, Sequence[Any]]:
 def _csv(predictions: Predictions) -> str:
     columns = _columns(predictions)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # ends lines as RFC 4180 does; with "\n" alone it would not quote a "\r"
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()

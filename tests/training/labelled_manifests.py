@@ -34,9 +34,7 @@ def make_entry(key: str, label: Label, *, failed: bool = False) -> ClipEntry:
 def make_manifest(dataset: str, entries: Iterable[ClipEntry]) -> Manifest:
     """A manifest of these clips."""
     config = PreprocessConfig(dataset=dataset)
-    provenance = Provenance(
-        config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()
-    )
+    provenance = Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=())
     units = ActionUnitColumns(names=("AU01",), kind="activation", unit="1", tool="none", version="0")
     return Manifest(
         provenance=provenance,

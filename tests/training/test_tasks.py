@@ -123,9 +123,7 @@ def test_a_class_without_clips_is_an_error_even_of_partial_data() -> None:
 def test_subjects_of_two_datasets_do_not_collide() -> None:
     """Subject 1 of one dataset is not subject 1 of the other."""
     rule = {"classes": {"positive": "p", "negative": "n"}, "expected": {"p": 1, "n": 1}, "expected_subjects": 1}
-    task = Task(
-        name="t", title="t", classes=("p", "n"), datasets=[DatasetRule(dataset=name, **rule) for name in "ab"]
-    )
+    task = Task(name="t", title="t", classes=("p", "n"), datasets=[DatasetRule(dataset=name, **rule) for name in "ab"])
     stores = [
         make_manifest(name, [make_entry(f"{name}/1/{e}", Label(emotion=e)) for e in ("positive", "negative")])
         for name in "ab"
