@@ -17,7 +17,7 @@ from schemas.store import Store
 from training.bootstrap import Interval, bootstrap_intervals
 from training.evaluation_result import COMPOSITE, EvaluatedStore, EvaluationResult, GroupResult, Spread, SubjectResult
 from training.floors import majority_floor, prior_floor
-from training.metrics import METRICS, count_confusion, score
+from training.metrics import METRICS, count_by_group, score
 from training.predictions import Predictions, read_predictions
 from training.protocols import Protocol, find_protocol, infer_protocol
 from training.splits import Fold, KFold, Lovo, make_folds
@@ -147,9 +147,10 @@ def _count_by_subject(
 ) -> NDArray[np.int64]:
     """``(seeds, subjects, C, C)`` counts."""
     labels = np.array([clip.label for clip in clips])
-    whose = np.array([clip.subject for clip in clips])
-    members = [whose == subject for subject in subjects]
-    return np.stack([[count_confusion(labels[m], a[m], classes) for m in members] for a in answers.values()])
+    index = {subject: position for position, subject in enumerate(subjects)}
+    whose = np.array([index[clip.subject] for clip in clips])
+    sizes = {"groups": len(subjects), "classes": classes}
+    return np.stack([count_by_group(labels, answer, whose, **sizes) for answer in answers.values()])
 
 
 def _groups(

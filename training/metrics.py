@@ -56,9 +56,16 @@ class Scores(Model):
 
 def count_confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """``(C, C) int64`` counts of ``(N,)`` true (rows) and predicted (columns) class indices."""
-    if len(labels) == 0:
-        return np.zeros((classes, classes), dtype=np.int64)
     counts: NDArray[np.int64] = confusion_matrix(labels, predicted, labels=range(classes)).astype(np.int64)
+    return counts
+
+
+def count_by_group(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], group: NDArray[np.int64], *, groups: int, classes: int
+) -> NDArray[np.int64]:
+    """``(G, C, C) int64``: ``count_confusion`` of each group, at once; ``group`` is ``(N,)`` indices below G."""
+    counts = np.zeros((groups, classes, classes), dtype=np.int64)
+    np.add.at(counts, (group, labels, predicted), 1)
     return counts
 
 

@@ -36,8 +36,8 @@ def guesser_run(fold: Fold, epochs: int, seed: int) -> Predictions:
     random = np.random.default_rng([seed, FOLDS.index(fold)])
     assert fold.validation is not None
     truth = np.array([LABEL[key] for key in fold.validation])
-    by_epoch = [(guess(random, fold.validation).argmax(1) == truth).mean() for _ in range(epochs)]
-    best = int(np.argmax(by_epoch))
+    guesses = random.choice(3, (epochs, len(truth)), p=PRIOR)
+    best = int((guesses == truth).mean(axis=1).argmax())
     of_best_epoch = np.random.default_rng([seed, FOLDS.index(fold), best + 1])
     rows = len(fold.test)
     return Predictions(

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from schemas.errors import ProtocolError
 from training.bootstrap import bootstrap_intervals
 from training.floors import majority_floor, prior_floor
-from training.metrics import METRICS, count_confusion, measure, score
+from training.metrics import METRICS, count_by_group, count_confusion, measure, score
 
 
 @st.composite
@@ -54,11 +54,15 @@ def test_scores_are_those_of_scikit_learn(made: tuple[NDArray[np.int64], NDArray
 def test_pooling_over_folds_is_scoring_all_at_once(
     made: tuple[NDArray[np.int64], NDArray[np.int64], int], seed: int
 ) -> None:
-    """Sums of the folds' matrices are the whole's, also of folds that lack a class."""
+    """Sums of the folds' matrices are the whole's, also of folds that lack a class; each is scikit-learn's own."""
     true, predicted, classes = made
     folds = np.random.default_rng(seed).integers(0, 4, len(true))
-    pooled = sum(count_confusion(true[folds == f], predicted[folds == f], classes) for f in range(5))
-    np.testing.assert_array_equal(pooled, count_confusion(true, predicted, classes))
+    by_fold = count_by_group(true, predicted, folds, groups=5, classes=classes)
+    np.testing.assert_array_equal(by_fold.sum(axis=0), count_confusion(true, predicted, classes))
+    for fold in set(folds):
+        mine = folds == fold
+        np.testing.assert_array_equal(by_fold[fold], count_confusion(true[mine], predicted[mine], classes))
+    assert not by_fold[4].any()
 
 
 def test_a_worked_example() -> None:
