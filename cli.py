@@ -217,6 +217,29 @@ def synth(
 
 
 @app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="CSV: clip, fold, seed and one column of probabilities a class")],
+    store: Annotated[list[Path], typer.Option(help="where the labels are read from; several for composite tasks")],
+    protocol: Annotated[
+        str | None, typer.Option(help="e.g. megc2019, casme2-5/loso, casme2-5/kfold-10, or a TOML file")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
+    from training.evaluation import evaluate_file
+    from training.evaluation_report import evaluation_report
+
+    result = evaluate_file(predictions, store, protocol=protocol, counts="any" if partial else "published")
+    if as_json:
+        print(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+    else:
+        _console().print(evaluation_report(result))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("mer-demo"),
 ) -> None:

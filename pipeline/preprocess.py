@@ -64,11 +64,14 @@ def preprocess(
     for finding in found.findings:
         console.print(f"  {finding.kind}: {finding.message}", highlight=False)
     with _log_file(out.with_name(out.name + ".log")):
+        log.info("%d clips of %s, %s", len(plan.clips), root, plan.provenance.model_dump_json())
         try:
             manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)
         except KeyboardInterrupt:
+            log.info("interrupted")
             console.print("interrupted; what is finished is safe: type the same command again to go on")
             raise
+        log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
     return _summarise(manifest, out, console)
 
 

@@ -31,6 +31,7 @@ class RunProgress:
         self._console, self._total, self._before = console, total, done
         self._status: Counter[str] = Counter()
         self._started = self._last_line = time.monotonic()
+        self._shown = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -50,7 +51,7 @@ class RunProgress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self._status:
+        elif self._status.total() > self._shown:
             self._line()
 
     def clip_done(self, status: str) -> None:
@@ -71,7 +72,7 @@ class RunProgress:
         return f"{failed} failed" if failed else ""
 
     def _line(self) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._shown = time.monotonic(), self._status.total()
         done = self._before + self._status.total()
         left = (self._total - done) / max(self._rate, 1e-9)
         failures = f", {self._failures}" if self._failures else ""

@@ -1,0 +1,178 @@
+"""The command line as a user meets it: what it prints, and how it exits."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from checkpoints import write_small_models
+from tree_hash import tree_hash
+
+import cli
+from schemas.store import Store
+
+MESH = ("--depth", "mesh", "--au", "mesh", "--size", "112", "--device", "cpu", "--workers", "0")
+
+
+@pytest.fixture
+def mer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Run ``mer`` in this process, in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mer", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def test_help_answers_at_once() -> None:
+    """``mer --help`` imports nothing heavy: it takes less than a bare import of NumPy and half a second."""
+    mer = Path(sys.executable).with_name("mer")
+    started = time.perf_counter()
+    done = subprocess.run([mer, "--help"], capture_output=True, text=True, check=True)
+    took = time.perf_counter() - started
+    assert "preprocess" in done.stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import cli, sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "numpy", "zarr", "dask", "cv2", "pydantic"} & set(loaded.stdout.split())
+    assert took < 5, "even on a busy machine"
+
+
+def test_the_whole_way(mer, shared_casme2: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """scan, preprocess, again, inspect, verify, show: each says what the next one needs."""
+    code, printed, _ = mer("scan", shared_casme2)
+    assert code == 0
+    assert "4 of 4 clips can be processed" in printed
+    assert len(json.loads(mer("scan", shared_casme2, "--json")[1])["clips"]) == 4
+
+    code, printed, _ = mer("preprocess", shared_casme2, *MESH)
+    assert code == 0
+    assert "casme2.zarr: complete, 4 clips" in printed
+    assert (tmp_path / "casme2.zarr.log").is_file()
+    before = tree_hash(tmp_path / "casme2.zarr")
+    code, printed, _ = mer("preprocess", shared_casme2, *MESH)
+    assert code == 0
+    assert "complete, 4 clips" in printed
+    assert tree_hash(tmp_path / "casme2.zarr") == before
+
+    assert "4 clips of 2 subjects" in mer("inspect", "casme2.zarr")[1]
+    summary = json.loads(mer("inspect", "casme2.zarr", "--json")[1])
+    assert summary["clips"] == {"ok": 4, "failed": 0}
+    assert mer("verify", "casme2.zarr", "--deep")[:2] == (0, "casme2.zarr: sound, every clip decodes\n")
+
+    key = Store.open(tmp_path / "casme2.zarr").manifest.clips[0].key
+    assert mer("show", "casme2.zarr", key, "--out", "clip.png")[0] == 0
+    picture = cv2.imread(str(tmp_path / "clip.png"))
+    assert picture is not None
+    assert min(picture.shape[:2]) > 500
+    assert picture.std() > 20, "not a blank page"
+
+
+def test_another_config_is_refused_unless_told_to_overwrite(mer, shared_casme2: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The differing fields are named, nothing is touched; ``--overwrite`` replaces the store."""
+    assert mer("preprocess", shared_casme2, *MESH, "--limit", 1)[0] == 0
+    before = tree_hash(tmp_path / "casme2.zarr")
+    code, _, error = mer("preprocess", shared_casme2, *MESH, "--limit", 1, "--depth", "none")
+    assert code == 2
+    assert "depth: now 'none', there 'mesh'" in error
+    assert "--overwrite" in error
+    assert tree_hash(tmp_path / "casme2.zarr") == before
+    assert mer("preprocess", shared_casme2, *MESH, "--limit", 1, "--depth", "none", "--overwrite")[0] == 0
+    assert Store.open(tmp_path / "casme2.zarr").manifest.depth is None
+    assert not (tmp_path / "casme2.zarr" / "depth").exists()
+
+
+def test_overwrite_deletes_no_folder_that_is_not_a_store(mer, shared_casme2: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A typing error in ``--out`` must not cost anybody their thesis."""
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("...")
+    code, _, error = mer("preprocess", shared_casme2, *MESH, "--out", "thesis", "--overwrite")
+    assert code == 2
+    assert "not a store of mer" in error
+    assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "..."
+
+
+def test_selection_and_config_file(mer, shared_casme2: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A TOML file sets the fields that options set; options win; every frame's action units on request."""
+    (tmp_path / "run.toml").write_text('depth = "none"\nau = "mesh"\nsize = 112\nau_frames = "all"\nlimit = 2\n')
+    words = ("preprocess", shared_casme2, "--config", "run.toml", "--workers", 0, "--subjects", "sub01", "--limit", 1)
+    assert mer(*words)[0] == 0
+    store = Store.open(tmp_path / "casme2.zarr")
+    (entry,) = store.manifest.clips
+    assert entry.subject == "sub01"
+    every = store.clip_array("au_frames", entry.key)
+    apex = int(store.column("apex_index")[0])
+    assert every.shape == (entry.n_frames, 20)
+    np.testing.assert_array_equal(every[apex], store.action_units(entry.key)[1])
+
+
+def test_neural_backends_from_a_models_folder(mer, shared_casme2: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Depth Anything and py-feat through their real loaders; the manifest says which weights made the store."""
+    write_small_models(tmp_path / "models")
+    words = ("preprocess", shared_casme2, "--limit", 1, "--size", 112, "--depth-size", 126, "--workers", 0)
+    code, _, error = mer(*words, "--device", "cpu", "--models-dir", tmp_path / "models")
+    assert code == 0, error
+    store = Store.open(tmp_path / "casme2.zarr")
+    weights = {weights.name: weights for weights in store.manifest.provenance.weights}
+    assert set(weights) == {"depth-anything-v2-small", "py-feat"}
+    assert all(len(w.sha256) == 64 for w in weights.values())
+    (entry,) = store.manifest.clips
+    assert np.isfinite(store.depth(entry.key)).all()
+    units = store.action_units(entry.key)
+    assert units.min() >= 0
+    assert units.max() <= 1
+    assert store.manifest.action_units.tool == "py-feat"
+    assert "absent" not in mer("models", "path", "py-feat", "--models-dir", tmp_path / "models")[1]
+
+
+def test_unreachable_weights_are_told_before_any_work(mer, shared_casme2: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """No network, no weights: exit 2 within 10 s, with the file, the command, the folder and the way without."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    started = time.perf_counter()
+    code, _, error = mer("preprocess", shared_casme2, "--workers", 0)
+    assert time.perf_counter() - started < 10
+    assert code == 2
+    for part in (
+        "model.safetensors",
+        "mer models fetch depth-anything-v2-small",
+        "--models-dir",
+        "--depth mesh --au mesh",
+    ):
+        assert part in error
+    assert not (tmp_path / "casme2.zarr").exists()
+
+
+def test_synth_refuses_to_write_over_anything(mer, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A folder with files in it is left alone."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "mine.txt").write_text("mine")
+    code, _, error = mer("synth", "samm", "raw", "--subjects", 1, "--clips", 1)
+    assert code == 2
+    assert "raw" in error
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["mine.txt"]
+
+
+def test_a_single_video_needs_no_dataset(mer, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A smile from neutral: the apex is found where the smile is, and the smiling units are on top."""
+    from pipeline.face_mesh import py_feat_folder
+
+    video = py_feat_folder() / "tests" / "data" / "single_face.mp4"
+    assert mer("preprocess", video, *MESH, "--out", "smile.zarr")[0] == 0
+    store = Store.open(tmp_path / "smile.zarr")
+    (entry,) = store.manifest.clips
+    assert entry.apex_estimated == "motion"
+    assert 20 <= int(store.column("apex_index")[0]) <= 66, "the smile lasts from about frame 20 to frame 66"
+    units = dict(zip(store.manifest.action_units.names, store.action_units(entry.key)[1], strict=True))
+    assert set(sorted(units, key=units.__getitem__)[-2:]) == {"AU06", "AU12"}
