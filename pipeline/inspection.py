@@ -77,11 +77,11 @@ def _facts(summary: dict[str, Any]) -> Table:
     clips, arrays, units, depth = (summary[name] for name in ("clips", "arrays", "action_units", "depth"))
     stored = sum(array["stored_bytes"] for array in arrays.values())
     raw = sum(array["bytes"] for array in arrays.values())
-    failed = f", {clips['failed']} failed" if clips["failed"] else ""
     facts = {
         "store": f"{summary['store']}, format {summary['format_version']}, config {summary['config_sha256'][:12]}",
         "dataset": f"{summary['dataset']} ({summary['layout']})",
-        "clips": f"{clips['ok']} clips of {summary['subjects']} subjects, {summary['frames']} frames{failed}",
+        "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
+        "frames": str(summary["frames"]),
         "labels": _listing(summary["emotions"]),
         "types": _listing(summary["expression_types"]),
         "size": f"{_mb(stored)} stored for {_mb(raw)} of pixels, {raw / stored:.2f}:1" if stored else "no data",
