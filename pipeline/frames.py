@@ -135,7 +135,7 @@ def decode_image(path: Path) -> Frame:
                     f"{path}: pixel format {mode}, expected 8-bit grey or RGB; convert it first, "
                     "since how its values map to 8 bits changes the result"
                 )
-            return np.asarray(image.convert("RGB"), np.uint8)
+            return np.array(image.convert("RGB"), np.uint8)  # a copy: PyTorch wants it writable
     except FrameError:
         raise
     except FileNotFoundError as error:
