@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.aligned_clip import ActionUnitEstimator, DepthEstimator
-from pipeline.face_mesh import AU_NAMES
+from pipeline.mesh.geometry import AU_NAMES
 from pipeline.weights import LocatedWeights, locate
 from schemas.config import Device, PreprocessConfig
 from schemas.errors import WeightsInvalidError
@@ -118,7 +118,7 @@ def _depth_estimator(backends: Backends) -> DepthEstimator | None:
     if config.depth == "none":
         return None
     if config.depth == "mesh":
-        from pipeline.mesh_backend import MeshDepth
+        from pipeline.mesh.backend import MeshDepth
 
         return MeshDepth(config.size)
     from pipeline.depth_anything import DepthAnything
@@ -129,7 +129,7 @@ def _depth_estimator(backends: Backends) -> DepthEstimator | None:
 
 def _action_unit_estimator(backends: Backends) -> ActionUnitEstimator:
     if backends.config.au == "mesh":
-        from pipeline.mesh_backend import MeshActionUnits
+        from pipeline.mesh.backend import MeshActionUnits
 
         return MeshActionUnits(backends.config.size)
     from pipeline.py_feat import PyFeatActionUnits

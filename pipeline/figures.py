@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.mesh_regions import region_masks
+from pipeline.mesh.regions import region_masks
 from schemas.errors import ConfigError
 from schemas.store import Store
 

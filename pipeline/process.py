@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pipeline.aligned_clip import ActionUnitEstimator, AlignedClip, DepthEstimator
 from pipeline.alignment import warp
 from pipeline.faces import Face, FaceDetector, Phase, locate_face
-from pipeline.facial_motion import largest_motion
 from pipeline.frames import Frames, digest
 from pipeline.journal import ClipColumns, ClipRecord, bare_entry, failed_record
+from pipeline.mesh.facial_motion import largest_motion
 from pipeline.store_arrays import write_clip
 from schemas.clip import Clip
 from schemas.config import ApexMethod, PreprocessConfig

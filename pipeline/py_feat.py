@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.aligned_clip import AlignedClip
-from pipeline.face_mesh import AU_NAMES
+from pipeline.mesh.geometry import AU_NAMES
 from pipeline.weights import LocatedWeights
 from schemas.errors import ActionUnitError, WeightsInvalidError
 

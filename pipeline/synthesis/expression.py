@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.face_mesh import AU_NAMES
+from pipeline.mesh.geometry import AU_NAMES
 
 Array = NDArray[np.float64]
 

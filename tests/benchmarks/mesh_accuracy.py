@@ -24,12 +24,12 @@ from scipy.optimize import nnls
 
 from pipeline.aligned_clip import AlignedClip
 from pipeline.alignment import warp
-from pipeline.face_mesh import AU_NAMES, face_mesh
 from pipeline.faces import FaceDetector
-from pipeline.facial_motion import largest_motion
 from pipeline.frames import Frames
-from pipeline.mesh_backend import MeshActionUnits, MeshDepth
-from pipeline.mesh_raster import MeshRaster
+from pipeline.mesh.backend import MeshActionUnits, MeshDepth
+from pipeline.mesh.facial_motion import largest_motion
+from pipeline.mesh.geometry import AU_NAMES, face_mesh
+from pipeline.mesh.raster import MeshRaster
 from pipeline.synthesis.generator import synthesise
 from schemas.clip import ImageSequence
 

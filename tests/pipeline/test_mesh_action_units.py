@@ -9,10 +9,10 @@ from mesh_warps import as_clip, closed_lids, moved_face, noisy, personal_moves, 
 from numpy.typing import NDArray
 from real_clip import real_clip
 
-from pipeline.face_mesh import AU_NAMES
-from pipeline.facial_motion import FacialMotion
-from pipeline.mesh_backend import MeshActionUnits
-from pipeline.motion_model import motion_model
+from pipeline.mesh.backend import MeshActionUnits
+from pipeline.mesh.facial_motion import FacialMotion
+from pipeline.mesh.geometry import AU_NAMES
+from pipeline.mesh.motion_model import motion_model
 from schemas.errors import ActionUnitError
 
 SIZE = 224

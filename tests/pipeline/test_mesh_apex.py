@@ -8,7 +8,7 @@ from mesh_warps import closed_lids, moved_face, noisy, personal_moves
 from numpy.typing import NDArray
 from real_clip import real_clip
 
-from pipeline.facial_motion import FacialMotion, largest_motion
+from pipeline.mesh.facial_motion import FacialMotion, largest_motion
 
 SIZE, LENGTH, APEX, BLINK, BAD = 224, 25, 10, 18, 5
 
@@ -44,7 +44,7 @@ def test_only_frames_after_the_onset_count() -> None:
 
 def test_long_clip_is_sampled_and_refined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at every fourth frame first finds the same apex as looking at all, with fewer flows."""
-    monkeypatch.setattr("pipeline.facial_motion._COARSE_FRAMES", 8)
+    monkeypatch.setattr("pipeline.mesh.facial_motion._COARSE_FRAMES", 8)
     assert abs(largest_motion(course(), 0) - APEX) <= 2
 
 

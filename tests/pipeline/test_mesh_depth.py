@@ -6,10 +6,10 @@ from mesh_warps import as_clip, moved_face, personal_moves, turned_head
 from numpy.typing import NDArray
 from real_clip import real_clip
 
-from pipeline.face_mesh import face_mesh
-from pipeline.mesh_backend import MeshDepth
-from pipeline.mesh_raster import MeshRaster
-from pipeline.mesh_regions import region_masks
+from pipeline.mesh.backend import MeshDepth
+from pipeline.mesh.geometry import face_mesh
+from pipeline.mesh.raster import MeshRaster
+from pipeline.mesh.regions import region_masks
 from schemas.errors import DepthError
 
 SIZE = 224

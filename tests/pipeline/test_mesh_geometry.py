@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from pipeline.face_mesh import AU_NAMES, face_mesh
-from pipeline.mesh_raster import MeshRaster, pixel_weights
-from pipeline.mesh_regions import region_masks
+from pipeline.mesh.geometry import AU_NAMES, face_mesh
+from pipeline.mesh.raster import MeshRaster, pixel_weights
+from pipeline.mesh.regions import region_masks
 
 SIZE = 224
 MAPPED = [name for name in AU_NAMES if name in face_mesh(SIZE).regions]

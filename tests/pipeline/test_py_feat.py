@@ -18,9 +18,9 @@ from real_clip import real_clip
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pipeline.face_mesh import AU_NAMES, py_feat_folder
 from pipeline.faces import FaceDetector
 from pipeline.frames import Frames, decode_image
+from pipeline.mesh.geometry import AU_NAMES, py_feat_folder
 from pipeline.py_feat import PyFeatActionUnits, _undisturbed
 from pipeline.weights import LocatedWeights, locate
 from schemas.clip import ImageSequence

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -71,11 +70,11 @@ def expected(shared_store: Store) -> str:
 
 
 @pytest.fixture(scope="module")
-def warm() -> Iterator[multiprocessing.context.ForkServerContext]:
+def warm() -> multiprocessing.context.ForkServerContext:
     """Starts processes that have their imports behind them, so that kills hit the run and not the start of Python."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["conftest", "pipeline.process", "pipeline.mesh_backend", "pipeline.faces"])
-    yield context
+    context.set_forkserver_preload(["conftest", "pipeline.process", "pipeline.mesh.backend", "pipeline.faces"])
+    return context
 
 
 def test_killed_anywhere_a_run_resumes_to_the_same_bytes(
@@ -134,7 +133,7 @@ def test_a_killed_worker_is_replaced(shared_casme2: Path, tmp_path: Path, expect
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(shared_casme2: Path, tmp_path: Path, expected: str) -> None:
-    """SIGINT to the whole group, as a terminal sends it: exit 130, one line of advice, no traceback, no process left."""
+    """SIGINT to the whole group, as a terminal sends it: exit 130, advice, no traceback, no process left."""
     out = tmp_path / "casme2.zarr"
     process = start(shared_casme2, out, "--workers", "2")
     wait_for_clips(out, 1, process)

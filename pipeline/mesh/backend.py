@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.aligned_clip import AlignedClip
-from pipeline.face_mesh import AU_NAMES
-from pipeline.facial_motion import FacialMotion
-from pipeline.mesh_raster import MeshRaster
-from pipeline.motion_model import REFERENCE_SIZE, motion_model
+from pipeline.mesh.facial_motion import FacialMotion
+from pipeline.mesh.geometry import AU_NAMES
+from pipeline.mesh.motion_model import REFERENCE_SIZE, motion_model
+from pipeline.mesh.raster import MeshRaster
 from schemas.errors import ActionUnitError, DepthError
 
 _BATCH = 16  # frames
@@ -19,7 +19,7 @@ class MeshActionUnits:
     """Action units from the motion of the face since the onset (an ``ActionUnitEstimator``).
 
     Dense flow, sampled at the mesh's vertices, is explained by the mesh's action units beside motion of the
-    head and smooth motion; see ``pipeline.motion_model``. The onset itself is zero by definition.
+    head and smooth motion; see ``pipeline.mesh.motion_model``. The onset itself is zero by definition.
 
     Args:
         size: side of the crops, px.
@@ -50,7 +50,8 @@ class MeshDepth:
     """Depth of the mean face, moved in every frame as the face has moved since the onset (a ``DepthEstimator``).
 
     A prior in the shape of a face with the clip's motion in it: it knows nothing of the person's own shape.
-    Values are crop px towards the camera from the canonical mesh's mean plane; the background lies on a far plane behind the face.
+    Values are crop px towards the camera from the canonical mesh's mean plane; the
+    background lies on a far plane behind the face.
 
     Args:
         size: side of the crops, px.

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 from scipy.spatial.distance import cdist
 
-from pipeline.face_mesh import AU_NAMES, LEFT_EYE, RIGHT_EYE, face_mesh
-from pipeline.motion_model import REFERENCE_SIZE, motion_model
+from pipeline.mesh.geometry import AU_NAMES, LEFT_EYE, RIGHT_EYE, face_mesh
+from pipeline.mesh.motion_model import REFERENCE_SIZE, motion_model
 
 _SMOOTHING = 1.5  # px, of the flow
 _COARSE_FRAMES = 96  # apex spotting looks at no more frames than this before it refines

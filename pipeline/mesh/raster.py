@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array, csr_array
 
-from pipeline.face_mesh import FaceMesh, face_mesh
+from pipeline.mesh.geometry import FaceMesh, face_mesh
 
 _SAMPLES = 3  # a pixel's side; the silhouette is averaged over 9 samples and does not crawl as stairs
 

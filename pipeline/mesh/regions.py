@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from pipeline.face_mesh import AU_NAMES, face_mesh
-from pipeline.mesh_raster import pixel_weights
-from pipeline.motion_model import REFERENCE_SIZE, motion_model
+from pipeline.mesh.geometry import AU_NAMES, face_mesh
+from pipeline.mesh.motion_model import REFERENCE_SIZE, motion_model
+from pipeline.mesh.raster import pixel_weights
 
 # Units that py-feat's map leaves out -> a unit in the map of the same muscle (FACS; orbicularis oris and oculi).
 _SAME_MUSCLE = {"AU23": "AU24", "AU25": "AU24", "AU28": "AU24", "AU43": "AU07"}

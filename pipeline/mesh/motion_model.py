@@ -26,7 +26,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 
-from pipeline.face_mesh import AU_NAMES, FaceMesh, face_mesh
+from pipeline.mesh.geometry import AU_NAMES, FaceMesh, face_mesh
 
 Array = NDArray[np.float64]
 

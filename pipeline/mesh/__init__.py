@@ -1,0 +1,1 @@
+"""The canonical face mesh: geometry, motion, and the embedded backend `mesh` made of them."""
