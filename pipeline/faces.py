@@ -18,6 +18,7 @@ Phase = Literal["onset", "apex", "middle", "offset"]
 
 _MAX_SIDE = 960  # px; detection needs no more, and its cost grows with the area
 _PADDING = 0.4  # of the frame's side, around crops so tight that the detector misses the face
+_ROOM = 1.1  # side of the square that the detector cuts out about a face, in sides of the face's own
 _MIN_PROBABILITY = 0.9
 _MIN_SIDE = 20  # px; MTCNN's smallest face, and it raises on images that have no room for one
 
@@ -31,7 +32,7 @@ class Face:
         points: ``(5, 2) float64``: eyes, nose, mouth corners, image left first.
         probability: the detector's, in [0, 1].
         count: faces on the frame; this is the largest.
-        padded: found only after padding the frame.
+        padded: found on the padded frame, since it is not found, or reaches the edge, on the frame itself.
     """
 
     box: tuple[float, float, float, float]
@@ -57,9 +58,15 @@ class FaceDetector:
         self._mtcnn = MTCNN(keep_all=True, post_process=False, device=torch.device(device))
 
     def detect(self, frame: Frame) -> Face | None:
-        """The largest face of ``(H, W, 3) uint8`` RGB; tried again on a padded frame, for tight crops."""
+        """The largest face of ``(H, W, 3) uint8`` RGB; tried again on a padded frame, for tight crops.
+
+        Also where a face was found at the frame's edge: facenet-pytorch cuts the square about a face off there and
+        stretches the rest to its input, which moves the points by up to half the distance of the eyes.
+        """
         face = self._detect(frame, 0)
-        return face if face is not None else self._detect(frame, round(max(frame.shape[:2]) * _PADDING))
+        if face is not None and _has_room(face, frame):
+            return face
+        return self._detect(frame, round(max(frame.shape[:2]) * _PADDING)) or face
 
     def _detect(self, frame: Frame, padding: int) -> Face | None:
         padded = cv2.copyMakeBorder(frame, padding, padding, padding, padding, cv2.BORDER_CONSTANT)
@@ -81,6 +88,14 @@ class FaceDetector:
         best = kept[np.argmax(area[kept])]
         x1, y1, x2, y2 = (float(v) for v in boxes[best])
         return Face((x1, y1, x2, y2), points[best], float(probabilities[best]), len(kept), padding > 0)
+
+
+def _has_room(face: Face, frame: Frame) -> bool:
+    """Whether the square about a face, with a small margin, lies in its frame."""
+    x1, y1, x2, y2 = face.box
+    reach = _ROOM * max(x2 - x1, y2 - y1) / 2
+    (x, y), (height, width) = ((x1 + x2) / 2, (y1 + y2) / 2), frame.shape[:2]
+    return bool(min(x, y, width - x, height - y) >= reach)
 
 
 def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int | None) -> tuple[Face, Phase]:

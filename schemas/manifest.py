@@ -50,7 +50,7 @@ class Quality(Model):
         detected_on: the frame that the face was found on.
         detection_probability: the detector's, in [0, 1].
         faces: faces on that frame; the largest was taken.
-        padded: found only after padding the frame.
+        padded: found on the padded frame, since it is not found, or reaches the edge, on the frame itself.
         inter_eye_px: distance of the eyes in the source, px.
         residual_motion_px: 95th percentile over frames of the crop's global shift against onset, px.
     """
