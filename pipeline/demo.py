@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.figures import clip_figure
 from pipeline.inspection import report, summarise
@@ -80,6 +81,6 @@ def _preprocess(root: Path, store: Path, console: Console) -> None:
 @contextmanager
 def _step(console: Console, command: str) -> Iterator[None]:
     started = time.monotonic()
-    console.rule(f"[bold]{command}", align="left")
+    console.rule(Text(command, style="bold"), align="left")
     yield
-    console.print(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
+    console.print(f"{time.monotonic() - started:.0f} s", style="dim")

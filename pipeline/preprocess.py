@@ -5,16 +5,19 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.datasets import scan_dataset
 from pipeline.plan import plan_run
 from pipeline.run import execute
+from pipeline.store_arrays import output_errors
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
@@ -58,18 +61,19 @@ def preprocess(
     config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
     out = out or Path(f"{found.dataset}.zarr")
     plan = plan_run(root, out, found, config, execution)
-    console.print(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}", highlight=False)
+    say = partial(console.print, markup=False, highlight=False)  # paths and labels may hold brackets
+    say(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}")
     for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
-        console.print(f"  {name} = {value}", highlight=False)
+        say(f"  {name} = {value}")
     for finding in found.findings:
-        console.print(f"  {finding.kind}: {finding.message}", highlight=False)
+        say(f"  {finding.kind}: {finding.message}")
     with _log_file(out.with_name(out.name + ".log")):
         log.info("%d clips of %s, %s", len(plan.clips), root, plan.provenance.model_dump_json())
         try:
             manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)
         except KeyboardInterrupt:
             log.info("interrupted")
-            console.print("interrupted; what is finished is safe: type the same command again to go on")
+            say("interrupted; what is finished is safe: type the same command again to go on")
             raise
         log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
     return _summarise(manifest, out, console)
@@ -101,8 +105,9 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Everything that the run logs, in a file beside the store, appended run by run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    with output_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -114,17 +119,17 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 def _summarise(manifest: Manifest, out: Path, console: Console) -> int:
-    status = Counter(entry.status for entry in manifest.clips)
-    failures = [entry for entry in manifest.clips if entry.failure is not None]
+    good = sum(entry.status == "ok" for entry in manifest.clips)
+    failures = {entry.key: entry.failure for entry in manifest.clips if entry.failure is not None}
     if failures:
         table = Table("clip", "stage", "what happened", title=f"{len(failures)} clips failed")
-        for entry in failures:
-            assert entry.failure is not None
-            table.add_row(entry.key, entry.failure.stage, f"{entry.failure.error}: {entry.failure.message}")
+        for key, failure in failures.items():
+            table.add_row(escape(key), failure.stage, escape(f"{failure.error}: {failure.message}"))
         console.print(table)
-    if not status["ok"]:
-        console.print(f"all {len(failures)} clips failed: {out} holds no data; mend the dataset, then --retry-failed")
+    if good:
+        outcome = f"{out}: complete, {good} clips" + (f", {len(failures)} failed" if failures else "")
     else:
-        console.print(f"{out}: complete, {status['ok']} clips" + (f", {len(failures)} failed" if failures else ""))
-        console.print(f"next: mer inspect {out}")
+        outcome = f"all {len(failures)} clips failed: {out} holds no data"
+    advice = "once they are mended, add --retry-failed to the same command" if failures else f"next: mer inspect {out}"
+    console.print(f"{outcome}\n{advice}", markup=False, highlight=False)
     return 1 if failures else 0
