@@ -26,12 +26,21 @@ def _folder(file: Path, _: Path) -> None:
     file.mkdir()
 
 
-def _link(target: Callable[[Path], Path | str]) -> Damage:
-    def do(file: Path, other: Path) -> None:
-        file.unlink()
-        file.symlink_to(target(other))
+def _link(file: Path, target: Path | str) -> None:
+    file.unlink()
+    file.symlink_to(target)
 
-    return do
+
+def _link_to_the_same(file: Path, _: Path) -> None:
+    """As somebody leaves it who has moved a file to another disk."""
+    moved = file.rename(elsewhere(file))
+    file.symlink_to(moved)
+
+
+def elsewhere(file: Path) -> Path:
+    """A place outside the store."""
+    store = next(folder for folder in file.parents if (folder / "manifest.json").is_file())
+    return store.with_name("elsewhere")
 
 
 DAMAGES: dict[str, Damage] = {
@@ -45,8 +54,9 @@ DAMAGES: dict[str, Damage] = {
     "deleted": lambda file, _: file.unlink(),
     "another object": lambda file, other: shutil.copyfile(other, file),
     "a folder": _folder,
-    "a link to another object": _link(lambda other: other),
-    "a link to nowhere": _link(lambda _: "nowhere"),
+    "a link to another object": _link,
+    "a link to nowhere": lambda file, _: _link(file, "nowhere"),
+    "a link to the same bytes": _link_to_the_same,
 }
 
 
@@ -62,3 +72,4 @@ def damaged(file: Path, damage: str, other: Path) -> Iterator[None]:
             file.rmdir()
         file.unlink(missing_ok=True)
         file.write_bytes(whole)
+        elsewhere(file).unlink(missing_ok=True)
