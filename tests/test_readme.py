@@ -1,0 +1,40 @@
+"""The README's words, tried."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.store import Store
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_python_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines on plain Zarr and on xarray, typed exactly, read what the store's own reader reads; no warnings."""
+    monkeypatch.chdir(store.path.parent)
+    key = store.manifest.clips[0].key
+    with_zarr, with_xarray = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, np.ndarray] = {}
+    exec(with_zarr.replace("casme2/sub01/EP02_01f", key), names)
+    np.testing.assert_array_equal(names["texture"], store.texture(key))
+    np.testing.assert_array_equal(names["depth"], store.depth(key))
+    np.testing.assert_array_equal(names["apex"], store.action_units(key)[1])
+    exec(with_xarray.replace("casme2/sub01/EP02_01f", key), names)
+    assert names["smile"][key] == store.action_units(key)[1][store.manifest.action_units.names.index("AU12")]
+    happy = sum(entry.label.emotion == "happiness" for entry in store.manifest.clips)
+    assert names["happy"].sizes["clip"] == happy
+    np.testing.assert_array_equal(names["texture"][: store.entry(key).n_frames], store.texture(key))
+
+
+def test_the_readme_names_no_command_that_is_not_there() -> None:
+    """Every `mer WORD` of the README is a command."""
+    import cli
+
+    commands = {
+        command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback
+    }
+    groups = {group.name for group in cli.app.registered_groups}
+    named = set(re.findall(r"(?:^|`|run )mer ([a-z]+)", README, re.MULTILINE)) - {"train"}
+    assert {"demo", "preprocess", "verify"} <= named <= commands | groups
