@@ -1,5 +1,6 @@
 """`mer show`: one clip as a figure that one could print."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,10 +14,12 @@ from schemas.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 7  # frames shown
 _SUFFIXES = (".png", ".pdf", ".svg")
-_MOTION_GAIN = 6  # grey levels of difference are shown this many times larger
+_MOTION_GAIN = 6  # grey levels of difference are shown up to this many times larger
+_SMALLEST_SCALE = 0.3  # activation up to which bars and colours go at least, so that noise looks like noise
 _ACTIVE = 0.05  # activation below which an AU's region is not coloured
 
 
@@ -29,26 +32,28 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
         out: file to write; the suffix chooses png, pdf or svg.
 
     Raises:
-        ConfigError: another suffix.
+        ConfigError: another suffix, or the file cannot be written.
         ClipNotFoundError: no such clip.
         StoreError: the clip failed, or the store has no texture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if out.suffix not in _SUFFIXES:
-        raise ConfigError(f"{out}: expected a name ending in {', '.join(_SUFFIXES)}")
+    if out.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"--out {out}: expected a name ending in {', '.join(_SUFFIXES)}")
     entry, texture = store.entry(key), store.texture(key)
     depth = store.depth(key).astype(np.float32) if "depth" in entry.objects else None
     index = store.manifest.index[key]
     onset, apex = (int(store.column(name)[index]) for name in ("onset_index", "apex_index"))
-    numbers = store.column("frame_number")[index]
+    numbers = store.column("frame_number")[index, : len(texture)]
     shown = _shown_frames(len(texture), onset, apex)
+    change = {position: _change(texture, onset, position) for position in shown}
+    gain = _gain(list(change.values()))
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, and not needed to refuse
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 8.2 if depth is not None else 6.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     strips, charts = cast("Any", figure.subfigures)(2, 1, height_ratios=[3 if depth is not None else 2, 2.2])
-    figure.suptitle(_title(store, key), fontsize=11)
+    figure.suptitle(_title(store, key), fontsize=11, parse_math=False)
     rows = strips.subplots(3 if depth is not None else 2, len(shown), squeeze=False)
     for column, position in enumerate(shown):
         phase = {onset: "onset", apex: "apex", len(texture) - 1: "offset"}.get(position, "")
@@ -56,16 +61,27 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
             phase = "apex (estimated)"
         rows[0, column].set_title(f"{phase}\n{numbers[position]}".strip(), fontsize=8)
         rows[0, column].imshow(texture[position])
-        rows[1, column].imshow(_change(texture, onset, position), cmap="RdBu_r", vmin=-128, vmax=128)
+        rows[1, column].imshow(change[position] * gain, cmap="RdBu_r", vmin=-128, vmax=128)
         if depth is not None:
             rows[2, column].imshow(depth[position], cmap="magma", vmin=0, vmax=1)
-    for row, label in zip(rows, ("texture", f"change x{_MOTION_GAIN}", "depth"), strict=False):
+    for row, label in zip(rows, ("texture", f"change x{gain:g}", "depth"), strict=False):
         row[0].set_ylabel(label, fontsize=9)
         for axes in row:
             axes.set(xticks=[], yticks=[])
-    _draw_action_units(charts, store, key, texture[apex], depth, onset=onset, apex=apex)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Creator": None} if out.suffix == ".pdf" else None)
+    _draw_action_units(charts, store, key, texture[apex], depth, numbers=numbers, onset=onset, apex=apex)
+    _save(figure, out)
+
+
+def _save(figure: "Figure", out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():  # names in other alphabets: the fonts here may lack their letters
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+            figure.savefig(out, metadata={"Creator": None} if out.suffix.lower() == ".pdf" else None)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({error.strerror or error}); choose another place"
+        ) from error
 
 
 def depth_disparity(
@@ -93,12 +109,18 @@ def _shown_frames(count: int, onset: int, apex: int) -> list[int]:
 
 
 def _change(texture: NDArray[np.uint8], onset: int, position: int) -> NDArray[np.float32]:
-    """Smoothed grey difference against onset, amplified: ``(S, S) float32``."""
+    """Smoothed grey difference against onset: ``(S, S) float32``, grey levels."""
     now, then = (
         cv2.GaussianBlur(cv2.cvtColor(texture[i], cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
         for i in (position, onset)
     )
-    return np.asarray((now - then) * _MOTION_GAIN, np.float32)
+    return np.asarray(now - then, np.float32)
+
+
+def _gain(changes: list[NDArray[np.float32]]) -> int:
+    """How many times larger the changes are shown: less where they would only saturate."""
+    large = max(float(np.percentile(np.abs(change), 99)) for change in changes)
+    return int(np.clip(128 / max(large, 1e-6), 1, _MOTION_GAIN))
 
 
 def _draw_action_units(
@@ -108,6 +130,7 @@ def _draw_action_units(
     apex_frame: NDArray[np.uint8],
     depth: NDArray[np.float32] | None,
     *,
+    numbers: NDArray[np.int32],
     onset: int,
     apex: int,
 ) -> None:
@@ -123,7 +146,7 @@ def _draw_action_units(
         f"action units, {store.manifest.action_units.tool}: {store.manifest.action_units.kind}", fontsize=9
     )
     if depth is not None:
-        _draw_disparity(parts[2], depth, masks, onset=onset, apex=apex)
+        _draw_disparity(parts[2], depth_disparity(depth, onset, masks), numbers, apex=apex)
 
 
 def _draw_regions(
@@ -136,7 +159,7 @@ def _draw_regions(
             strength[mask] = np.maximum(strength[mask], change[name])
     axes.imshow(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cmap="gray", vmin=0, vmax=255)
     shown = axes.imshow(
-        np.ma.masked_equal(strength, 0), cmap="inferno", alpha=0.55, vmin=0, vmax=max(0.3, strength.max())
+        np.ma.masked_equal(strength, 0), cmap="inferno", alpha=0.55, vmin=0, vmax=max(_SMALLEST_SCALE, strength.max())
     )
     axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=7)
     axes.set(xticks=[], yticks=[])
@@ -151,6 +174,7 @@ def _draw_bars(axes: "Axes", names: tuple[str, ...], values: NDArray[np.float32]
     for tick, name in zip(axes.get_xticklabels(), names, strict=True):
         if name in annotated:
             tick.set(fontweight="bold", color="#c2410c")
+    axes.set_ylim(0, max(_SMALLEST_SCALE, 1.05 * float(values.max())))
     axes.set_xlabel("AU" + (" (bold: annotated)" if annotated else ""), fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=7, frameon=False)
@@ -158,14 +182,13 @@ def _draw_bars(axes: "Axes", names: tuple[str, ...], values: NDArray[np.float32]
 
 
 def _draw_disparity(
-    axes: "Axes", depth: NDArray[np.float32], masks: dict[str, NDArray[np.bool_]], *, onset: int, apex: int
+    axes: "Axes", courses: dict[str, NDArray[np.float64]], numbers: NDArray[np.int32], *, apex: int
 ) -> None:
     """The regions whose depth changes most, over time."""
-    courses = depth_disparity(depth, onset, masks)
     largest = sorted(courses, key=lambda name: -abs(courses[name][apex]))[:5]
     for name in largest:
-        axes.plot(courses[name], label=name, linewidth=1.2)
-    axes.axvline(apex, color="0.6", linewidth=0.8, linestyle=":")
+        axes.plot(numbers, courses[name], label=name, linewidth=1.2)
+    axes.axvline(float(numbers[apex]), color="0.6", linewidth=0.8, linestyle=":")
     axes.set_xlabel("frame", fontsize=8)
     axes.set_title("depth against onset, by AU region", fontsize=9)
     axes.tick_params(labelsize=7)
@@ -181,7 +204,7 @@ def _annotated(store: Store, key: str) -> set[str]:
 def _title(store: Store, key: str) -> str:
     entry = store.entry(key)
     label = entry.label
-    code = f", {label.action_units.raw}" if label.action_units is not None else ""
+    code = f", AU {label.action_units.raw}" if label.action_units is not None else ""
     emotion = label.emotion or label.raw_emotion
     config = store.manifest.provenance.config
     described = f"{key}" + (f"   {emotion}{code}" if emotion or code else "")

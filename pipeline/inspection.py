@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -158,25 +159,23 @@ def _clip_list(good: list[ClipEntry]) -> list[dict[str, Any]]:
 
 
 def _clip_table(clips: list[dict[str, Any]]) -> Table:
-    columns = ["clip", "emotion", "AUs", "frames", "onset-apex-offset", "size", "eyes px", "motion px"]
     rows = (
         (
             clip["clip"],
             clip["emotion"] or "",
             clip["action_units"] or "",
             str(clip["frames"]),
-            "-".join(
-                "?" if number is None else str(number) for number in (clip["onset"], clip["apex"], clip["offset"])
-            ),
-            _mb(clip["bytes"]),
+            "-".join("?" if clip[phase] is None else str(clip[phase]) for phase in ("onset", "apex", "offset")),
             _number(clip["inter_eye_px"], 0),
             _number(clip["residual_motion_px"], 2),
         )
         for clip in clips[:_SHOWN_CLIPS]
     )
-    table = _table("clips", columns, rows, numbers=("frames", "size", "eyes px", "motion px"))
-    if len(clips) > _SHOWN_CLIPS:
-        table.caption = f"and {len(clips) - _SHOWN_CLIPS} more: --json lists all"
+    columns = ["clip", "emotion", "AUs", "frames", "on-apex-off", "eyes", "motion"]
+    table = _table("clips", columns, rows, numbers=("frames", "eyes", "motion"))
+    more = f"and {len(clips) - _SHOWN_CLIPS} more, which --json lists; " if len(clips) > _SHOWN_CLIPS else ""
+    table.caption = f"{more}eyes: px apart in the source; motion: of the whole crop against onset, px"
+    table.caption_justify = "left"
     return table
 
 
@@ -185,7 +184,7 @@ def _array_table(arrays: dict[str, dict[str, Any]]) -> Table:
         (
             name,
             ", ".join(SPECS[name].dims),
-            " x ".join(map(str, array["shape"])),
+            ", ".join(map(str, array["shape"])),
             _mb(array["bytes"]),
             _mb(array["stored_bytes"]),
             f"{array['bytes'] / array['stored_bytes']:.2f}",
@@ -198,7 +197,7 @@ def _array_table(arrays: dict[str, dict[str, Any]]) -> Table:
 
 def _table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], numbers: Collection[str] = ()) -> Table:
     """A table of plain text: clip names may hold what Rich takes for markup."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
