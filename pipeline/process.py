@@ -39,6 +39,7 @@ log = logging.getLogger("mer")
 # A flaky network drive; anything else is the data's fault and would fail again.
 _TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EAGAIN}
 _ATTEMPTS = 3
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @dataclass
@@ -160,17 +161,16 @@ def normalised_depth(estimator: DepthEstimator, clip: AlignedClip) -> tuple[NDAr
     would flicker, and swamp the motion of a micro-expression.
 
     Raises:
-        DepthError: the estimate is constant or not finite.
+        DepthError: the estimate is constant, or all but constant, or not finite.
     """
     estimate = np.concatenate(list(estimator.estimate(clip)))
+    if not np.isfinite(estimate).all():
+        raise DepthError("the model gave depth that is not finite; look at the clip's frames")
     low, high = np.percentile(estimate, [2, 98])
     scale, offset = float(high - low), float(low)
-    if not scale > 0:  # or not a number
+    if np.ptp(estimate) >= _FLOAT16_MAX * scale:
         raise DepthError("the model gave the same depth nearly everywhere; look at the clip's frames")
-    with np.errstate(over="ignore", invalid="ignore"):
-        depth = ((estimate - np.float32(offset)) / np.float32(scale)).astype(np.float16)
-    if not np.isfinite(depth).all():
-        raise DepthError("the model gave values that are not finite; look at the clip's frames")
+    depth = ((estimate - np.float32(offset)) / np.float32(scale)).astype(np.float16)
     return depth, scale, offset
 
 

@@ -273,6 +273,18 @@ def test_the_largest_of_several_faces_is_taken_and_counted(result: tuple[int, St
     assert store.depth(entry.key).any()
 
 
+def test_findings_alone_are_no_failure(corpus: Path, tmp_path: Path) -> None:
+    """Exit code 0, the findings in the manifest. A clip without any motion has every frame's action units at zero."""
+    names = ("missing frame", "apex out of range", "several faces, all still")
+    clips = tuple(Path(FOLDERS[name]).name for name in names)
+    assert run_preprocess(corpus, tmp_path / "out.zarr", clips=clips, au_frames="all") == 0
+    store = Store.open(tmp_path / "out.zarr")
+    kinds = [[finding.kind for finding in entry.findings] for entry in store.manifest.clips]
+    assert kinds == [["missing_frames"], ["apex_out_of_range"], []]
+    assert not store.clip_array("au_frames", store.manifest.clips[2].key).any()
+    assert verify(store, deep=True) == []
+
+
 def test_no_path_of_this_machine_is_in_the_store(result: tuple[int, Store], corpus: Path) -> None:
     """Neither the dataset's nor the output's folder, so that equal datasets give equal stores anywhere."""
     assert str(corpus.parent) not in (result[1].path / "manifest.json").read_text(encoding="utf-8")
