@@ -175,7 +175,7 @@ def verify(
     elif problems:
         for problem in problems:
             print(f"{problem.kind}: {problem.path}: {problem.message}")
-        print(f"{store}: {len(problems)} problems; preprocess the dataset again, or copy the store again")
+        print(f"{store}: {len(problems)} problems; copy the store again, or preprocess with --overwrite")
     else:
         print(f"{store}: sound" + (", every clip decodes" if deep else "; --deep also decodes every clip"))
     raise typer.Exit(1 if problems else 0)

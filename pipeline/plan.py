@@ -12,6 +12,8 @@ from schemas.config import Execution, PreprocessConfig, canonical_sha256
 from schemas.errors import ConfigError
 from schemas.manifest import Provenance
 
+_PLAUSIBLE = 2  # times the longest clip on disk
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -26,9 +28,15 @@ class Plan:
 
     @property
     def dimensions(self) -> Dimensions:
-        """Lengths of the store's axes; the frame axis is as long as the longest usable clip."""
+        """Lengths of the store's axes.
+
+        The frame axis is as long as the longest clip, and has room for those that are incomplete today and may be
+        mended. It ignores a length that only a typing error in the annotation can explain.
+        """
         config = self.provenance.config
-        lengths = [len(clip.source.numbers) for clip in self.clips if clip.usable and clip.source is not None]
+        lengths = [len(clip.source.numbers) for clip in self.clips if clip.source is not None]
+        annotated = [c.offset - c.onset + 1 for c in self.clips if c.onset is not None and c.offset is not None]
+        lengths += [length for length in annotated if length <= _PLAUSIBLE * max(lengths, default=0)]
         return Dimensions(
             clips=len(self.clips),
             frames=max(lengths, default=1),

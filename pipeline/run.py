@@ -115,7 +115,7 @@ def _done_before(plan: Plan, journal: Journal, complete: Manifest | None) -> dic
         if not differences and (frames := store.array("frame_number").shape[1]) != plan.dimensions.frames:
             differences = {"frames": (plan.dimensions.frames, frames)}
         _refuse(plan.out, "a complete store", differences)
-        return {record.index: record for record in records_of(store)}
+        return {record.index: record for record in records_of(store) if _holds(plan.out, record)}
     begun = journal.read()
     if begun is None:
         return {}

@@ -161,3 +161,20 @@ def test_a_single_video_needs_no_dataset(tmp_path: Path) -> None:
     assert 20 <= int(store.column("apex_index")[0]) <= 66, "the smile lasts from about frame 20 to frame 66"
     units = dict(zip(store.manifest.action_units.names, store.action_units(entry.key)[1], strict=True))
     assert set(sorted(units, key=units.__getitem__)[-2:]) == {"AU06", "AU12"}
+
+
+def test_the_longest_clip_can_be_mended(casme2: Path, shared_store: Store, tmp_path: Path) -> None:
+    """The store has room for what is incomplete today: ``--retry-failed`` then gives the bytes of an undamaged run."""
+    longest = max(shared_store.manifest.clips, key=lambda entry: entry.n_frames)
+    _, subject, name = longest.key.split("/")
+    (folder,) = (path for path in casme2.rglob(name) if path.parent.name == subject)
+    taken = sorted(folder.iterdir())[1:]
+    for path in taken:
+        path.rename(tmp_path / path.name)
+    assert mer("preprocess", casme2, *MESH)[0] == 1
+    for path in taken:
+        (tmp_path / path.name).rename(path)
+    code, printed, error = mer("preprocess", casme2, *MESH, "--retry-failed")
+    assert (code, error) == (0, "")
+    assert "complete, 4 clips" in printed
+    assert tree_hash(tmp_path / "casme2.zarr") == tree_hash(shared_store.path)

@@ -106,7 +106,7 @@ def test_verify_as_a_command(store: Store) -> None:
     assert code == 1
     assert "size: fps/c/0: expected " in printed
     assert "bytes, found 5\n" in printed
-    assert "1 problems; preprocess the dataset again, or copy the store again" in printed
+    assert "1 problems; copy the store again, or preprocess with --overwrite" in printed
     code, printed, _ = mer("verify", store.path, "--json")
     assert code == 1
     assert [problem["path"] for problem in json.loads(printed)] == ["fps/c/0"]
