@@ -69,14 +69,14 @@ def _options(
 def scan(root: Root, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """Look at a raw dataset without processing it: clips, labels against the expected counts, every finding."""
     from pipeline.datasets import scan_dataset
-    from pipeline.scan import scan_json, scan_report
+    from pipeline.scan import scan_exit_code, scan_json, scan_report
 
     _, found = scan_dataset(root, dataset)
     if as_json:
         print(json.dumps(scan_json(found), ensure_ascii=False))
     else:
         _console().print(scan_report(found))
-    raise typer.Exit(0 if all(clip.usable for clip in found.clips) else 1)
+    raise typer.Exit(scan_exit_code(found))
 
 
 @app.command()

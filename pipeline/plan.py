@@ -1,6 +1,7 @@
 """What a run will do, settled before anything is written."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.backends import Backends, locate_weights
@@ -26,7 +27,7 @@ class Plan:
     provenance: Provenance
     backends: Backends
 
-    @property
+    @cached_property
     def dimensions(self) -> Dimensions:
         """Lengths of the store's axes.
 

@@ -108,7 +108,9 @@ class ClipProcessor:
         with _stage(ActionUnitError):
             if self.config.au_frames == "all":
                 values["au_frames"] = self.action_units.estimate(aligned, range(len(frames)))
-            au = self.action_units.estimate(aligned, [onset, apex])
+                au = values["au_frames"][[onset, apex]]
+            else:
+                au = self.action_units.estimate(aligned, [onset, apex])
             if not np.isfinite(au).all():
                 raise ActionUnitError("the model gave values that are not finite; look at the clip's onset and apex")
         objects = write_clip(self.out, index, values)

@@ -1,6 +1,6 @@
 """`mer verify`: is every byte of a store what its manifest says, and does it decode?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Problem:
     message: str
 
 
-def verify(store: Store, *, deep: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+def verify(store: Store, *, deep: bool = False) -> list[Problem]:
     """All problems of a store, none if it is sound.
 
     Always: the manifest against itself, the arrays against the manifest, every object's presence, size and
@@ -38,10 +38,9 @@ def verify(store: Store, *, deep: bool = False, progress: Callable[[int, int], N
     Args:
         store: opened already, so a manifest that cannot be read has raised.
         deep: decode everything.
-        progress: called with (checked, total) objects.
     """
     arrays = list(_array_problems(store))
-    problems = [*_manifest_problems(store.manifest), *_object_problems(store, progress), *arrays]
+    problems = [*_manifest_problems(store.manifest), *_object_problems(store), *arrays]
     if deep:
         problems += _value_problems(store, left_out={problem.path for problem in arrays})
     return problems
@@ -69,18 +68,14 @@ def _manifest_problems(manifest: Manifest) -> Iterator[Problem]:
     return (Problem("manifest", MANIFEST_NAME, message) for message in messages)
 
 
-def _object_problems(store: Store, progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
+def _object_problems(store: Store) -> Iterator[Problem]:
     objects = store.manifest.all_objects()
 
     def check(item: tuple[str, StoredObject]) -> Problem | None:
         return _object_problem(store.path, *item)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, problem in enumerate(pool.map(check, objects.items()), 1):
-            if progress is not None:
-                progress(done, len(objects))
-            if problem is not None:
-                yield problem
+        yield from (problem for problem in pool.map(check, objects.items()) if problem is not None)
     known = {*objects, MANIFEST_NAME}
     for file in sorted(store.path.rglob("*")):
         name = file.relative_to(store.path).as_posix()
