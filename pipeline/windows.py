@@ -198,11 +198,19 @@ def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[Clip]:
             names=video.source.names[start:end],
             numbers=video.source.numbers[start:end],
         )
-        problem = ("single_frame", f"{video.title}: one frame only") if count == 1 else None
+        problem: tuple[FindingKind, str] | None = None
+        if count == 1:
+            problem = "single_frame", f"{video.title}: one frame only, which shows no motion"
         yield _clip(name, f"{start + 1:06d}-{end:06d}", part, video.fps, problem)
 
 
-def _clip(video: str, name: str, source: ImageSequence | None, fps: float, findings: tuple[Finding, ...]) -> Clip:
+def _clip(
+    video: str, name: str, source: ImageSequence | None, fps: float, problem: tuple[FindingKind, str] | None
+) -> Clip:
+    findings: tuple[Finding, ...] = ()
+    if problem is not None:
+        kind, message = problem
+        findings = (Finding(kind=kind, clip=f"{DATASET}/{video}/{name}", message=message, unusable=True),)
     return Clip(
         dataset=DATASET,
         subject=video,
