@@ -1,0 +1,40 @@
+"""What the folds and seeds of a run did over the epochs."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Course:
+    """One column of ``metrics.csv`` over epochs ``(E,)``: mean and range over the runs that have a value there."""
+
+    epochs: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def read_courses(files: Sequence[Path]) -> dict[str, Course]:
+    """Column -> its course over all these ``metrics.csv``; a column that is blank everywhere is left out."""
+    values: dict[str, dict[int, list[float]]] = {}
+    for file in files:
+        with file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                epoch = int(row.pop("epoch"))
+                for name, cell in row.items():
+                    number = float(cell) if cell else math.nan
+                    if math.isfinite(number):
+                        values.setdefault(name, {}).setdefault(epoch, []).append(number)
+    return {name: _course(by_epoch) for name, by_epoch in values.items()}
+
+
+def _course(by_epoch: dict[int, list[float]]) -> Course:
+    epochs = sorted(by_epoch)
+    mean, low, high = (np.array([float(of(by_epoch[epoch])) for epoch in epochs]) for of in (np.mean, min, max))
+    return Course(np.array(epochs), mean, low, high)
