@@ -7,12 +7,15 @@ Exit codes: 0 all well, 1 some clips failed or are damaged, 2 wrong usage or inp
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from training.config import TrainConfig
+    from training.train import Machine
 
 app = typer.Typer(
     name="mer",
@@ -31,6 +34,34 @@ DatasetOption = Annotated[str | None, typer.Option(help="dataset name, where det
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 ModelsDir = Annotated[
     Path | None, typer.Option(envvar="MER_MODELS", help="folder of weights, for machines without a network")
+]
+
+
+StoresOption = Annotated[list[Path], typer.Option("--store", help="a store; several for composite tasks")]
+RunOption = Annotated[Path | None, typer.Option(help="run folder to write  [default: <model>-<stores>]")]
+ModelOption = Annotated[str | None, typer.Option(help="name of the model  [default: madv_net]")]
+ProtocolOption = Annotated[
+    str | None, typer.Option(help="e.g. casme2-5/loso, megc2019, samm-5/kfold-10, or a TOML file  [default: by store]")
+]
+RecipeOption = Annotated[
+    Literal["paper", "fast"], typer.Option(help="paper, or fast: small frames, small model, few epochs")
+]
+TrainConfigOption = Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win")]
+SeedsOption = Annotated[int | None, typer.Option(min=1, help="runs, with the seeds 0, 1, ...  [default: by recipe]")]
+EpochsOption = Annotated[int | None, typer.Option(help="of each fold  [default: by recipe]")]
+FramesOption = Annotated[int | None, typer.Option(help="sampled from each clip  [default: by recipe]")]
+TrainSizeOption = Annotated[int | None, typer.Option(help="side of the frames, px  [default: by recipe]")]
+AmpOption = Annotated[str | None, typer.Option(help="auto, off, fp16 or bf16  [default: auto]")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+CacheOption = Annotated[
+    Literal["ram", "device", "none"], typer.Option(help="keep decoded clips in ram, on the device, or none")
+]
+FoldWorkersOption = Annotated[
+    int | None, typer.Option(min=0, help="folds at once; 0: one, in this process  [default: as the machine allows]")
+]
+SchedulerOption = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")]
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
 ]
 
 
@@ -114,8 +145,8 @@ def preprocess(
 ) -> None:
     """Turn a raw dataset into a verified store. Killed half way, the same command goes on."""
     from pipeline.preprocess import preprocess as run
-    from pipeline.preprocess import validated
     from schemas.config import Execution
+    from schemas.settings import validated
 
     options = {
         "dataset": dataset,
@@ -223,9 +254,7 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="e.g. megc2019, casme2-5/loso, casme2-5/kfold-10, or a TOML file")
     ] = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
-    ] = False,
+    partial: PartialOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
@@ -237,6 +266,129 @@ def evaluate(
         print(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
     else:
         _console().print(evaluation_report(result))
+
+
+@app.command()
+def train(
+    store: StoresOption,
+    out: RunOption = None,
+    model: ModelOption = None,
+    protocol: ProtocolOption = None,
+    recipe: RecipeOption = "paper",
+    config: TrainConfigOption = None,
+    seeds: SeedsOption = None,
+    epochs: EpochsOption = None,
+    frames: FramesOption = None,
+    size: TrainSizeOption = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="share of the training subjects to choose the epoch by  [default: the last]"),
+    ] = None,
+    sampling: Annotated[str | None, typer.Option(help="shuffled or balanced  [default: shuffled]")] = None,
+    depth: Annotated[bool, typer.Option("--depth/--no-depth", help="the model's depth path")] = True,
+    au: Annotated[bool, typer.Option("--au/--no-au", help="its action unit path")] = True,
+    discard: Annotated[bool, typer.Option("--discard/--no-discard", help="discarding of blocks")] = True,
+    stage_heads: Annotated[bool, typer.Option("--stage-heads/--no-stage-heads", help="multi-level heads")] = True,
+    frame_difference: Annotated[
+        bool, typer.Option("--frame-difference/--no-frame-difference", help="inter-frame difference")
+    ] = True,
+    pretrain: Annotated[
+        Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+    ] = None,
+    partial: PartialOption = False,
+    amp: AmpOption = None,
+    device: DeviceOption = "auto",
+    cache: CacheOption = "ram",
+    workers: FoldWorkersOption = None,
+    scheduler: SchedulerOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
+) -> None:
+    """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
+    from training.train import train as run
+
+    switches = {
+        "depth": depth,
+        "au": au,
+        "discard": discard,
+        "stage_heads": stage_heads,
+        "frame_difference": frame_difference,
+    }
+    options = {
+        "model": model,
+        "protocol": protocol,
+        "seeds": None if seeds is None else tuple(range(seeds)),
+        "frames": frames,
+        "size": size,
+        "validation": validation,
+        "sampling": sampling,
+        "counts": "any" if partial else None,
+        "amp": amp,
+        "optimisation": epochs and {"epochs": epochs},
+        "model_options": {name: False for name, on in switches.items() if not on} or None,
+    }
+    resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
+    default = Path("-".join([resolved.model, *(path.name.removesuffix(".zarr") for path in store)]))
+    raise typer.Exit(run(store, resolved, machine, out=out or default, pretrain=pretrain, overwrite=overwrite))
+
+
+@app.command()
+def pretrain(
+    store: StoresOption,
+    out: Annotated[Path, typer.Option(help="run folder to write")] = Path("pretrained"),
+    model: ModelOption = None,
+    recipe: RecipeOption = "paper",
+    config: TrainConfigOption = None,
+    seeds: SeedsOption = None,
+    epochs: EpochsOption = None,
+    frames: FramesOption = None,
+    size: TrainSizeOption = None,
+    amp: AmpOption = None,
+    device: DeviceOption = "auto",
+    cache: CacheOption = "ram",
+    workers: FoldWorkersOption = None,
+    scheduler: SchedulerOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
+) -> None:
+    """Teach a model without labels how hidden blocks of a face moved, for `mer train --pretrain`."""
+    from training.train import pretrain as run
+
+    options = {
+        "model": model,
+        "seeds": None if seeds is None else tuple(range(seeds)),
+        "frames": frames,
+        "size": size,
+        "amp": amp,
+        "optimisation": epochs and {"epochs": epochs},
+    }
+    resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
+    raise typer.Exit(run(store, resolved, machine, out=out, overwrite=overwrite))
+
+
+def _training(
+    recipe: str,
+    config: Path | None,
+    options: dict[str, Any],
+    device: str,
+    cache: Literal["ram", "device", "none"],
+    workers: int | None,
+    scheduler: str | None,
+) -> "tuple[TrainConfig, Machine]":
+    """Config and machine of a training command."""
+    from functools import partial
+
+    from pipeline.cluster import choose_device, connect
+    from schemas.config import Execution
+    from schemas.settings import read_toml, validated
+    from training.recipes import resolve
+    from training.train import Machine
+
+    given = {name: value for name, value in options.items() if value is not None}
+    resolved = resolve(recipe, read_toml(config), given)
+    execution = validated(Execution, {"workers": workers, "scheduler": scheduler, "device": device})
+    chosen = choose_device(execution)
+    here = workers == 0 and scheduler is None
+    cluster = None if here else partial(connect, execution, device=chosen)
+    return resolved, Machine(device=chosen, cluster=cluster, cache=cache, loaders=2, console=_console())
 
 
 @app.command()

@@ -213,14 +213,20 @@ def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Devic
             futures.append(future)
         return futures
 
+    suspects: list[Task] = []
     completed = as_completed(submit(window), loop=client.loop)
     for future in completed:
-        index, clip = in_flight.pop(future.key)
+        task = in_flight.pop(future.key)
         try:
             yield future.result()
+        except KilledWorker:
+            suspects.append(task)  # this clip killed the worker, or one that waited there beside it
+        for following in submit(1):
+            completed.add(following)
+    for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
+        try:
+            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
         except KilledWorker as error:
             tries = error.allowed_failures + 1
             died = RunError(f"every worker that took this clip died ({tries} tries), most likely for want of memory")
             yield failed_record(index, clip, "worker", died)
-        for following in submit(1):
-            completed.add(following)

@@ -1,15 +1,13 @@
 """`mer preprocess`: scan, plan, run, and tell the user what came out."""
 
 import logging
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,12 +17,10 @@ from pipeline.plan import plan_run
 from pipeline.run import execute
 from pipeline.store_arrays import output_errors
 from schemas.config import Execution, PreprocessConfig
-from schemas.errors import ConfigError
 from schemas.manifest import Manifest
-from schemas.model import Model
+from schemas.settings import read_toml, validated
 
 log = logging.getLogger("mer")
-M = TypeVar("M", bound=Model)
 
 
 def preprocess(
@@ -56,7 +52,7 @@ def preprocess(
     Raises:
         MerError: wrong input or usage; see ``pipeline.run.execute``.
     """
-    fields = {**_read_toml(config_file), **options}
+    fields = {**read_toml(config_file), **options}
     root, found = scan_dataset(root, fields.get("dataset"))
     config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
     out = out or Path(f"{found.dataset}.zarr")
@@ -77,29 +73,6 @@ def preprocess(
             raise
         log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
     return _summarise(manifest, out, console)
-
-
-def validated(model: type[M], fields: Mapping[str, Any]) -> M:
-    """A config from untrusted fields; raises ``ConfigError`` with every problem in the user's words."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {problem['input']!r}"
-            for problem in error.errors()
-        )
-        raise ConfigError(problems) from error
-
-
-def _read_toml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"--config {path}: no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not TOML ({error})") from error
 
 
 @contextmanager

@@ -126,3 +126,11 @@ class ProtocolError(MerError, ValueError):
 
 class PredictionsError(MerError, ValueError):
     """Predictions that cannot be scored: clips missing, doubled or unknown, or probabilities that are none."""
+
+
+class RunFolderError(MerError, ValueError):
+    """A folder is not the training run that was expected there, or one of another config."""
+
+
+class TrainingDivergedError(MerError, ArithmeticError):
+    """The loss of a fold is no number any more, or has exploded; the other folds go on."""

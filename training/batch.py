@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
+Input = Literal["texture", "depth", "au"]
+INPUTS: frozenset[Input] = frozenset(("texture", "depth", "au"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBatch:
-    """B clips of T frames.
+    """B clips of T frames. Raw, as stores hold them, until ``training.preparation`` has normalised them.
 
     Attributes:
-        texture: ``(B, T, 3, H, W)`` float, normalised RGB.
-        depth: ``(B, T, 1, H, W)`` float, normalised once per clip.
+        texture: ``(B, T, 3, H, W)`` float, normalised RGB; raw: uint8. No channel where the model reads none.
+        depth: ``(B, T, 1, H, W)`` float, normalised; raw: float16. No channel where the model reads none.
         au: ``(B, A)`` float, apex minus onset (Eq. 3's V), as an estimator sees it, never annotated.
         label: ``(B,)`` int64 class index, or ``None`` where there is none to know.
         n_frames: ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.

@@ -13,6 +13,7 @@ from schemas.config import canonical_sha256
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 from schemas.model import Model
+from schemas.settings import problems
 from training.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Split
 from training.task_catalogue import TASKS
 from training.tasks import Task, select_clips
@@ -85,6 +86,22 @@ def infer_protocol(classes: Sequence[str], manifests: Sequence[Manifest]) -> Pro
     )
 
 
+def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
+    """What is trained where nothing is said: the paper's classes of the dataset, or MEGC 2019's of three, by subject.
+
+    Raises:
+        ConfigError: no shipped task is about these datasets.
+    """
+    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.clips}
+    for task in TASKS.values():
+        if set(task.dataset_names) == datasets:
+            return Protocol(task=task, split=Loso())
+    raise ConfigError(
+        f"no shipped task is about {', '.join(sorted(datasets)) or 'no dataset'}; "
+        f"name one with --protocol: {', '.join(TASKS)}, or a TOML file"
+    )
+
+
 def _find_split(name: str) -> Split:
     kind, dash, number = name.rpartition("-")
     if kind == "kfold" and dash and number.isdecimal() and int(number) >= 2:
@@ -108,5 +125,4 @@ def _read_protocol(path: Path) -> Protocol:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: not a protocol: {problems}") from error
+        raise ConfigError(f"{path}: not a protocol: {problems(error)}") from error

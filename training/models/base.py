@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import ClipBatch
+from training.batch import INPUTS, ClipBatch, Input
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ class ClipClassifier(nn.Module, ABC):
     """Base of every model in the registry.
 
     Attributes:
+        inputs: what ``forward`` reads of a batch; the rest may come without channels.
         head_prefixes: names of the submodules and buffers that depend on the classes;
             ``load_backbone`` leaves them alone.
+        feature_width: D of ``feature_maps``, ``None`` for a model that has none.
     """
 
+    inputs: frozenset[Input] = INPUTS
     head_prefixes: ClassVar[tuple[str, ...]]
+    feature_width: int | None = None
 
     @abstractmethod
     def forward(self, batch: ClipBatch) -> Prediction:
@@ -41,6 +45,10 @@ class ClipClassifier(nn.Module, ABC):
     if TYPE_CHECKING:  # nn.Module types a call as Any
 
         def __call__(self, batch: ClipBatch) -> Prediction: ...  # noqa: D102
+
+    def feature_maps(self, batch: ClipBatch) -> Tensor:
+        """``(B, D, T', h, w)``: what the head reads, before it is pooled; for pre-training without labels."""
+        raise NotImplementedError(f"{type(self).__name__} has no feature maps")
 
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
         """Scalar loss terms by name, already weighted: their sum is the training loss."""

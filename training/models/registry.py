@@ -1,17 +1,19 @@
 """Models by name."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from statistics import median
+from types import ModuleType
 
 import torch
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from schemas.errors import ConfigError
+from schemas.settings import problems
 from training.batch import ClipBatch
 from training.models.base import ClipClassifier
 
@@ -66,17 +68,31 @@ def create_model(
     Raises:
         ConfigError: no such model, or an option that it does not take.
     """
+    module, function = _found(name)
+    build: Callable[..., ClipClassifier] = getattr(module, function)
+    try:
+        return build(classes=classes, frames=frames, size=size, action_units=action_units, **options)
+    except ValidationError as error:
+        raise ConfigError(f"model {name}: {problems(error)}") from error
+
+
+def fast_options(name: str) -> Mapping[str, object]:
+    """A model's own options for the ``fast`` recipe: ``FAST_OPTIONS`` of its module, if it has any.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    options: Mapping[str, object] = getattr(_found(name)[0], "FAST_OPTIONS", {})
+    return options
+
+
+def _found(name: str) -> tuple[ModuleType, str]:
     if name not in _MODELS:
         near = get_close_matches(name, _MODELS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known models: {', '.join(model_names())}"
         raise ConfigError(f"no model {name!r}; {hint}")
     module, function = _MODELS[name].split(":")
-    build: Callable[..., ClipClassifier] = getattr(import_module(module), function)
-    try:
-        return build(classes=classes, frames=frames, size=size, action_units=action_units, **options)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors())
-        raise ConfigError(f"model {name}: {wrong}") from error
+    return import_module(module), function
 
 
 def model_info(

@@ -44,8 +44,8 @@ def test_unknown_model_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dept": False}, r"model madv_net: dept: Extra inputs are not permitted \(found False\)"),
-        ({"frames": 4}, r"frames: .*greater than or equal to 8 \(found 4\)"),
+        ({"dept": False}, r"model madv_net: dept: Extra inputs are not permitted, got False"),
+        ({"frames": 4}, r"frames: .*greater than or equal to 8, got 4"),
         ({"projection_kernel": 4}, r"projection_kernel: .*must be odd"),
         ({"dims": (64, 100, 128)}, r"dims \(64, 100, 128\) must be multiples of head_dim 32"),
         ({"discard_keep": 0.0}, r"discard_keep: .*greater than 0"),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import ClipBatch
+from training.batch import INPUTS, ClipBatch
 from training.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
 from training.models.base import ClipClassifier, Prediction
 from training.models.madv_net.attention import Block
@@ -112,6 +112,9 @@ class MADVNet(ClipClassifier):
     def __init__(self, config: MADVNetConfig) -> None:
         super().__init__()
         self.config = config
+        switched_off = {name for name in ("depth", "au") if not getattr(config, name)}
+        self.inputs = INPUTS - switched_off
+        self.feature_width = config.dims[-1]
         channels = (3, 1)[: config.streams]
         self.stems = nn.ModuleList(VideoToTokens(c, config.stem_width, config.stem_kernel) for c in channels)
         self.au_encoder = (
@@ -158,6 +161,13 @@ class MADVNet(ClipClassifier):
         if code is not None:
             prediction.auxiliary.update(au=code.logits, bottleneck=code.bottleneck)
         return prediction
+
+    def feature_maps(self, batch: ClipBatch) -> Tensor:
+        """``(B, D, T', h, w)``: the last stage's tokens, the mean of the streams."""
+        batch = batch.held()
+        code = None if self.au_encoder is None else self.au_encoder(batch.au)
+        last = self.forward_features(batch, None if code is None else code.tokens)[-1]
+        return last.maps.mean(2).transpose(1, 2)
 
     def forward_features(self, batch: ClipBatch, au_tokens: Tensor | None) -> list[StageOutput]:
         """The three levels of the pyramid."""

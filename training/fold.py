@@ -1,0 +1,320 @@
+"""One fold: fit a model to its training clips, choose the epoch without its test clips, score those once."""
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from schemas.errors import ConfigError, TrainingDivergedError
+from schemas.model import Model
+from training.batch import ClipBatch
+from training.dataset import BatchReader, FoldData, StoreDataset
+from training.frame_difference import FrameDifferencePretraining
+from training.models.base import ClipClassifier
+from training.optimisation import autocast_of, build_optimiser, learning_rate
+from training.predictions import Predictions, write_predictions
+from training.preparation import Augmenter, Normalisation, measure_normalisation
+from training.run_folder import FoldFolder, Run, write_text
+from training.sampling import batches, draw_seed, epoch_order
+from training.tensor_file import read_tensors, write_tensors
+from training.trained_model import TrainedModel, TrainedModelHeader
+
+_EXPLODED = 100  # times the first epoch's loss
+
+Metrics = dict[str, float | None]
+
+
+class Checkpoint(Model):
+    """Header of ``checkpoint.safetensors``: where a fold stands after an epoch.
+
+    Attributes:
+        epoch: epochs done.
+        threads: of PyTorch, kept when the fold goes on: another number changes the last bit.
+        history: one line of metrics an epoch.
+        best: epoch with the lowest validation loss, from 1; 0 where there is no validation part.
+        scaler: state of the gradient scaler.
+    """
+
+    epoch: int
+    threads: int
+    normalisation: Normalisation
+    history: list[Metrics] = Field(default_factory=list)
+    best: int = 0
+    scaler: dict[str, Any] = Field(default_factory=dict)
+
+
+def train_fold(
+    run: Run,
+    folder: FoldFolder,
+    data: FoldData,
+    *,
+    device: torch.device,
+    threads: int,
+    backbone: dict[str, Tensor] | None = None,
+    on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
+) -> None:
+    """Train one fold to its end, or go on with it where it was killed.
+
+    On a CPU the files are the same bytes either way.
+
+    Args:
+        run: what is trained.
+        folder: where to; its ``predictions.csv`` is written last.
+        data: the clips.
+        device: to train on.
+        threads: of PyTorch, unless an earlier part of the fold had another number.
+        backbone: pre-trained weights to start from.
+        on_epoch: called after each epoch with its number, from 1, and its metrics.
+
+    Raises:
+        TrainingDivergedError: the loss is no number, or has exploded; the last good checkpoint stays.
+        ConfigError: the model does not fit, or there is nothing to train on.
+    """
+    if len(folder.fold.train) < 2:
+        raise ConfigError(f"{folder.name}: {len(folder.fold.train)} training clips; a model needs two or more")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.failure.unlink(missing_ok=True)
+    dataset = StoreDataset(data.source, data.labels, frames=run.config.frames)
+    before = torch.get_num_threads()
+    try:
+        with BatchReader(dataset, device=device, loaders=data.loaders) as reader:
+            fit = _Fit(run, folder, data, reader, device=device, threads=threads, backbone=backbone)
+            for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
+                on_epoch(epoch + 1, fit.epoch(epoch))
+            fit.finish()
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Fit:
+    """The moving parts of one fold: network, optimiser, scaler, and where they stand."""
+
+    def __init__(
+        self,
+        run: Run,
+        folder: FoldFolder,
+        data: FoldData,
+        reader: BatchReader,
+        *,
+        device: torch.device,
+        threads: int,
+        backbone: dict[str, Tensor] | None,
+    ) -> None:
+        self.run, self.folder, self.reader, self.device = run, folder, reader, device
+        self.config, self.seed = run.config, folder.seed
+        self.train = data.positions(folder.fold.train)
+        self.validation = data.positions(folder.fold.validation or ())
+        self.test = data.positions(folder.fold.test)
+        self.labels = [data.labels[index] for index in self.train]
+        self.augmenter = Augmenter(run.config.augmentation, run.action_units)
+
+        resumed = read_tensors(folder.checkpoint, Checkpoint, device=device) if folder.checkpoint.is_file() else None
+        torch.set_num_threads(threads if resumed is None else resumed[1].threads)
+        if resumed is None:
+            fixed = reader.read(batches(np.array(self.train), self.config.optimisation.batch_size))
+            self.state = Checkpoint(epoch=0, threads=threads, normalisation=measure_normalisation(fixed))
+        else:
+            self.state = resumed[1]
+        torch.manual_seed(draw_seed(self.seed, "weights"))
+        network: ClipClassifier = self._header().build()
+        if backbone is not None:
+            network.load_backbone(backbone)
+        if run.objective == "frame_difference":
+            network = FrameDifferencePretraining(network)
+        self.network = network.to(device)
+        self.network.on_fold(torch.bincount(torch.tensor(self.labels), minlength=max(len(run.classes), 2)).to(device))
+        self.optimiser = build_optimiser(self.network, self.config.optimisation)
+        self.autocast = autocast_of(self.config.amp, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast.fast_dtype is torch.float16)
+        self.best: dict[str, Tensor] = {}
+        if resumed is not None:
+            self._load(resumed[0])
+        shutil.rmtree(folder.tensorboard, ignore_errors=True)  # written again: lines of a killed run would double
+        self.board = SummaryWriter(str(folder.tensorboard))
+        for line in self.state.history:
+            self._show(line)
+
+    def epoch(self, epoch: int) -> Metrics:
+        """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
+        config = self.config.optimisation
+        torch.manual_seed(draw_seed(self.seed, self.folder.fold.name, epoch, "network"))
+        drawn = draw_seed(self.seed, self.folder.fold.name, epoch, "clips")
+        order = epoch_order(self.labels, sampling=self.config.sampling, random=np.random.default_rng(drawn))
+        parts = list(batches(np.array(self.train)[order], config.batch_size))
+        augmentation = torch.Generator().manual_seed(drawn)
+        jitter = drawn if self.config.augmentation.frame_jitter else None
+
+        self.network.train()
+        self.network.on_epoch(epoch, config.epochs)
+        sums = _Means()
+        for step, raw in enumerate(self.reader.read(parts, jitter=jitter)):
+            batch = self.state.normalisation.apply(self.augmenter.apply(raw, augmentation))
+            lr = learning_rate(epoch + step / len(parts), config)
+            terms, right = self._step(batch, lr)
+            sums.add(len(batch), {**terms, "accuracy": right})
+        metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(sums.means())}  # of the last step
+        self._check(metrics)
+        metrics |= self._validate()
+        self._save(epoch + 1, metrics)
+        self._show(metrics)
+        return metrics
+
+    def finish(self) -> None:
+        """Write the model of the chosen epoch, and score the test clips with it, once."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        network = self.network.network if isinstance(self.network, FrameDifferencePretraining) else self.network
+        trained = TrainedModel(self._header(), network.eval())
+        trained.save(self.folder.model)
+        if self.folder.fold.test:
+            self._test(trained)
+        self.folder.checkpoint.unlink(missing_ok=True)
+        self.board.close()
+
+    def _test(self, trained: TrainedModel) -> None:
+        size = self.config.optimisation.batch_size
+        raw = self.reader.read(batches(np.array(self.test), size))
+        probabilities = torch.cat([trained.probabilities(batch).cpu() for batch in raw]).numpy()
+        tests = self.folder.fold.test
+        write_predictions(
+            self.folder.predictions,
+            Predictions(
+                classes=self.run.classes,
+                clips=tests,
+                folds=(self.folder.fold.name,) * len(tests),
+                seeds=(self.seed,) * len(tests),
+                probabilities=probabilities,
+            ),
+        )
+
+    def _step(self, batch: ClipBatch, lr: float) -> tuple[dict[str, Tensor], Tensor]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        with self.autocast:
+            prediction = self.network(batch)
+            terms = self.network.loss(prediction, batch)
+        loss = torch.stack(list(terms.values())).sum()
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimisation.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        right = (prediction.logits.argmax(-1) == batch.targets()).float().mean()
+        return {name: term.detach() for name, term in terms.items()}, right
+
+    @torch.inference_mode()
+    def _validate(self) -> Metrics:
+        if not self.validation:
+            return {"validation_loss": None, "validation_accuracy": None}
+        self.network.eval()
+        sums = _Means()
+        for raw in self.reader.read(batches(np.array(self.validation), self.config.optimisation.batch_size)):
+            batch = self.state.normalisation.apply(raw)
+            logits = self.network(batch).logits.float()
+            loss = torch.nn.functional.cross_entropy(logits, batch.targets())
+            right = (logits.argmax(-1) == batch.targets()).float().mean()
+            sums.add(len(batch), {"validation_loss": loss, "validation_accuracy": right})
+        return dict(sums.means())
+
+    def _show(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if name != "epoch" and value is not None:
+                self.board.add_scalar(name, value, int(metrics["epoch"] or 0))
+
+    def _losses(self, means: dict[str, float]) -> Metrics:
+        terms = {name: value for name, value in means.items() if name != "accuracy"}
+        named = {f"loss_{name}": value for name, value in terms.items()}
+        return {"loss": math.fsum(terms.values()), **named, "accuracy": means["accuracy"] if self.run.classes else None}
+
+    def _check(self, metrics: Metrics) -> None:
+        loss, first = metrics["loss"], self.state.history[0]["loss"] if self.state.history else None
+        assert loss is not None
+        if math.isfinite(loss) and (first is None or loss <= _EXPLODED * max(first, 1.0)):
+            return
+        last = f"the last good state, of epoch {self.state.epoch}, is in {self.folder.checkpoint}"
+        what = f"{_EXPLODED} times that of the first epoch" if math.isfinite(loss) else "no number"
+        raise TrainingDivergedError(
+            f"{self.folder.name}: the loss of epoch {metrics['epoch']:.0f} is {loss:g}, {what}; "
+            f"{last if self.state.epoch else 'no epoch went well'}. Lower lr ({self.config.optimisation.lr:g}) "
+            "or lengthen the warm-up"
+        )
+
+    def _save(self, epoch: int, metrics: Metrics) -> None:
+        history = [*self.state.history, metrics]
+        best, losses = self.state.best, [line["validation_loss"] for line in history]
+        if losses[-1] is not None and losses[-1] == min(loss for loss in losses if loss is not None):
+            best = epoch
+            self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        update = {"epoch": epoch, "history": history, "best": best, "scaler": self.scaler.state_dict()}
+        self.state = self.state.model_copy(update=update)
+        tensors = {f"model/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        for number, slots in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{number}/{name}": value for name, value in slots.items()}
+        write_tensors(self.folder.checkpoint, tensors, self.state)
+        write_text(self.folder.metrics, metrics_csv(history))
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+        self.network.load_state_dict(parts["model"])
+        self.best = parts["best"]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            number, _, slot = name.partition("/")
+            state.setdefault(int(number), {})[slot] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        if self.state.scaler:
+            self.scaler.load_state_dict(self.state.scaler)
+
+    def _header(self) -> TrainedModelHeader:
+        config = self.config
+        return TrainedModelHeader(
+            model=config.model,
+            model_options=config.model_options,
+            classes=self.run.classes,
+            frames=config.frames,
+            size=config.size,
+            action_units=self.run.action_units,
+            normalisation=self.state.normalisation,
+            fold=self.folder.fold.name,
+            seed=self.seed,
+            epoch=self.state.best or self.state.epoch,
+            threads=self.state.threads,
+        )
+
+
+def metrics_csv(history: Sequence[Metrics]) -> str:
+    """One line an epoch; blank where there is no validation part."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**line, "epoch": int(line["epoch"] or 0)} for line in history)
+    return text.getvalue()
+
+
+class _Means:
+    """Means over clips of scalar tensors, added up on their device."""
+
+    def __init__(self) -> None:
+        self._clips = 0
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, clips: int, values: dict[str, Tensor]) -> None:
+        self._clips += clips
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value * clips
+
+    def means(self) -> dict[str, float]:
+        return {name: value.item() / self._clips for name, value in self._sums.items()}

@@ -1,0 +1,151 @@
+"""The folds of a run as independent tasks: one after the other here, or on a Dask cluster."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from distributed import Client, as_completed, get_worker
+from distributed.scheduler import KilledWorker
+from torch import Tensor
+
+from schemas.config import Device
+from schemas.errors import RunError
+from training.batch import Input
+from training.clips import ClipCache, ClipReader, ClipSource
+from training.config import Cache
+from training.dataset import FoldData
+from training.fold import Metrics, train_fold
+from training.progress import EpochDone
+from training.run_folder import FoldFailure, FoldFolder, Run, write_text
+from training.tensor_file import read_tensors
+from training.trained_model import TrainedModelHeader
+
+log = logging.getLogger("mer")
+Outcome = tuple[FoldFolder, FoldFailure | None]
+
+
+@dataclass(frozen=True)
+class FoldTasks:
+    """What the tasks of a run have in common; small, so that it can travel.
+
+    Attributes:
+        run: what is trained.
+        stores: where the clips are.
+        keys: of all clips of the task.
+        labels: class index of each.
+        inputs: what the model reads.
+        device: to train on.
+        cache: where decoded clips are kept.
+        loaders: reading processes of a fold, without a cache.
+        pretrained: file of weights for each seed that folds start from.
+    """
+
+    run: Run
+    stores: tuple[Path, ...]
+    keys: tuple[str, ...]
+    labels: tuple[int, ...]
+    inputs: frozenset[Input]
+    device: Device
+    cache: Cache
+    loaders: int
+    pretrained: dict[int, Path]
+
+    def here(self, folders: Sequence[FoldFolder], report: Callable[[EpochDone], None]) -> Iterator[Outcome]:
+        """One fold after the other in this process."""
+        data = self._data(open_source(self.stores, self.keys, self.run.config.size, self.inputs, self._cache_device))
+        for folder in folders:
+            yield folder, self._train(folder, data, torch.get_num_threads(), report)
+
+    def on(
+        self, client: Client, folders: Sequence[FoldFolder], report: Callable[[EpochDone], None], *, threads: int
+    ) -> Iterator[Outcome]:
+        """All folds as tasks of a cluster, each with so many PyTorch threads, as they are finished."""
+        topic = f"mer-train-{uuid4().hex}"
+        with _reports(client, topic, report):
+            resources = {"GPU": 1} if self.device == "cuda" else None
+            shared = client.scatter(self, broadcast=True, hash=False)
+            futures = {
+                client.submit(_train_on_worker, shared, folder, threads, topic, pure=False, resources=resources): folder
+                for folder in folders
+            }
+            for future in as_completed(futures, loop=client.loop):
+                try:
+                    yield futures[future], future.result()
+                except KilledWorker as error:
+                    tries = error.allowed_failures + 1
+                    died = RunError(f"every worker that took this fold died ({tries} tries); give it more memory")
+                    yield futures[future], _failed(futures[future], died)
+
+    @property
+    def _cache_device(self) -> str | None:
+        return {"ram": "cpu", "device": self.device, "none": None}[self.cache]
+
+    def _data(self, source: ClipSource) -> FoldData:
+        return FoldData(source, self.keys, self.labels, loaders=self.loaders if self.cache == "none" else 0)
+
+    def _train(
+        self, folder: FoldFolder, data: FoldData, threads: int, report: Callable[[EpochDone], None]
+    ) -> FoldFailure | None:
+        def on_epoch(epoch: int, metrics: Metrics) -> None:
+            report(EpochDone(folder.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"] or 0.0))
+
+        try:
+            train_fold(
+                self.run,
+                folder,
+                data,
+                device=torch.device(self.device),
+                threads=threads,
+                backbone=self._backbone(folder.seed),
+                on_epoch=on_epoch,
+            )
+        except Exception as error:  # whatever it is, the other folds go on; the log has the traceback
+            log.exception("%s failed", folder.name)
+            return _failed(folder, error)
+        return None
+
+    def _backbone(self, seed: int) -> dict[str, Tensor] | None:
+        return read_tensors(self.pretrained[seed], TrainedModelHeader)[0] if self.pretrained else None
+
+
+def open_source(
+    stores: tuple[Path, ...], keys: tuple[str, ...], size: int, inputs: frozenset[Input], cache: str | None
+) -> ClipSource:
+    """Clips of stores, read once onto ``cache`` where that is a device, else one by one when asked for."""
+    reader = ClipReader(stores, keys, size=size, inputs=inputs)
+    return reader if cache is None else ClipCache(reader, cache)
+
+
+_kept_source = lru_cache(maxsize=1)(open_source)  # a worker process trains many folds on the same clips
+
+
+def _train_on_worker(tasks: FoldTasks, folder: FoldFolder, threads: int, topic: str) -> FoldFailure | None:
+    worker = get_worker()
+    source = _kept_source(tasks.stores, tasks.keys, tasks.run.config.size, tasks.inputs, tasks._cache_device)
+    return tasks._train(folder, tasks._data(source), threads, lambda event: worker.log_event(topic, tuple(event)))
+
+
+@contextmanager
+def _reports(client: Client, topic: str, report: Callable[[EpochDone], None]) -> Iterator[None]:
+    def handle(event: tuple[float, Any]) -> None:
+        report(EpochDone(*event[1]))
+
+    client.subscribe_topic(topic, handle)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unsubscribe_topic(topic)
+
+
+def _failed(folder: FoldFolder, error: Exception) -> FoldFailure:
+    failure = FoldFailure(error=type(error).__name__, message=str(error))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_text(folder.failure, failure.model_dump_json(indent=1) + "\n")
+    return failure

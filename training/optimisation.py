@@ -1,0 +1,35 @@
+"""How weights move: optimiser, learning rate, precision."""
+
+import math
+
+import torch
+
+from training.config import Amp, Optimisation
+from training.models.base import ClipClassifier
+
+
+def build_optimiser(network: ClipClassifier, config: Optimisation) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, norms) are not decayed."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def learning_rate(epoch: float, config: Optimisation) -> float:
+    """At a fraction of an epoch: linear from 0 in the warm-up, then a cosine down to ``lr_min``."""
+    warmup = min(config.warmup_epochs, config.epochs)
+    if epoch < warmup:
+        return config.lr * epoch / warmup
+    done = (epoch - warmup) / max(config.epochs - warmup, 1)
+    return config.lr_min + (config.lr - config.lr_min) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def autocast_of(amp: Amp, device: torch.device) -> torch.autocast:
+    """The autocast of a setting: ``auto`` is fp16 on a GPU, as the paper trains, and off on a CPU."""
+    if amp == "auto":
+        amp = "fp16" if device.type == "cuda" else "off"
+    dtype = {"off": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[amp]
+    return torch.autocast(device.type, dtype=dtype if amp != "off" else torch.bfloat16, enabled=amp != "off")
