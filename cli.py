@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Weights of the neural backends.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+model_app = typer.Typer(help="Networks that can be trained.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
 
 Root = Annotated[Path, typer.Argument(help="dataset folder, its parent, its image folder, or a video file")]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="a store made by `mer preprocess`")]
@@ -60,6 +62,9 @@ FoldWorkersOption = Annotated[
     int | None, typer.Option(min=0, help="folds at once; 0: one, in this process  [default: as the machine allows]")
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")]
+PretrainOption = Annotated[
+    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
 ]
@@ -254,7 +259,10 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="e.g. megc2019, casme2-5/loso, casme2-5/kfold-10, or a TOML file")
     ] = None,
-    partial: PartialOption = False,
+    partial: PretrainOption = Annotated[
+    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+]
+PartialOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
@@ -292,10 +300,11 @@ def train(
     frame_difference: Annotated[
         bool, typer.Option("--frame-difference/--no-frame-difference", help="inter-frame difference")
     ] = True,
-    pretrain: Annotated[
-        Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
-    ] = None,
-    partial: PartialOption = False,
+    pretrain: PretrainOption = None,
+    partial: PretrainOption = Annotated[
+    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+]
+PartialOption = False,
     amp: AmpOption = None,
     device: DeviceOption = "auto",
     cache: CacheOption = "ram",
@@ -362,6 +371,44 @@ def pretrain(
     }
     resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
     raise typer.Exit(run(store, resolved, machine, out=out, overwrite=overwrite))
+
+
+@app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of `mer train --config`, or a run folder")],
+    store: StoresOption,
+    out: Annotated[Path, typer.Option(help="folder to write a run for each variant into")] = Path("ablation"),
+    recipe: RecipeOption = "paper",
+    pretrain: PretrainOption = None,
+    device: DeviceOption = "auto",
+    cache: CacheOption = "ram",
+    workers: FoldWorkersOption = None,
+    scheduler: SchedulerOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")] = False,
+) -> None:
+    """Train a model again with each of its paths switched off, and say what each is worth."""
+    from training.ablation import ablate as run
+    from training.run_folder import RUN_FILE, RunFolder
+
+    if (config / RUN_FILE).is_file():
+        of_run = RunFolder(config).read().config.model_dump(mode="json", exclude={"pretrained"})
+        resolved, machine = _training("paper", None, of_run, device, cache, workers, scheduler)
+    else:
+        resolved, machine = _training(recipe, config, {}, device, cache, workers, scheduler)
+    raise typer.Exit(run(store, resolved, machine, out=out, pretrain=pretrain, overwrite=overwrite))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of `mer train`")],
+    store: StoresOption,
+) -> None:
+    """Make report.html and the figures of a run again."""
+    from schemas.store import Store
+    from training.report.report import write_report
+    from training.run_folder import RunFolder
+
+    print(write_report(RunFolder(run), [Store.open(path) for path in store]))
 
 
 def _training(
@@ -439,6 +486,28 @@ def path(name: Annotated[str, typer.Argument()], models_dir: ModelsDir = None) -
     from pipeline.weights import locate
 
     print(locate(name, models_dir).path)
+
+
+@model_app.command("info")
+def model_information(
+    name: Annotated[str, typer.Argument(help="name of the model")] = "madv_net",
+    frames: Annotated[int, typer.Option(help="of a clip")] = 16,
+    size: Annotated[int, typer.Option(help="side of the frames, px")] = 112,
+    classes: Annotated[int, typer.Option(min=2)] = 5,
+    device: Annotated[str, typer.Option(help="cpu or cuda, to time on")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Count a network's parameters and multiply-accumulates for one clip, and time it."""
+    from dataclasses import asdict
+
+    from training.models.registry import model_info
+
+    info = model_info(name, classes=classes, frames=frames, size=size, action_units=20, device=device)
+    if as_json:
+        print(json.dumps(asdict(info)))
+        return
+    print(f"{info.name}: {info.parameters / 1e6:.2f} M parameters, {info.macs / 1e9:.2f} GMACs a clip")
+    print(f"{frames} frames of {size} px, {info.latency * 1e3:.0f} ms on {info.device} (one clip, float32)")
 
 
 def _console() -> "Console":

@@ -4,12 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from rich.console import Console
 
 from pipeline.preprocess import preprocess
 from pipeline.synthesis.generator import synthesise
 from schemas.config import Execution
 from schemas.store import Store
+
+settings.register_profile("mer", deadline=None)  # a busy machine is no failure
+settings.load_profile("mer")
 
 MESH = {"depth": "mesh", "au": "mesh", "size": 112}
 

@@ -26,7 +26,7 @@ def answers(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64], int]
 
 
 @given(answers())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scores_are_those_of_scikit_learn(made: tuple[NDArray[np.int64], NDArray[np.int64], int]) -> None:
     """UF1, UAR, accuracy, classes: as computed from the clips, not the matrix. Eq. 30 from macro P and R."""
     true, predicted, classes = made
@@ -50,7 +50,7 @@ def test_scores_are_those_of_scikit_learn(made: tuple[NDArray[np.int64], NDArray
 
 
 @given(answers(), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pooling_over_folds_is_scoring_all_at_once(
     made: tuple[NDArray[np.int64], NDArray[np.int64], int], seed: int
 ) -> None:

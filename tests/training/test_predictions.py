@@ -38,7 +38,7 @@ def assert_same(one: Predictions, other: Predictions) -> None:
 
 
 @given(made=predictions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_csv_round_trip(made: Predictions, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every name and every bit comes back."""
     path = tmp_path_factory.mktemp("csv") / "p.csv"
@@ -49,7 +49,7 @@ def test_csv_round_trip(made: Predictions, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 @given(made=predictions())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_parquet_round_trip(made: Predictions, tmp_path_factory: pytest.TempPathFactory) -> None:
     """As CSV."""
     path = tmp_path_factory.mktemp("parquet") / "p.parquet"

@@ -44,7 +44,7 @@ def subjects(keys: tuple[str, ...]) -> set[str]:
 
 @pytest.mark.parametrize("split", EXHAUSTIVE, ids=lambda split: split.kind)
 @given(clips=populations())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_each_clip_is_tested_once_and_nothing_is_lost(split: Split, clips: list[LabelledClip]) -> None:
     """The test parts partition the clips; the parts of each fold partition them too."""
     folds = folds_or_none(split, clips)
@@ -56,7 +56,7 @@ def test_each_clip_is_tested_once_and_nothing_is_lost(split: Split, clips: list[
 @pytest.mark.parametrize("split", [*DISJOINT, Holdout(test_fraction=0.3)], ids=lambda split: split.kind)
 @pytest.mark.parametrize("validation", [None, 0.34])
 @given(clips=populations())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_subject_is_in_two_parts(split: Split, validation: float | None, clips: list[LabelledClip]) -> None:
     """Training, validation and test share no subject, and together hold every clip."""
     for fold in folds_or_none(split, clips, validation=validation):
@@ -70,7 +70,7 @@ def test_no_subject_is_in_two_parts(split: Split, validation: float | None, clip
 
 
 @given(clips=populations(), seed=st.integers(0, 3), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_equal_seeds_give_equal_folds(clips: list[LabelledClip], seed: int, data: st.DataObject) -> None:
     """Folds depend on the clips, not on their order, nor on anything that happened before."""
     split = KFold(folds=3, seed=seed)
@@ -80,7 +80,7 @@ def test_equal_seeds_give_equal_folds(clips: list[LabelledClip], seed: int, data
 
 
 @given(clips=populations())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_validation_of_lovo_is_disjoint_from_what_is_trained(clips: list[LabelledClip]) -> None:
     """The inner split is by subject under any outer split."""
     for fold in folds_or_none(Lovo(), clips[:10], validation=0.5):

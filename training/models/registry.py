@@ -86,6 +86,16 @@ def fast_options(name: str) -> Mapping[str, object]:
     return options
 
 
+def ablations(name: str) -> Mapping[str, Mapping[str, object]]:
+    """What of a model can be switched off, and the options that do it: ``ABLATIONS`` of its module, if it has any.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    found: Mapping[str, Mapping[str, object]] = getattr(_found(name)[0], "ABLATIONS", {})
+    return found
+
+
 def _found(name: str) -> tuple[ModuleType, str]:
     if name not in _MODELS:
         near = get_close_matches(name, _MODELS, n=1)
