@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.journal import ClipColumns, ClipRecord
 from pipeline.plan import Plan
+from pipeline.sharing.references import licences
 from pipeline.store_arrays import Dimensions, output_errors, stored_object, write_columns
 from schemas.layout import PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
@@ -30,18 +31,36 @@ def commit(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
                 if SPECS[array].per_clip:
                     (plan.out / object_path(array, record.index)).unlink(missing_ok=True)
     sweep_partial_files(plan.out)
-    write_columns(plan.out, _columns(records, dimensions))
     manifest = Manifest(
         provenance=plan.provenance,
         config_sha256=plan.provenance.config.sha256,
         action_units=plan.backends.action_units,
         depth=plan.backends.depth,
         findings=plan.scan.findings,
-        clips=tuple(record.entry for record in records),
-        objects=dict(_shared_objects(plan.out, dimensions)),
-    ).sealed()
-    _write_manifest(plan.out, manifest)
-    return manifest
+        licences=licences([plan.scan.dataset]),
+        clips=(),
+        objects={},
+    )
+    return write_store(plan.out, dimensions, records, manifest)
+
+
+def write_store(path: Path, dimensions: Dimensions, records: Sequence[ClipRecord], manifest: Manifest) -> Manifest:
+    """Write the columns of a store whose clips' objects are there, then its manifest, atomically.
+
+    Args:
+        path: the store, its arrays already created.
+        dimensions: that they were created with.
+        records: one for every clip.
+        manifest: all but clips and objects.
+
+    Returns:
+        The manifest as it was written.
+    """
+    write_columns(path, _columns(records, dimensions))
+    clips = tuple(record.entry for record in records)
+    complete = manifest.model_copy(update={"clips": clips, "objects": dict(_shared_objects(path, dimensions))}).sealed()
+    _write_manifest(path, complete)
+    return complete
 
 
 def records_of(store: Store) -> Iterator[ClipRecord]:

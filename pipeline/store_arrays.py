@@ -2,27 +2,40 @@
 
 import errno
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numcodecs.blosc
 import numpy as np
 import zarr
+from numcodecs.checksum32 import CRC32C
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 from schemas.errors import StoreWriteError
-from schemas.layout import CLIPS_PER_COLUMN_CHUNK, FRAMES_PER_CHUNK, SPECS, ArraySpec, array_names, object_path
+from schemas.layout import (
+    CLIPS_PER_COLUMN_CHUNK,
+    FRAMES_PER_CHUNK,
+    FRAMES_PER_SHARD,
+    SPECS,
+    ArraySpec,
+    array_names,
+    object_path,
+)
 from schemas.manifest import StoredObject
 
 # Blosc's own threads append blocks in the order in which they finish: the same pixels, other bytes.
 numcodecs.blosc.use_threads = False
+
+_CRC32C = CRC32C(location="end")
+_CHECKSUM = 4  # bytes
+_INDEX_ENTRY = 16  # bytes
+_NO_CHUNK = np.uint64(2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -35,11 +48,12 @@ class Dimensions:
     action_units: tuple[str, ...]
     depth: bool
     au_frames: bool
+    texture: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arrays of this store."""
-        return array_names(depth=self.depth, au_frames=self.au_frames)
+        return array_names(depth=self.depth, au_frames=self.au_frames, texture=self.texture)
 
     def shape(self, spec: ArraySpec) -> tuple[int, ...]:
         """Shape of one array."""
@@ -62,8 +76,8 @@ def _create_array(group: zarr.Group, spec: ArraySpec, shape: tuple[int, ...]) ->
     chunks = list(shape)
     shards: tuple[int, ...] | None = None
     if spec.per_clip:
-        chunks[:2] = 1, min(FRAMES_PER_CHUNK, shape[1])
-        shards = (1, -(-shape[1] // chunks[1]) * chunks[1], *shape[2:])
+        chunks[:2] = 1, FRAMES_PER_CHUNK
+        shards = (1, shard_frames(shape[1]), *shape[2:])
     elif spec.dims[0] == "clip":
         chunks[0] = CLIPS_PER_COLUMN_CHUNK
     typesize = 1 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
@@ -79,6 +93,11 @@ def _create_array(group: zarr.Group, spec: ArraySpec, shape: tuple[int, ...]) ->
         dimension_names=spec.dims,
         attributes=attributes,
     )
+
+
+def shard_frames(frames: int) -> int:
+    """Frames that a clip's object has room for in a store with this frame axis."""
+    return -(-frames // FRAMES_PER_SHARD) * FRAMES_PER_SHARD
 
 
 def write_clip(path: Path, index: int, values: Mapping[str, NDArray[Any]]) -> dict[str, StoredObject]:
@@ -117,10 +136,44 @@ def _writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array.with_config({"write_empty_chunks": True})
 
 
+def resized_shard(data: bytes, *, chunks: int, room: int) -> bytes:
+    """The same shard with an index of another length; the chunks' bytes stay as and where they are.
+
+    A shard ends in its index: per chunk its offset and length (both ``uint64``, little-endian, all ones where there
+    is no chunk), then their CRC-32C (Zarr's ``sharding_indexed``, ``index_location`` end).
+
+    Args:
+        data: the object.
+        chunks: chunks that its index has.
+        room: chunks that the index shall have.
+
+    Raises:
+        ValueError: the index is damaged, or lists chunks that there is no room for.
+    """
+    start = len(data) - chunks * _INDEX_ENTRY - _CHECKSUM
+    if start < 0:
+        raise ValueError(f"{len(data)} bytes hold no index of {chunks} chunks")
+    try:
+        index = np.frombuffer(_CRC32C.decode(data[start:]), np.uint64)
+    except RuntimeError as error:
+        raise ValueError(f"its index is damaged: {error}") from error
+    if (index[2 * room :] != _NO_CHUNK).any():
+        raise ValueError(f"it has more than {room} chunks")
+    fitted = np.full(2 * room, _NO_CHUNK)
+    fitted[: len(index)] = index[: 2 * room]
+    return data[:start] + bytes(_CRC32C.encode(fitted.tobytes()))
+
+
 def stored_object(file: Path) -> StoredObject:
     """Size and hash of a file."""
     with file.open("rb") as stream:
-        return {"bytes": os.fstat(stream.fileno()).st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return hashed(stream)
+
+
+def hashed(stream: IO[bytes]) -> StoredObject:
+    """Size and hash of what is left of a stream."""
+    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+    return {"bytes": stream.tell(), "sha256": sha256}
 
 
 @contextmanager

@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.store_arrays import stored_object
+from pipeline.store_arrays import hashed
 from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import NO_FRAME, PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.store import Store
+from schemas.store_files import StoreFiles
 
 ProblemKind = Literal["missing", "size", "hash", "unexpected", "manifest", "array", "decode", "value"]
 
@@ -72,26 +73,28 @@ def _object_problems(store: Store) -> Iterator[Problem]:
     objects = store.manifest.all_objects()
 
     def check(item: tuple[str, StoredObject]) -> Problem | None:
-        return _object_problem(store.path, *item)
+        return _object_problem(store.files, *item)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         yield from (problem for problem in pool.map(check, objects.items()) if problem is not None)
     known = {*objects, MANIFEST_NAME}
-    for file in sorted(store.path.rglob("*")):
-        name = file.relative_to(store.path).as_posix()
-        if (file.is_symlink() or not file.is_dir()) and name not in known:
+    for name in store.files.names():
+        if name not in known:
             yield Problem("unexpected", name, "belongs to no clip or array of the manifest")
 
 
-def _object_problem(root: Path, name: str, expected: StoredObject) -> Problem | None:
-    file = root / name
-    if file.is_symlink() or not file.is_file():
-        found = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "nothing"
+def _object_problem(files: StoreFiles, name: str, expected: StoredObject) -> Problem | None:
+    kind = files.kind(name)
+    if kind != "file":
+        found = {"link": "a link", "folder": "a folder"}.get(kind, "nothing")
         return Problem("missing", name, f"expected a file of {expected['bytes']} bytes, found {found}")
     try:
-        stored = stored_object(file)
+        with files.open(name) as stream:
+            stored = hashed(stream)
     except OSError as error:
-        return Problem("missing", name, f"cannot be read: {error.strerror}")
+        return Problem("missing", name, f"cannot be read: {error.strerror or error}")
+    except BadZipFile as error:
+        return Problem("hash", name, str(error))
     if stored["bytes"] != expected["bytes"]:
         return Problem("size", name, f"expected {expected['bytes']} bytes, found {stored['bytes']}")
     if stored["sha256"] != expected["sha256"]:

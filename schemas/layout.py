@@ -3,6 +3,10 @@
 Two kinds of array. *Clip arrays* hold pixels or per-frame values: one shard, hence one object, per clip,
 written once by the task that owns the clip. *Columns* hold a few numbers per clip and are written once,
 at the end, for all clips together, so that a store has few small objects.
+
+A shard is its compressed chunks and then an index of where each lies. The index has room for 1024 frames, 1 kB,
+whatever the store's frame axis (a multiple of that, should a clip be longer): the bytes of a clip's object
+therefore depend on the clip alone, and stores are divided and combined by copying objects.
 """
 
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from typing import Literal
 ClipArrayName = Literal["texture", "depth", "au_frames"]
 
 FRAMES_PER_CHUNK = 16
+FRAMES_PER_SHARD = 1024
 CLIPS_PER_COLUMN_CHUNK = 1024
 PHASES = ("onset", "apex")
 NO_FRAME = -1  # pads `frame_number`, and stands for the indices of a failed clip
@@ -71,9 +76,11 @@ def object_path(array: str, index: int) -> str:
     return f"{array}/c/{index}" + "/0" * (len(SPECS[array].dims) - 1)
 
 
-def array_names(*, depth: bool, au_frames: bool) -> tuple[str, ...]:
+def array_names(*, depth: bool, au_frames: bool, texture: bool = True) -> tuple[str, ...]:
     """The arrays of a store with these parts."""
     left_out = set()
+    if not texture:
+        left_out |= {"texture"}
     if not depth:
         left_out |= {"depth", "depth_scale", "depth_offset"}
     if not au_frames:

@@ -1,9 +1,9 @@
 """``manifest.json``: the commit record of a store, written last. A store without one is unfinished."""
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, with_config
+from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator, with_config
 from typing_extensions import TypedDict
 
 from schemas.clip import Finding
@@ -77,7 +77,7 @@ class ClipEntry(Model):
     Onset, apex and offset are frame numbers as in the file names; the arrays ``onset_index`` and
     ``apex_index`` hold the first two as positions in the clip. ``apex_estimated`` names the
     method when the annotation had no usable apex. ``objects`` maps an array's name to the file that holds
-    this clip of it (``schemas.layout.object_path``).
+    this clip of it (``schemas.layout.object_path``). ``made_by`` is a position in ``Manifest.provenances``.
     """
 
     key: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")]
@@ -94,6 +94,7 @@ class ClipEntry(Model):
     quality: Quality | None = None
     failure: Failure | None = None
     objects: dict[ClipArrayName, StoredObject] = Field(default_factory=dict)
+    made_by: NonNegativeInt = 0
 
     @property
     def subject(self) -> str:
@@ -146,11 +147,27 @@ class Provenance(Model):
         return found
 
 
+class Licence(Model):
+    """Under which terms the people of a dataset let themselves be recorded, in words."""
+
+    dataset: str
+    terms: str
+
+
 class Manifest(Model):
     """Everything there is to know about a store without reading an array.
 
     No wall-clock time, host or absolute path is in it: the same input gives the same bytes.
     ``content_sha256`` is the hash of all the rest, so that an edited label is noticed; see ``sealed``.
+    It is the store's content id: equal ids mean equal clips, labels and bytes.
+
+    What only shared stores have:
+
+    Attributes:
+        further_provenances: of a merged store, the other runs that made clips of it.
+        left_out: clip arrays that were left out for sharing, although the run had made them.
+        pseudonyms: where subjects and clips were renamed, the fingerprint of the secret that named them.
+        licences: terms of the datasets that the clips are from, sorted.
     """
 
     format: Literal["mer-store"] = "mer-store"
@@ -162,7 +179,18 @@ class Manifest(Model):
     findings: tuple[Finding, ...]
     clips: tuple[ClipEntry, ...]
     objects: dict[str, StoredObject]
+    further_provenances: tuple[Provenance, ...] = ()
+    left_out: tuple[ClipArrayName, ...] = ()
+    pseudonyms: str = ""
+    licences: tuple[Licence, ...] = ()
     content_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _made_by_somebody(self) -> Self:
+        runs = len(self.provenances)
+        if any(entry.made_by >= runs for entry in self.clips):
+            raise ValueError(f"a clip is made by a run beyond the {runs} that are listed")
+        return self
 
     def sealed(self) -> "Manifest":
         """The same manifest with the hash of its content; `mer verify` calls one without, or with another, edited."""
@@ -173,10 +201,24 @@ class Manifest(Model):
         return canonical_sha256(self.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256"}))
 
     @property
+    def provenances(self) -> tuple[Provenance, ...]:
+        """The runs that made the clips; ``ClipEntry.made_by`` counts in here."""
+        return (self.provenance, *self.further_provenances)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the datasets that the clips are from, sorted."""
+        return tuple(sorted({entry.key.split("/")[0] for entry in self.clips}))
+
+    @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays that the store has."""
         config = self.provenance.config
-        return array_names(depth=config.depth != "none", au_frames=config.au_frames == "all")
+        return array_names(
+            texture="texture" not in self.left_out,
+            depth=config.depth != "none" and "depth" not in self.left_out,
+            au_frames=config.au_frames == "all" and "au_frames" not in self.left_out,
+        )
 
     @cached_property
     def index(self) -> dict[str, int]:

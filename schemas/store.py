@@ -1,6 +1,7 @@
 """Read a store: the manifest first, arrays only when asked for."""
 
 import gc
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import zarr
@@ -24,6 +26,7 @@ from schemas.errors import (
 )
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
+from schemas.store_files import StoreFiles, open_files, read_file
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -32,7 +35,9 @@ _LARGE_MANIFEST = 16 * 2**20  # bytes; some 20,000 clips
 
 @dataclass(frozen=True)
 class Store:
-    """A complete store on disk. Open it with ``Store.open``; nothing is read before it is asked for.
+    """A complete store: a folder, or the zip file that ``mer pack`` made of one.
+
+    Open it with ``Store.open``; nothing is read before it is asked for.
 
     Reading never crashes the process: every chunk ends in a checksum, and a damaged or missing object
     raises ``StoreDamagedError`` naming clip and array.
@@ -42,21 +47,27 @@ class Store:
     manifest: Manifest
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
+    def open(cls, path: Path | str) -> "Store":
         """Open a complete store.
 
         Raises:
+            StoreError: a zip file that ``mer pack`` has not made.
             ManifestMissingError: no store there, or its run has not finished.
             ManifestInvalidError: the manifest is damaged or edited beyond its schema.
             StoreVersionError: written by a newer version of the format.
         """
-        return cls(path, read_manifest(path))
+        return cls(Path(path), read_manifest(Path(path)))
+
+    @cached_property
+    def files(self) -> StoreFiles:
+        """Its files, wherever they lie; everything that reads a store reads through these or ``group``."""
+        return open_files(self.path)
 
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
         try:
-            return zarr.open_group(self.path, mode="r")
+            return zarr.open_group(self.files.for_zarr(), mode="r")
         except Exception as error:  # whatever Zarr makes of damaged metadata
             raise self._damaged("the Zarr group", error) from error
 
@@ -102,6 +113,24 @@ class Store:
         """A whole column, one row a clip in the order of ``manifest.clips``."""
         return self._read(name, ..., "all clips", self._column_objects(name))
 
+    def object_bytes(self, name: str, expected: StoredObject) -> bytes:
+        """One file of the store as it is, checked against what the manifest says of it.
+
+        Raises:
+            StoreDamagedError: it is missing, or has not the size or hash that was written.
+        """
+        if (found := self.files.size(name)) != expected["bytes"]:
+            missing = "it is missing" if found is None else f"it has {found} bytes, expected {expected['bytes']}"
+            raise self._damaged(name, missing)
+        try:
+            with self.files.open(name) as file:
+                data = file.read()
+        except (OSError, BadZipFile) as error:
+            raise self._damaged(name, error) from error
+        if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise self._damaged(name, "its bytes are not those that were written")
+        return data
+
     def _index(self, key: str) -> int:
         index = self.manifest.index.get(key)
         if index is None:
@@ -120,7 +149,8 @@ class Store:
         """
         entry, index = self._good(key), self._index(key)
         if name not in entry.objects:
-            raise StoreError(f"{self.path} was made without {name}")
+            how = "shared" if name in self.manifest.left_out else "made"
+            raise StoreError(f"{self.path} was {how} without {name}")
         objects = {object_path(name, index): entry.objects[name]}
         lengths = {"y": self.manifest.provenance.config.size, "x": self.manifest.provenance.config.size, "rgb": 3,
                    "action_unit": len(self.manifest.action_units.names)}  # fmt: skip
@@ -151,10 +181,9 @@ class Store:
         if not objects:
             raise self._damaged(what, "the manifest lists no object of it")
         for path, stored in objects.items():
-            file = self.path / path
-            if not file.is_file():
+            if (found := self.files.size(path)) is None:
                 raise self._damaged(what, f"{path} is missing")
-            if (found := file.stat().st_size) != stored["bytes"]:
+            if found != stored["bytes"]:
                 raise self._damaged(what, f"{path} has {found} bytes, expected {stored['bytes']}")
         try:
             value = np.asarray(array[selection])
@@ -176,21 +205,14 @@ def read_manifest(path: Path) -> Manifest:
     """Read and validate ``manifest.json`` of a store; raises as ``Store.open`` does."""
     file = path / MANIFEST_NAME
     try:
-        text = file.read_bytes()
-    except NotADirectoryError as error:
-        raise ManifestMissingError(f"{path}: not a folder; expected a store made by `mer preprocess`") from error
-    except IsADirectoryError as error:
-        raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
-    except FileNotFoundError as error:
-        if (path / JOURNAL_NAME).is_file():
+        text = read_file(path, MANIFEST_NAME)
+    except ManifestMissingError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and (path / JOURNAL_NAME).is_file():
             raise ManifestMissingError(
                 f"{path}: this run has not finished (no {MANIFEST_NAME} yet); "
                 "type the same `mer preprocess` command again to go on"
             ) from error
-        what = f"{file}: no such file" if path.exists() else f"{path}: no such folder"
-        raise ManifestMissingError(f"{what}; expected a store made by `mer preprocess`") from error
-    except OSError as error:
-        raise ManifestMissingError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        raise
     with _collector_paused(len(text)):
         try:
             return Manifest.model_validate_json(text)

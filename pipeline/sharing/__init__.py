@@ -1,0 +1,1 @@
+"""Divide, combine, compare, pack and cite stores; nothing here decodes or compresses a pixel."""

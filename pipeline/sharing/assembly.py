@@ -1,0 +1,203 @@
+"""Put a store together out of clips of other stores: objects are copied, columns written anew, the manifest last."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from pipeline.commit import records_of, write_store
+from pipeline.journal import ClipColumns, ClipRecord
+from pipeline.sharing.output import new_output, write_durably
+from pipeline.store_arrays import Dimensions, create_arrays, resized_shard, shard_frames
+from schemas.config import canonical_sha256
+from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreError
+from schemas.layout import FRAMES_PER_CHUNK, SPECS, ClipArrayName, object_path
+from schemas.manifest import ClipEntry, Manifest, Provenance, StoredObject
+from schemas.store import Store
+
+_THREADS = 8  # hashing releases the GIL and waits for the disk
+
+
+@dataclass(frozen=True)
+class Part:
+    """One clip of a store, as it shall be in another.
+
+    Attributes:
+        store: where its objects are.
+        index: its row there.
+        entry: to be written; its ``objects`` are those to be copied.
+        columns: its values in the columns; ``None`` when it failed.
+        provenance: the run that made it.
+        room: frames that the index of its objects has room for, by array.
+    """
+
+    store: Store
+    index: int
+    entry: ClipEntry
+    columns: ClipColumns | None
+    provenance: Provenance
+    room: Mapping[str, int]
+
+    def objects(self, frames: int) -> dict[ClipArrayName, StoredObject]:
+        """Size and hash of its objects in a store with so many frames."""
+        if all(self.room[name] == shard_frames(frames) for name in self.entry.objects):
+            return self.entry.objects
+        return {name: _described(self.object(name, frames)) for name in self.entry.objects}
+
+    def object(self, name: ClipArrayName, frames: int) -> bytes:
+        """One of its objects for a store with so many frames: the same chunks, and the index in its length.
+
+        Raises:
+            StoreDamagedError: its bytes are not what its manifest says.
+        """
+        path = object_path(name, self.index)
+        data = self.store.object_bytes(path, self.store.manifest.clips[self.index].objects[name])
+        here, there = self.room[name], shard_frames(frames)
+        if here == there:
+            return data
+        try:
+            return resized_shard(data, chunks=here // FRAMES_PER_CHUNK, room=there // FRAMES_PER_CHUNK)
+        except ValueError as error:
+            raise StoreDamagedError(f"{self.store.path}: {path}: {error}") from error
+
+
+def parts_of(store: Store) -> list[Part]:
+    """All clips of a store.
+
+    Raises:
+        ManifestInvalidError: the manifest was edited; its seal must not be renewed unseen.
+        StoreError: its objects are of another layout than is written today.
+    """
+    require_sealed(store)
+    room = {name: _room(store, name) for name in store.manifest.arrays if SPECS[name].per_clip}
+    columns = {record.index: record.columns for record in records_of(store)}
+    runs = store.manifest.provenances
+    return [
+        Part(store, index, entry, columns.get(index), runs[entry.made_by], room)
+        for index, entry in enumerate(store.manifest.clips)
+    ]
+
+
+def assemble(out: Path, parts: Iterable[Part], manifest: Manifest, *, frames: int) -> Manifest:
+    """Write a store of these clips, sorted by key; all of it or nothing.
+
+    Args:
+        out: where nothing may be yet.
+        parts: the clips, each key once.
+        manifest: what does not follow from the clips; ``left_out`` decides on the arrays.
+        frames: length of the frame axis.
+
+    Raises:
+        StoreDamagedError: an object is not what its manifest says; nothing is written.
+        StoreError: an object is of another layout than is written today.
+    """
+    chosen = sorted(parts, key=lambda part: part.entry.key)
+    dimensions = _dimensions(chosen, manifest, frames)
+    runs = sorted({canonical(part.provenance): part.provenance for part in chosen}.items())
+    number = {name: position for position, (name, _) in enumerate(runs)}
+    template = manifest.model_copy(
+        update={
+            "provenance": runs[0][1],
+            "further_provenances": tuple(provenance for _, provenance in runs[1:]),
+            "config_sha256": runs[0][1].config.sha256,
+        }
+    )
+    with new_output(out) as path:
+        create_arrays(path, dimensions)
+        _refuse_other_layouts(path, chosen)
+
+        def copied(item: tuple[int, Part]) -> ClipRecord:
+            index, part = item
+            objects = {}
+            for name in part.entry.objects:
+                data = part.object(name, dimensions.frames)
+                write_durably(path / object_path(name, index), data)
+                objects[name] = _described(data)
+            entry = part.entry.model_copy(update={"objects": objects, "made_by": number[canonical(part.provenance)]})
+            return ClipRecord(index=index, entry=entry, columns=part.columns)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            records = list(pool.map(copied, enumerate(chosen)))
+        return write_store(path, dimensions, records, template)
+
+
+def without_arrays(parts: Iterable[Part], left_out: Sequence[ClipArrayName]) -> Iterator[Part]:
+    """The same clips without some of their arrays."""
+    for part in parts:
+        kept = {name: stored for name, stored in part.entry.objects.items() if name not in left_out}
+        yield replace(part, entry=part.entry.model_copy(update={"objects": kept}))
+
+
+def frames_of(store: Store) -> int:
+    """Length of a store's frame axis."""
+    return int(store.array("frame_number").shape[1])
+
+
+def canonical(provenance: Provenance) -> str:
+    """Equal for equal runs, and an order of runs that does not depend on who merges what first."""
+    return canonical_sha256(provenance.model_dump(mode="json"))
+
+
+def require_sealed(store: Store) -> None:
+    """Refuse a manifest that is not as it was written.
+
+    Raises:
+        ManifestInvalidError: its hash is missing, or is that of another content.
+    """
+    if store.manifest.content_sha256 != store.manifest.expected_sha256():
+        raise ManifestInvalidError(
+            f"{store.path}: the manifest was edited (its content_sha256 does not fit); `mer verify {store.path}` "
+            "says more: restore it, or preprocess again with --overwrite"
+        )
+
+
+def _dimensions(parts: Sequence[Part], manifest: Manifest, frames: int) -> Dimensions:
+    arrays = manifest.arrays
+    return Dimensions(
+        clips=len(parts),
+        frames=frames,
+        size=manifest.provenance.config.size,
+        action_units=manifest.action_units.names,
+        depth="depth" in arrays,
+        au_frames="au_frames" in arrays,
+        texture="texture" in arrays,
+    )
+
+
+def _refuse_other_layouts(path: Path, parts: Sequence[Part]) -> None:
+    """Objects are copied as they are, so their chunks must be those that the new arrays describe."""
+    group = zarr.open_group(path, mode="r")
+    for store in {id(part.store): part.store for part in parts}.values():
+        for name in group.array_keys():
+            if SPECS[name].per_clip and _encoding(group[name]) != _encoding(store.array(name)):
+                raise _other_layout(store, name)
+
+
+def _encoding(array: Any) -> dict[str, Any]:
+    """What an object's bytes depend on besides the clip and the length of its index."""
+    described = array.metadata.to_dict()
+    frame = {"frame": described["shape"][2:]}
+    return frame | {name: described[name] for name in ("data_type", "fill_value", "codecs")}
+
+
+def _room(store: Store, name: str) -> int:
+    """Frames that the index of an array's objects has room for."""
+    array = store.array(name)
+    if array.shards is None or array.chunks[1] != FRAMES_PER_CHUNK or array.shards[1] % FRAMES_PER_CHUNK:
+        raise _other_layout(store, name)
+    return array.shards[1]
+
+
+def _other_layout(store: Store, name: str) -> StoreError:
+    return StoreError(
+        f"{store.path}: {name} is chunked or compressed otherwise than mer does today, and nothing is recompressed; "
+        "preprocess again with --overwrite"
+    )
+
+
+def _described(data: bytes) -> StoredObject:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

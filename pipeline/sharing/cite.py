@@ -1,0 +1,30 @@
+"""`mer cite`: which store it was, and whom it is owed to."""
+
+from pipeline.sharing.assembly import require_sealed
+from pipeline.sharing.references import DEPTH_ANYTHING, MADV_NET, PY_FEAT, published
+from schemas.store import Store
+
+
+def cite(store: Store) -> str:
+    """BibTeX of what a store is made of, below comment lines with its content id, tools and terms.
+
+    The ``mesh`` backend is fitted to py-feat's face model, and cites py-feat too.
+
+    Raises:
+        ManifestInvalidError: the manifest was edited, so its id is not that of its content.
+    """
+    require_sealed(store)
+    manifest = store.manifest
+    lines = [f"mer store, format {manifest.format_version}, content sha256:{manifest.content_sha256}"]
+    good = [entry for entry in manifest.clips if entry.status == "ok"]
+    people = {entry.key.rpartition("/")[0] for entry in good}
+    lines.append(f"{len(good)} clips of {len(people)} subjects: {', '.join(manifest.datasets)}")
+    for what, column in (("depth", manifest.depth), ("action units", manifest.action_units)):
+        if column is not None:
+            lines.append(f"{what}: {column.tool} {column.version}")
+    lines += [f"{licence.dataset}: {licence.terms}" for licence in manifest.licences]
+    found = [dataset.bibtex for name in manifest.datasets if (dataset := published(name)) is not None]
+    if manifest.depth is not None and manifest.depth.tool.startswith("depth-anything"):
+        found.append(DEPTH_ANYTHING)
+    entries = dict.fromkeys([*found, PY_FEAT, MADV_NET])  # the spectra of SMIC share one paper
+    return "\n".join(f"% {line}" for line in lines) + "\n\n" + "\n\n".join(entries)

@@ -1,0 +1,79 @@
+"""Where shared things are written: under another name until they are whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.store_arrays import output_errors
+from schemas.errors import StoreExistsError, StoreLockedError
+
+
+@contextmanager
+def new_output(out: Path) -> Iterator[Path]:
+    """A free name beside ``out`` to write a file or folder under; it is renamed when the block ends well.
+
+    What a killed process has left under that name is deleted first.
+
+    Raises:
+        StoreExistsError: there is something at ``out``.
+        StoreLockedError: somebody else is writing ``out``, this command or ``mer preprocess``.
+        StoreWriteError: disk full, read-only, gone.
+    """
+    unfinished = out.with_name(out.name + ".partial")
+    with _locked(out), output_errors(out):
+        if os.path.lexists(out):
+            raise StoreExistsError(f"{out}: exists; choose another name, or delete it first")
+        _delete(unfinished)
+        try:
+            yield unfinished
+            _flush(unfinished)
+            unfinished.rename(out)
+        except BaseException:
+            _delete(unfinished)
+            raise
+        _flush(out.parent)
+
+
+def write_durably(file: Path, data: bytes) -> None:
+    """Write a file that survives a power cut once the manifest does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
+    with output_errors(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise StoreLockedError(
+                f"{out}: another command is writing it (it holds {lock.lock_file}); wait for it, or choose another name"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

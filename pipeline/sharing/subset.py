@@ -1,0 +1,58 @@
+"""`mer subset`: some clips of a store, or some of its arrays, as a store of its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.sharing.assembly import assemble, frames_of, parts_of, without_arrays
+from pipeline.sharing.pseudonyms import Pseudonyms
+from pipeline.sharing.selection import Selection
+from schemas.errors import ConfigError
+from schemas.layout import ClipArrayName
+from schemas.manifest import Manifest
+from schemas.store import Store
+
+
+def subset(
+    store: Store,
+    out: Path,
+    *,
+    selection: Selection | None = None,
+    without: Sequence[ClipArrayName] = (),
+    pseudonyms: Pseudonyms | None = None,
+) -> Manifest:
+    """Write a store with some of the clips of another.
+
+    The frame axis stays as long as it is, so that the parts of a store can be merged to itself again.
+
+    Args:
+        store: to take from.
+        out: where nothing may be yet.
+        selection: which clips; all by default.
+        without: arrays to leave out.
+        pseudonyms: give subjects and clips these names, and drop what else says where they are from.
+
+    Raises:
+        ConfigError: no clip is selected, or an array is to be left out that is not there.
+        StoreDamagedError: an object is not what its manifest says.
+    """
+    manifest = store.manifest
+    if missing := [name for name in without if name not in manifest.arrays]:
+        raise ConfigError(f"{store.path} has no {', '.join(missing)} to leave out; it has {', '.join(manifest.arrays)}")
+    parts = [part for part in parts_of(store) if selection is None or selection.takes(part.entry)]
+    if not parts:
+        raise ConfigError(f"{store.path}: none of its {len(manifest.clips)} clips is {selection}")
+    datasets = {part.entry.key.split("/")[0] for part in parts}
+    left_out = sorted({*manifest.left_out, *without})
+    template = manifest.model_copy(
+        update={
+            "left_out": tuple(left_out),
+            "depth": None if "depth" in left_out else manifest.depth,
+            "licences": tuple(licence for licence in manifest.licences if licence.dataset in datasets),
+            "clips": (),
+            "objects": {},
+        }
+    )
+    parts = list(without_arrays(parts, without))
+    if pseudonyms is not None:
+        parts, template = pseudonyms.renamed(parts, template)
+    return assemble(out, parts, template, frames=frames_of(store))

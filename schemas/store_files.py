@@ -1,0 +1,180 @@
+"""Where the files of a store lie: in a folder, or packed in one zip file. Nobody else asks."""
+
+import stat
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Literal, Protocol
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
+
+from zarr.storage import StoreLike, ZipStore
+
+from schemas.errors import ManifestInvalidError, ManifestMissingError, StoreError
+
+FileKind = Literal["file", "link", "folder", "nothing"]
+
+_EXPECTED = "expected a store made by `mer preprocess`"
+_LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
+_ENCRYPTED = 0x1
+
+
+class StoreFiles(Protocol):
+    """The files below a store. Names are relative, with forward slashes."""
+
+    def names(self) -> Iterator[str]:
+        """Every file and link, sorted."""
+
+    def kind(self, name: str) -> FileKind:
+        """What is there under a name, links not followed."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, or ``None`` where there is none to be read."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read; raises ``OSError`` where there is none, or it does not hold what was packed."""
+
+    def for_zarr(self) -> StoreLike:
+        """What ``zarr.open_group`` takes."""
+
+
+class Folder:
+    """A store as ``mer preprocess`` writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Iterator[str]:
+        """See ``StoreFiles``."""
+        for file in sorted(self.path.rglob("*")):
+            if file.is_symlink() or not file.is_dir():
+                yield file.relative_to(self.path).as_posix()
+
+    def kind(self, name: str) -> FileKind:
+        """See ``StoreFiles``."""
+        file = self.path / name
+        if file.is_symlink():
+            return "link"
+        return "file" if file.is_file() else "folder" if file.is_dir() else "nothing"
+
+    def size(self, name: str) -> int | None:
+        """See ``StoreFiles``."""
+        file = self.path / name
+        return file.stat().st_size if file.is_file() else None
+
+    def open(self, name: str) -> IO[bytes]:
+        """See ``StoreFiles``."""
+        return (self.path / name).open("rb")
+
+    def for_zarr(self) -> StoreLike:
+        """See ``StoreFiles``."""
+        return self.path
+
+
+class Packed:
+    """A store in a zip file as ``mer pack`` writes it, members stored and not deflated: read where it lies.
+
+    Raises:
+        StoreError: on first use, if the zip file is not such a one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Iterator[str]:
+        """See ``StoreFiles``."""
+        yield from sorted(self._members)
+
+    def kind(self, name: str) -> FileKind:
+        """See ``StoreFiles``."""
+        return "file" if name in self._members else "nothing"
+
+    def size(self, name: str) -> int | None:
+        """See ``StoreFiles``."""
+        member = self._members.get(name)
+        return None if member is None else member.file_size
+
+    def open(self, name: str) -> IO[bytes]:
+        """See ``StoreFiles``."""
+        try:
+            return self._zip.open(self._members[name])
+        except KeyError as error:
+            raise FileNotFoundError(f"{self.path}: holds no {name}") from error
+        except BadZipFile as error:
+            raise OSError(f"{self.path}: {name}: {error}") from error
+
+    def for_zarr(self) -> StoreLike:
+        """See ``StoreFiles``."""
+        assert self._members is not None, "checked before Zarr reads"
+        return ZipStore(self.path, mode="r")
+
+    def __reduce__(self) -> tuple[type["Packed"], tuple[Path]]:
+        return Packed, (self.path,)  # another process opens the file itself
+
+    @cached_property
+    def _zip(self) -> ZipFile:
+        try:
+            return ZipFile(self.path)
+        except (BadZipFile, OSError, ValueError) as error:
+            raise StoreError(f"{self.path}: not a zip file that can be read ({error}); copy it again") from error
+
+    @cached_property
+    def _members(self) -> dict[str, ZipInfo]:
+        members: dict[str, ZipInfo] = {}
+        for member in self._zip.infolist():
+            if (fault := _fault(member)) or member.filename in members:
+                raise StoreError(
+                    f"{self.path}: {member.orig_filename!r} {fault or 'is in it twice'}; "
+                    "expected a zip file made by `mer pack`: nothing was unpacked"
+                )
+            members[member.filename] = member
+        if sum(member.file_size for member in members.values()) > self.path.stat().st_size:
+            raise StoreError(f"{self.path}: declares more bytes than the file has; it is no work of `mer pack`")
+        return members
+
+
+def _fault(member: ZipInfo) -> str | None:
+    """What makes a member one that ``mer pack`` has not written."""
+    if member.orig_filename != member.filename or not is_safe(member.filename):
+        return "is no name inside a store"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+        return "is a link or a device"
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
+        return "is compressed"
+    return None
+
+
+def is_safe(name: str) -> bool:
+    """Whether a relative name stays inside the folder that it is joined to, on every system."""
+    return name.isprintable() and not set(name) & set('\\:*?"<>|') and not set(name.split("/")) & {"", ".", ".."}
+
+
+def open_files(path: Path) -> StoreFiles:
+    """The files of whatever store lies at a path."""
+    return Packed(path) if is_zipfile(path) else Folder(path)
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """A file of a store that has to be there, in full, if it is of a size that one can hold in memory.
+
+    Raises:
+        ManifestMissingError: it is not there, or cannot be read.
+        ManifestInvalidError: it is a folder, or larger than any manifest.
+    """
+    file, files = path / name, open_files(path)
+    try:
+        if (size := files.size(name)) is not None and size > _LARGEST_MANIFEST:
+            raise ManifestInvalidError(f"{file}: {size} bytes; no manifest is larger than {_LARGEST_MANIFEST}")
+        with files.open(name) as stream:
+            return stream.read()
+    except NotADirectoryError as error:
+        raise ManifestMissingError(f"{path}: not a folder; {_EXPECTED}") from error
+    except IsADirectoryError as error:
+        raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
+    except FileNotFoundError as error:
+        what = f"{file}: no such file" if path.exists() else f"{path}: no such folder"
+        raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
+    except (OSError, BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error
