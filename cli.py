@@ -259,10 +259,7 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="e.g. megc2019, casme2-5/loso, casme2-5/kfold-10, or a TOML file")
     ] = None,
-    partial: PretrainOption = Annotated[
-    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
-]
-PartialOption = False,
+    partial: PartialOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
@@ -301,10 +298,7 @@ def train(
         bool, typer.Option("--frame-difference/--no-frame-difference", help="inter-frame difference")
     ] = True,
     pretrain: PretrainOption = None,
-    partial: PretrainOption = Annotated[
-    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
-]
-PartialOption = False,
+    partial: PartialOption = False,
     amp: AmpOption = None,
     device: DeviceOption = "auto",
     cache: CacheOption = "ram",
@@ -375,7 +369,7 @@ def pretrain(
 
 @app.command()
 def ablate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of `mer train --config`, or a run folder")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, as of `mer train`, or a run folder")],
     store: StoresOption,
     out: Annotated[Path, typer.Option(help="folder to write a run for each variant into")] = Path("ablation"),
     recipe: RecipeOption = "paper",
