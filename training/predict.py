@@ -105,8 +105,10 @@ def chosen_folds(run_folder: RunFolder, run: Run, *, fold: str | None, seed: int
     """The folds of this name and seed; all of them where neither is given.
 
     Raises:
-        RunFolderError: the run has no such fold or seed.
+        RunFolderError: the run has no such fold or seed, or knows no classes.
     """
+    if not run.classes:
+        raise RunFolderError(f"{run_folder.path}: pre-trained without labels, it knows no classes; run `mer train`")
     names = [each.name for each in run.folds]
     if fold is not None and fold not in names:
         raise RunFolderError(f"{run_folder.path}: no fold {fold!r}; there are {', '.join(names)}")
@@ -174,6 +176,8 @@ def _caveats(
             f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); `mer evaluate` scores the run's own "
             "predictions, each by a model that has not seen the subject"
         )
+    elif run.config.pretrained is not None:
+        yield "the models were pre-trained on other clips; whether these subjects were among them is not known here"
     if all(entry.label.raw_emotion is None for entry in store.manifest.clips):
         yield (
             "the models know no class for 'no expression': they were trained on clips that hold one, and give a class "
