@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from training.clips import ClipReader
 from training.dataset import ClipDraw, StoreDataset
-from training.report.drawing import WIDTH, bare, new_figure
+from training.report.drawing import WIDTH, bare, name_row, new_figure
 from training.report.examples import Example
 from training.sampling import frame_indices
 from training.trained_model import load_trained_model
@@ -24,7 +25,10 @@ from training.trained_model import load_trained_model
 _ATTENTION, _KEPT = "attention_", "kept_"
 _STREAMS = ("texture", "depth")
 _GREY = np.array((0.299, 0.587, 0.114))  # ITU-R BT.601 luma
-_MAP = colormaps["inferno"]
+_MORE, _LESS = "#e66100", "#1a6fdf"
+_STRONGEST = 0.75  # opacity of the full colour
+_SCALES = (0.3, 2.0)  # log2 of the full colour's factor: noise about an even share shall look like noise
+_STRIPES = 48  # half of them across a picture
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class Attention:
 
     weights: dict[str, NDArray[np.float32]]
     kept: dict[str, NDArray[np.bool_]]
+
+    def preferences(self) -> dict[str, NDArray[np.float64]]:
+        """Name of the level -> ``(S, h, w)``: log2 of the weight over the mean of the blocks that were kept."""
+        found = {}
+        for level, weights in self.weights.items():
+            even = weights[self.kept.get(level, np.ones(weights.shape, bool))].mean()
+            with np.errstate(divide="ignore"):  # a discarded block has no weight
+                found[level] = np.log2(weights.astype(np.float64) / even)
+        return found
 
 
 @torch.inference_mode()
@@ -68,43 +81,52 @@ def attention_at_apex(example: Example) -> Attention:
 
 
 def attention_figure(found: Sequence[tuple[Example, Attention]]) -> Figure:
-    """A row a clip: the apex frame, then each level over texture, then over depth."""
-    levels = list(found[0][1].weights)
-    streams = max(len(weights) for _, attention in found for weights in attention.weights.values())
+    """A row a clip: the apex frame, then each level over texture, then over depth; one scale for all."""
+    preferences = [attention.preferences() for _, attention in found]
+    largest = max(float(np.abs(p[np.isfinite(p)]).max()) for levels in preferences for p in levels.values())
+    scale = float(np.clip(largest, *_SCALES))
+    levels = list(preferences[0])
+    streams = max(len(preference) for preference in preferences[0].values())
     columns = 1 + len(levels) * streams
     side = min(1.75, WIDTH / columns)
-    figure = new_figure(WIDTH, 0.4 + (side + 0.28) * len(found))
+    figure = new_figure(WIDTH, 0.7 + (side + 0.42) * len(found))
     grid = figure.subplots(len(found), columns, squeeze=False)
-    for row, (example, attention) in zip(grid, found, strict=True):
+    for row, (example, attention), preference in zip(grid, found, preferences, strict=True):
         pictures = _backgrounds(example)
         row[0].imshow(pictures[0], interpolation="none")
-        row[0].set_title(example.title, fontsize=8, fontweight="normal")
+        row[0].set_xlabel("apex", fontsize=8)
+        name_row(row, example.title)
         for column, axes in enumerate(row[1:]):
             stream, level = column // len(levels), levels[column % len(levels)]
-            kept = attention.kept.get(level)
-            weights = attention.weights[level]
-            if stream < len(weights):
-                shares = weights / weights.max()  # of all streams, which share one softmax
-                shown = over_face(pictures[stream], shares[stream], None if kept is None else kept[stream])
+            if stream < len(preference[level]):
+                kept = attention.kept.get(level)
+                shares = (preference[level][stream] / scale).clip(-1, 1)
+                shown = over_face(pictures[stream], shares, None if kept is None else kept[stream])
                 axes.imshow(shown, interpolation="none")
             axes.set_xlabel(f"{level}, {_STREAMS[stream]}", fontsize=8)
         for axes in row:
             bare(axes)
+    names = (f"{2**scale:.2g} times an even share, or more", f"1/{2**scale:.2g} of it, or less")
+    keys = [Patch(color=colour, label=name) for colour, name in zip((_MORE, _LESS), names, strict=True)]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
 
 
 def over_face(
-    picture: NDArray[np.uint8], weights: NDArray[np.float32], kept: NDArray[np.bool_] | None
+    picture: NDArray[np.uint8], preference: NDArray[np.float64], kept: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """``(H, W, 3)``: the picture in grey, heat ``(h, w)`` in [0, 1] over it, discarded blocks blanked."""
+    """``(H, W, 3)``: the picture in grey, ``(h, w)`` preference in [-1, 1] coloured, discarded blocks striped."""
     height, width = picture.shape[:2]
-    rows, columns = np.arange(height) * weights.shape[0] // height, np.arange(width) * weights.shape[1] // width
+    rows = np.arange(height) * preference.shape[0] // height
+    columns = np.arange(width) * preference.shape[1] // width
     grey = np.repeat((picture @ _GREY)[..., None], 3, axis=2) / 255
-    heat = weights[np.ix_(rows, columns)].astype(np.float64)
-    shown = 0.45 * grey + 0.55 * _MAP(heat)[..., :3]
+    shares = preference[np.ix_(rows, columns)][..., None]
+    strength = _STRONGEST * np.abs(shares)
+    shown = (1 - strength) * grey + strength * np.where(shares > 0, to_rgb(_MORE), to_rgb(_LESS))
     if kept is not None:
         gone = ~kept[np.ix_(rows, columns)]
-        shown[gone] = 0.25 * grey[gone] + 0.75
+        stripes = np.add.outer(np.arange(height), np.arange(width)) * _STRIPES // width % 2
+        shown[gone] = (0.3 * grey + 0.4 + 0.25 * stripes[..., None])[gone]
     return np.asarray((shown * 255).round().clip(0, 255), np.uint8)
 
 

@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.report.drawing import CYCLE, INK, WIDTH, bare, new_figure
+from training.report.drawing import CYCLE, INK, WIDTH, bare, name_row, new_figure
 from training.report.examples import Example
 
 Regions = Callable[[int], Mapping[str, NDArray[np.bool_]]]  # side of the crop, px -> AU name -> (S, S) mask
 
+_SATURATED = 97  # percentile of the largest colour: the outline of the face changes most, and tells least
 _SHOWN = 5  # regions a clip
 _SMALLEST_SCALE = 0.01  # of the clip's depth range; smaller changes look as small as they are
 
@@ -37,7 +39,7 @@ def depth_figure(examples: Sequence[Example], regions: Regions | None) -> Figure
         change = depth - depth[onset]
         numbers = store.column("frame_number")[index, : len(texture)]
         row[0].imshow(texture[apex], interpolation="none")
-        row[0].set_title(example.title, fontsize=8, fontweight="normal")
+        name_row(row, example.title)
         _draw_change(row[1], change[apex])
         if regions is not None:
             masks = regions(texture.shape[1])
@@ -45,15 +47,17 @@ def depth_figure(examples: Sequence[Example], regions: Regions | None) -> Figure
             for colour, name in zip(CYCLE, largest, strict=False):
                 row[1].contour(masks[name], levels=[0.5], colors=[colour], linewidths=1)
                 row[2].plot(numbers, change[:, masks[name]].mean(axis=1), color=colour, label=name, linewidth=1.3)
+            row[2].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
             row[2].axvline(float(numbers[apex]), color=INK, linewidth=0.8, linestyle=":")
             row[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-            row[2].set_xlabel("frame" if row is grid[-1] else "")
         bare(row[0])
+    if regions is not None:
+        grid[-1, 2].set_xlabel("frame")
     return figure
 
 
 def _draw_change(axes: Axes, change: NDArray[np.float64]) -> None:
-    scale = max(_SMALLEST_SCALE, float(np.percentile(np.abs(change), 99.5)))
+    scale = max(_SMALLEST_SCALE, float(np.percentile(np.abs(change), _SATURATED)))
     shown = axes.imshow(change, cmap="PuOr_r", vmin=-scale, vmax=scale, interpolation="none")
     bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
     bar.outline.set_visible(False)

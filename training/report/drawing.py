@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,19 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
+def name_row(row: Sequence[Axes], name: str) -> None:
+    """A name above a row of pictures that takes height but no width."""
+    for axes in row:
+        axes.set_title(" ", fontsize=6)
+    above = {"xytext": (0, 4), "textcoords": "offset points"}
+    row[0].annotate(name, (0, 1), xycoords="axes fraction", fontsize=8, **above).set_in_layout(False)
+
+
 def save(figure: Figure, folder: Path, name: str, caption: str) -> Picture:
     """Write ``name.png`` and ``name.pdf`` into the folder; the SVG goes into the page."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=200, facecolor="white")
+    figure.set_layout_engine("none")  # it stands; laying it out takes longer than drawing it
     nameless = {"Creator": None, "Producer": None, "CreationDate": None}
     figure.savefig(folder / f"{name}.pdf", facecolor="white", metadata=nameless)
     text = io.StringIO()
@@ -90,7 +99,7 @@ def _inline(svg: str, name: str, caption: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     svg = svg.replace("xlink:href=", "href=")
-    svg = re.sub(r'(?<= id="|href="#)|(?<=url\(#)', f"{name}-", svg)
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     for colour, variable in ((INK, "--ink"), (LINE, "--line")):
         svg = svg.replace(colour, f"var({variable})")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)

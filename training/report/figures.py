@@ -1,5 +1,6 @@
 """The figures that are charts: result against floors, confusion, curves, subjects."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,8 @@ from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, LINE, ORANGE, WIDTH, new_figure
 from training.report.tables import METRIC_TITLES
 
-_FULL = 0.55  # of the darkest colour: from here on, text in a cell is white
+_FULL = 0.65  # of the darkest colour: from here on, text in a cell is white
+_CELL = "#0b5394"
 _LONGEST_NAME = 18  # letters of a subject below the axis
 _STYLES = ("-", "--", "-.", ":")
 
@@ -50,7 +52,8 @@ def _draw_against_floors(axes: Axes, group: GroupResult) -> None:
                 label=f"{spread.interval.level:.0%} over subjects" if first else "",
             )  # fmt: skip
         seeds = [getattr(scores, metric) for scores in group.seeds.values()]
-        axes.plot(seeds, [y] * len(seeds), "|", color=BLUE, markersize=11, label="each seed" if first else None)
+        if len(seeds) > 1:
+            axes.plot(seeds, [y] * len(seeds), "|", color=BLUE, markersize=11, label="each seed" if first else None)
         axes.plot(spread.mean, y, "o", color=BLUE, markersize=7, label="result" if first else None)
     axes.set_yticks(range(len(METRICS)), [METRIC_TITLES[name] for name in METRICS])
     axes.set(xlim=(0, 1), ylim=(len(METRICS) - 0.5, -0.5))
@@ -62,7 +65,7 @@ def confusion_figure(scores: Scores) -> Figure:
     """Counts and row per cent; the colour is the row per cent."""
     names = [scores_.name for scores_ in scores.classes]
     count = len(names)
-    side = max(3.0, 0.78 * count)
+    side = max(2.6, 0.78 * count)
     figure = new_figure(min(side + 1.6, WIDTH), min(side + 1.0, WIDTH - 0.6))
     axes = figure.subplots()
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), xlabel="predicted", ylabel="true", aspect="equal")
@@ -86,7 +89,7 @@ def confusion_figure(scores: Scores) -> Figure:
 
 def _cell(corner: tuple[float, float], share: float) -> Rectangle:
     # Opacity, not a colour map: an empty cell is the page itself, light or dark.
-    return Rectangle(corner, 0.96, 0.96, facecolor=to_rgba(BLUE, share), edgecolor=LINE, linewidth=0.6)
+    return Rectangle(corner, 0.96, 0.96, facecolor=to_rgba(_CELL, share), edgecolor=LINE, linewidth=0.6)
 
 
 def curves_figure(courses: Mapping[str, Course], *, runs: int) -> Figure:
@@ -131,9 +134,9 @@ def _draw_course(axes: Axes, course: Course, label: str, colour: str, line: str,
 
 
 def subjects_figure(subjects: Sequence[SubjectResult], accuracy: float) -> Figure:
-    """Share of right clips of each subject: mean over seeds as a bar, single seeds as dots; most clips first."""
+    """Share of right clips of each subject: mean over seeds as a bar, single seeds as dots; by name."""
     datasets = sorted({subject.subject.split("/")[0] for subject in subjects})
-    ordered = sorted(subjects, key=lambda s: (datasets.index(s.subject.split("/")[0]), s.subject))
+    ordered = sorted(subjects, key=lambda subject: _natural(subject.subject))
     few = len(ordered) <= 12
     figure = new_figure(min(WIDTH, 2.5 + 0.55 * len(ordered)), 3.4)
     axes = figure.subplots()
@@ -158,6 +161,11 @@ def subjects_figure(subjects: Sequence[SubjectResult], accuracy: float) -> Figur
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside lower center", ncols=4)
     return figure
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts ``s2`` before ``s10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _short(name: str) -> str:

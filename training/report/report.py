@@ -4,6 +4,7 @@ Every number is read from ``result.json``, ``run.json``, ``metrics.csv`` and ``a
 to be missing.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -145,7 +146,7 @@ class _Report:
         assert self.result is not None
         for name, group in self.groups.items():
             if name != COMPOSITE:
-                yield tables.headline_table(name, group, self.result.seeds)
+                yield tables.headline_table(name, group, self.result.seeds, explained=False)
 
     def _classes(self) -> Iterator[Part]:
         for name, group in self.groups.items():
@@ -204,10 +205,10 @@ class _Report:
         if not found[0][1].weights:
             yield Text(f"{self.run.config.model} tells nothing of where it looks.", "missing")
             return
-        blank = " Blanked blocks were discarded." if any(attention.kept for _, attention in found) else ""
+        blank = " Striped blocks were discarded." if any(attention.kept for _, attention in found) else ""
         caption = (
-            "Attention at the apex, as weighed by the model that did not see the subject in training; bright is much, "
-            f"scaled for each picture row and level.{blank} {_RULE}"
+            "Attention at the apex, of the model that the clip was tested with: where it is more (orange) or less "
+            f"(blue) than an even share of what was kept.{blank} {_RULE}"
         )
         yield self._picture("attention", caption, attention_figure(found))
         yield Text("Attention says what was weighed, not why a class was given.", "caution")
@@ -268,7 +269,7 @@ class _Report:
         yield tables.packages_table(run)
 
     def _picture(self, name: str, caption: str, figure: Figure) -> Part:
-        return save(figure, self.folder.figures, name, caption)
+        return save(figure, self.folder.figures, re.sub(r"[^A-Za-z0-9._-]+", "-", name), caption)
 
 
 def _check_stores(run: Run, stores: Sequence[Store]) -> None:

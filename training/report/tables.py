@@ -13,8 +13,12 @@ from training.run_folder import FoldFolder, Run
 METRIC_TITLES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "macro_f1_eq30": "macro-F1 (Eq. 30)"}
 
 
-def headline_table(name: str, group: GroupResult, seeds: Sequence[int]) -> Table:
+def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, explained: bool = True) -> Table:
     """Every metric: mean and sd over seeds, interval over subjects, each floor."""
+    note = ("sd over seeds; " if len(seeds) > 1 else "") + (
+        "interval by resampling subjects; floors: what is reached without looking at a clip, and in "
+        "brackets where 95% of single guesses lie."
+    )
     level = next((f"{s.interval.level:.0%}" for s in group.metrics.values() if s.interval is not None), "95%")
     rows = []
     for metric in METRICS:
@@ -26,8 +30,7 @@ def headline_table(name: str, group: GroupResult, seeds: Sequence[int]) -> Table
         f"{name}: {group.clips} clips, {group.subjects} subjects, {_count(len(seeds), 'seed')}",
         ("", "mean ± sd" if len(seeds) > 1 else "result", f"{level} interval", *(f.name for f in group.floors)),
         tuple(rows),
-        note="sd over seeds; interval by resampling subjects; floors: what is reached without looking at a clip, "
-        "and in brackets where 95% of single guesses lie.",
+        note=note if explained else "",
     )
 
 
@@ -123,7 +126,6 @@ def paper_table(table: PaperTable) -> Table:
             for row in table.rows
         ),
         strong=len(table.rows) - 1,
-        folded=True,
     )
 
 
