@@ -2,8 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipeline.run import execute
 from pipeline.store_arrays import output_errors
 from schemas.config import Execution, PreprocessConfig
 from schemas.manifest import Manifest
+from schemas.output import log_file
 from schemas.settings import read_toml, validated
 
 log = logging.getLogger("mer")
@@ -63,7 +64,9 @@ def preprocess(
         say(f"  {name} = {value}")
     for finding in found.findings:
         say(f"  {finding.kind}: {finding.message}")
-    with _log_file(out.with_name(out.name + ".log")):
+    with ExitStack() as stack:
+        with output_errors(out.parent):
+            stack.enter_context(log_file(out.with_name(out.name + ".log")))
         log.info("%d clips of %s, %s", len(plan.clips), root, plan.provenance.model_dump_json())
         try:
             manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)
@@ -73,22 +76,6 @@ def preprocess(
             raise
         log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
     return _summarise(manifest, out, console)
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Everything that the run logs, in a file beside the store, appended run by run."""
-    with output_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _summarise(manifest: Manifest, out: Path, console: Console) -> int:

@@ -3,11 +3,10 @@
 import logging
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from pipeline import cluster
@@ -18,9 +17,10 @@ from pipeline.plan import Plan
 from pipeline.progress import RunProgress
 from pipeline.store_arrays import create_arrays, output_errors, stored_object
 from schemas.config import Execution
-from schemas.errors import ManifestMissingError, StoreExistsError, StoreLockedError
+from schemas.errors import ManifestMissingError, StoreExistsError
 from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
+from schemas.output import locked
 from schemas.store import JOURNAL_NAME, Store, read_manifest
 
 log = logging.getLogger("mer")
@@ -41,11 +41,13 @@ def execute(
 
     Raises:
         StoreExistsError: there is a store, or an unfinished one, of another config; the fields are named.
-        StoreLockedError: another run is writing this store.
+        OutputLockedError: another run is writing this store.
         StoreWriteError: disk full, read-only, gone. What was finished stays, and the run can go on.
         RunError: the cluster cannot be used.
     """
-    with _locked(plan.out):
+    with ExitStack() as stack:
+        with output_errors(plan.out.parent):
+            stack.enter_context(locked(plan.out))
         if overwrite and plan.out.exists():
             _delete_store(plan.out)
         journal = Journal(plan.out)
@@ -167,22 +169,3 @@ def _delete_store(out: Path) -> None:
         raise StoreExistsError(f"{out}: is not a store of mer, and is not deleted; choose another --out")
     with output_errors(out):
         shutil.rmtree(out)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """One run a store. The lock is the operating system's: it ends with the process, however that ends."""
-    lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
-    with output_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise StoreLockedError(
-                f"{out}: another run is writing this store (it holds {lock.lock_file}); "
-                "wait for it, or choose another --out"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from schemas.errors import StoreWriteError
+from schemas.errors import MerError, StoreWriteError
 from schemas.layout import (
     CLIPS_PER_COLUMN_CHUNK,
     FRAMES_PER_CHUNK,
@@ -181,6 +181,8 @@ def output_errors(path: Path) -> Iterator[None]:
     """Turn failures of the output into ``StoreWriteError`` with the remedy; the run can be resumed after it."""
     try:
         yield
+    except MerError:
+        raise  # says already what is to be done
     except OSError as error:
         remedy = {
             errno.ENOSPC: "the disk is full: free some space",

@@ -77,6 +77,10 @@ class WeightsInvalidError(MerError, ValueError):
     """Model weights are there but are not what was pinned, or cannot be loaded."""
 
 
+class OutputLockedError(MerError, BlockingIOError):
+    """Another run is writing to the same place."""
+
+
 class StoreError(MerError):
     """Something is wrong with a store."""
 

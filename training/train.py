@@ -1,15 +1,13 @@
 """`mer train` and `mer pretrain`: stores to a run folder, or on with a run that was interrupted."""
 
-import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dask.system import CPU_COUNT
 from distributed import Client
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,6 +15,7 @@ from rich.table import Table
 from schemas.config import Device
 from schemas.errors import ConfigError, RunFolderError
 from schemas.manifest import MANIFEST_NAME
+from schemas.output import locked, log_file
 from schemas.store import Store
 from training.config import Cache, TrainConfig
 from training.evaluation import evaluate
@@ -29,7 +28,6 @@ from training.progress import TrainProgress
 from training.report.report import write_report
 from training.run_folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
 
-log = logging.getLogger("mer")
 Cluster = Callable[[int], AbstractContextManager[Client]]
 
 
@@ -96,7 +94,7 @@ def train(
     assert protocol is not None
 
     folder = RunFolder(out)
-    with _locked(out), _log_file(out / "train.log"):
+    with locked(out), log_file(out / "train.log"):
         _begin(folder, plan.run, overwrite=overwrite)
         if first is not None and pretraining is not None:
             machine.say(f"pre-training on {len(first.clips)} clips of {pretrain}")
@@ -122,7 +120,7 @@ def pretrain(
     """Train a model on stores without their labels, for `mer train --pretrain`; arguments as of ``train``."""
     plan = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
     folder = RunFolder(out)
-    with _locked(out), _log_file(out / "train.log"):
+    with locked(out), log_file(out / "train.log"):
         _begin(folder, plan.run, overwrite=overwrite)
         machine.say(f"masked frame differences: {len(plan.clips)} clips, {len(config.seeds)} seeds -> {out}")
         if failures := _train(plan, folder, machine):
@@ -254,35 +252,3 @@ def _differences(mine: Run, theirs: Run) -> dict[str, tuple[object, object]]:
     if not found and mine.folds != theirs.folds:
         found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
     return found
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunFolderError(
-            f"{out}: another run is writing this folder (it holds {lock.lock_file}); "
-            "wait for it, or choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Everything that the run logs, appended run by run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()

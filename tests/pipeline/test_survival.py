@@ -166,7 +166,7 @@ def test_a_second_run_on_the_same_store_is_told(shared_casme2: Path, tmp_path: P
     wait_for_clips(out, 0, first)
     second = subprocess.run(command(shared_casme2, out, "--workers", "0"), capture_output=True, text=True)
     assert second.returncode == 2
-    assert "another run is writing this store" in second.stderr
+    assert "another run is writing there" in second.stderr
     output, _ = first.communicate(timeout=120)
     assert first.returncode == 0, output
 
