@@ -50,7 +50,7 @@ RecipeOption = Annotated[
 ]
 TrainConfigOption = Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win")]
 SeedsOption = Annotated[int | None, typer.Option(min=1, help="runs, with the seeds 0, 1, ...  [default: by recipe]")]
-EpochsOption = Annotated[int | None, typer.Option(help="of each fold  [default: by recipe]")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="of each fold  [default: by recipe]")]
 FramesOption = Annotated[int | None, typer.Option(help="sampled from each clip  [default: by recipe]")]
 TrainSizeOption = Annotated[int | None, typer.Option(help="side of the frames, px  [default: by recipe]")]
 AmpOption = Annotated[str | None, typer.Option(help="auto, off, fp16 or bf16  [default: auto]")]
@@ -415,8 +415,6 @@ def _training(
     scheduler: str | None,
 ) -> "tuple[TrainConfig, Machine]":
     """Config and machine of a training command."""
-    from functools import partial
-
     from pipeline.cluster import choose_device, connect
     from schemas.config import Execution
     from schemas.settings import read_toml, validated
@@ -428,7 +426,7 @@ def _training(
     execution = validated(Execution, {"workers": workers, "scheduler": scheduler, "device": device})
     chosen = choose_device(execution)
     here = workers == 0 and scheduler is None
-    cluster = None if here else partial(connect, execution, device=chosen)
+    cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
     return resolved, Machine(device=chosen, cluster=cluster, cache=cache, loaders=2, console=_console())
 
 

@@ -30,7 +30,7 @@ class Optimisation(Model):
 
     epochs: int = Field(300, ge=1, description="fixed budget, also T_max of the cosine")
     warmup_epochs: float = Field(10, ge=0, description="linear from 0 to lr")
-    batch_size: int = Field(64, ge=1, description="clips")
+    batch_size: int = Field(64, ge=2, description="clips")
     lr: float = Field(5e-5, gt=0)
     lr_min: float = Field(1e-6, ge=0, description="end of the cosine")
     weight_decay: float = Field(0.05, ge=0, description="not of biases, norms and other vectors")
@@ -60,7 +60,7 @@ class TrainConfig(Model):
     amp: Amp = Field("auto", description="autocast; auto: fp16 on a GPU, off on a CPU")
     optimisation: Optimisation = Optimisation()
     augmentation: Augmentation = Augmentation()
-    pretrained: str | None = Field(None, description="sha256 of the pre-trained weights that folds start from")
+    pretrained: str | None = Field(None, description="sha256 of the run whose weights folds start from")
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:

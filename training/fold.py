@@ -161,8 +161,8 @@ class _Fit:
             terms, right = self._step(batch, lr)
             sums.add(len(batch), {**terms, "accuracy": right})
         metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(sums.means())}  # of the last step
-        self._check(metrics)
         metrics |= self._validate()
+        self._check(metrics)
         self._save(epoch + 1, metrics)
         self._show(metrics)
         return metrics
@@ -236,16 +236,24 @@ class _Fit:
         return {"loss": math.fsum(terms.values()), **named, "accuracy": means["accuracy"] if self.run.classes else None}
 
     def _check(self, metrics: Metrics) -> None:
-        loss, first = metrics["loss"], self.state.history[0]["loss"] if self.state.history else None
+        loss, held_back = metrics["loss"], metrics["validation_loss"]
         assert loss is not None
-        if math.isfinite(loss) and (first is None or loss <= _EXPLODED * max(first, 1.0)):
+        first = self.state.history[0]["loss"] if self.state.history else None
+        if not math.isfinite(loss):
+            what = f"the loss is {loss:g}, no number"
+        elif first is not None and loss > _EXPLODED * max(first, 1.0):
+            what = f"the loss is {loss:g}, {_EXPLODED} times that of the first epoch"
+        elif not all(bool(value.isfinite().all()) for value in self.network.parameters()):
+            what = "the last step left weights that are no numbers"
+        elif held_back is not None and not math.isfinite(held_back):
+            what = f"the validation loss is {held_back:g}, no number"
+        else:
             return
         last = f"the last good state, of epoch {self.state.epoch}, is in {self.folder.checkpoint}"
-        what = f"{_EXPLODED} times that of the first epoch" if math.isfinite(loss) else "no number"
         raise TrainingDivergedError(
-            f"{self.folder.name}: the loss of epoch {metrics['epoch']:.0f} is {loss:g}, {what}; "
+            f"{self.folder.name}, epoch {metrics['epoch']:.0f}: {what}; "
             f"{last if self.state.epoch else 'no epoch went well'}. Lower lr ({self.config.optimisation.lr:g}) "
-            "or lengthen the warm-up"
+            "or lengthen the warm-up; `mer verify --deep` finds clips that are no numbers"
         )
 
     def _save(self, epoch: int, metrics: Metrics) -> None:

@@ -122,12 +122,23 @@ def open_source(
     return reader if cache is None else ClipCache(reader, cache)
 
 
-_kept_source = lru_cache(maxsize=1)(open_source)  # a worker process trains many folds on the same clips
+@lru_cache(maxsize=1)  # a worker process trains many folds on the same clips
+def _kept_source(
+    stores: tuple[Path, ...],
+    keys: tuple[str, ...],
+    size: int,
+    inputs: frozenset[Input],
+    cache: str | None,
+    contents: tuple[str, ...],
+) -> ClipSource:
+    """As ``open_source``; other ``contents`` tell a store that was made anew, since workers may outlive a run."""
+    return open_source(stores, keys, size, inputs, cache)
 
 
 def _train_on_worker(tasks: FoldTasks, folder: FoldFolder, threads: int, topic: str) -> FoldFailure | None:
     worker = get_worker()
-    source = _kept_source(tasks.stores, tasks.keys, tasks.run.config.size, tasks.inputs, tasks._cache_device)
+    contents = tuple(store.content_sha256 for store in tasks.run.stores)
+    source = _kept_source(tasks.stores, tasks.keys, tasks.run.config.size, tasks.inputs, tasks._cache_device, contents)
     return tasks._train(folder, tasks._data(source), threads, lambda event: worker.log_event(topic, tuple(event)))
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 from schemas.config import Device
 from schemas.errors import ConfigError, ProtocolError
@@ -57,6 +59,8 @@ def plan_training(
     protocol = default_protocol(manifests) if config.protocol is None else find_protocol(config.protocol)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
+    if config.protocol is not None and config.protocol.endswith(".toml"):
+        config = config.model_copy(update={"protocol": Path(config.protocol).name})  # where it lies is no matter
     if pretraining is not None:
         _refuse_shared_people(pretraining, selection)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
@@ -80,6 +84,8 @@ def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfi
     keys = sorted(entry.key for store in stores for entry in store.manifest.clips if entry.status == "ok")
     if not keys:
         raise ConfigError(f"{', '.join(str(store.path) for store in stores)}: no clip to pre-train on")
+    if twice := [key for key, following in pairwise(keys) if key == following]:
+        raise ConfigError(f"{twice[0]} is in two of the stores; give one store a dataset")
     config = config.model_copy(update={"protocol": None, "validation": None})
     inputs, run = _fitted(stores, config, device, (_everything(keys),))
     clips = tuple(LabelledClip(key, 0) for key in keys)

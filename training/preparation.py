@@ -11,7 +11,7 @@ from schemas.model import Model
 from training.batch import ClipBatch
 from training.config import Augmentation
 
-_LEAST_SD = 1e-3  # of an action unit that never moves in the training clips; dividing by its noise would blow it up
+_LEAST_SD = 1e-3  # an action unit that never moves in the training clips keeps its scale; its noise would blow it up
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -63,7 +63,8 @@ class _Sums:
 
     def pairs(self) -> tuple[tuple[float, float], ...]:
         mean = self.values / self.count
-        sd = (self.squares / self.count - mean.square()).clamp_min(_LEAST_SD**2).sqrt()
+        sd = (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
+        sd[sd < _LEAST_SD] = 1.0
         return tuple(zip(mean.tolist(), sd.tolist(), strict=True))
 
 

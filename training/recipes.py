@@ -34,10 +34,10 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
     fields: Mapping[str, Any] = RECIPES[recipe]
     for layer in layers:
         fields = _over(fields, layer)
-    if recipe == "fast":
-        name = fields.get("model", TrainConfig.model_fields["model"].default)
-        fields = _over({"model_options": fast_options(name)}, fields)
-    return validated(TrainConfig, fields)
+    config = validated(TrainConfig, fields)
+    if recipe != "fast":
+        return config
+    return validated(TrainConfig, _over({"model_options": fast_options(config.model)}, fields))
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

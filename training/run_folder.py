@@ -71,8 +71,8 @@ class Run(Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON form."""
-        return canonical_sha256(self.model_dump(mode="json"))
+        """Hash of the canonical JSON form without the revision, which may differ where a run goes on."""
+        return canonical_sha256(self.model_dump(mode="json", exclude={"git"}))
 
 
 class FoldFailure(Model):

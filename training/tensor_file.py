@@ -1,6 +1,5 @@
 """Tensors with a typed header in one safetensors file. Never pickle: reading one runs no code."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +43,7 @@ def read_tensors(path: Path, header: type[H], *, device: torch.device | str = "c
             return {name: file.get_tensor(name) for name in file.keys()}, header.model_validate_json(text)  # noqa: SIM118
     except FileNotFoundError as error:
         raise RunFolderError(f"{path}: no such file; is the training finished?") from error
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
         raise RunFolderError(f"{path}: not a readable safetensors file ({error})") from error
     except ValidationError as error:
         raise RunFolderError(f"{path}: not a file that this version of mer reads: {problems(error)}") from error

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +94,7 @@ def train(
     assert protocol is not None
 
     folder = RunFolder(out)
-    with locked(out), log_file(out / "train.log"):
-        _begin(folder, plan.run, overwrite=overwrite)
+    with _begun(folder, plan.run, overwrite=overwrite):
         if first is not None and pretraining is not None:
             machine.say(f"pre-training on {len(first.clips)} clips of {pretrain}")
             _begin(pretraining, first.run, overwrite=overwrite)
@@ -120,8 +119,7 @@ def pretrain(
     """Train a model on stores without their labels, for `mer train --pretrain`; arguments as of ``train``."""
     plan = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
     folder = RunFolder(out)
-    with locked(out), log_file(out / "train.log"):
-        _begin(folder, plan.run, overwrite=overwrite)
+    with _begun(folder, plan.run, overwrite=overwrite):
         machine.say(f"masked frame differences: {len(plan.clips)} clips, {len(config.seeds)} seeds -> {out}")
         if failures := _train(plan, folder, machine):
             return _say_failures(failures, machine)
@@ -133,7 +131,7 @@ def _train(
     plan: TrainPlan, folder: RunFolder, machine: Machine, pretraining: RunFolder | None = None
 ) -> list[tuple[FoldFolder, FoldFailure]]:
     """Train the folds that are left; those that failed."""
-    folders = list(folder.folds(plan.run))
+    folders = list(RunFolder(folder.path.absolute()).folds(plan.run))  # a worker may run in another directory
     left = [fold for fold in folders if not fold.done]
     if not left:
         return []
@@ -141,7 +139,7 @@ def _train(
         machine.say(f"  going on: {len(folders) - len(left)} of {len(folders)} folds are done")
     tasks = FoldTasks(
         run=plan.run,
-        stores=tuple(store.path for store in plan.stores),
+        stores=tuple(store.path.absolute() for store in plan.stores),
         keys=tuple(clip.key for clip in plan.clips),
         labels=tuple(clip.label for clip in plan.clips),
         inputs=plan.inputs,
@@ -180,7 +178,10 @@ def _collect(
 
 def _weights(pretraining: RunFolder, run: Run) -> dict[int, Path]:
     """Seed -> weights to start from: those of the same seed, or of the only one that was pre-trained."""
-    models = {fold.seed: fold.model for fold in pretraining.folds(pretraining.read())}
+    before = pretraining.read()
+    if len(before.folds) > 1:
+        raise ConfigError(f"{pretraining.path}: a run of {len(before.folds)} folds; expected one of `mer pretrain`")
+    models = {fold.seed: fold.model for fold in RunFolder(pretraining.path.absolute()).folds(before)}
     missing = [path for path in models.values() if not path.is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]}: no such file; type the command of that run again to finish it")
@@ -210,17 +211,28 @@ def _say_failures(failures: Sequence[tuple[FoldFolder, FoldFailure]], machine: M
     return 1
 
 
+@contextmanager
+def _begun(folder: RunFolder, run: Run, *, overwrite: bool) -> Iterator[None]:
+    """The folder of a run under way, for this process alone."""
+    with locked(folder.path):
+        _begin(folder, run, overwrite=overwrite)
+        with log_file(folder.path / "train.log"):
+            yield
+
+
 def _begin(folder: RunFolder, run: Run, *, overwrite: bool) -> None:
     """Bring the folder to the state "under way", unless another run is there."""
-    if overwrite and (folder.path / RUN_FILE).is_file():
+    record = folder.path / RUN_FILE
+    if overwrite and record.is_file():
         for child in folder.path.iterdir():
             if child.is_dir():
                 shutil.rmtree(child)
-            elif child.suffix != ".log":
+            elif child != record:
                 child.unlink()
-    if not (folder.path / RUN_FILE).is_file():
+        record.unlink()  # last: a folder without it is not ours to empty
+    if not record.is_file():
         folder.path.mkdir(parents=True, exist_ok=True)
-        if others := [child.name for child in folder.path.iterdir() if child.suffix != ".log"]:
+        if others := sorted(child.name for child in folder.path.iterdir()):
             raise RunFolderError(f"{folder.path}: holds {others[0]} and no run; choose another --out")
         folder.write(run)
         return
