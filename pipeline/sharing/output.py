@@ -20,17 +20,17 @@ def new_output(out: Path) -> Iterator[Path]:
 
     Raises:
         StoreExistsError: there is something at ``out``.
-        StoreLockedError: somebody else is writing ``out``, this command or ``mer preprocess``.
+        StoreLockedError: another command is writing ``out``.
         StoreWriteError: disk full, read-only, gone.
     """
     unfinished = out.with_name(out.name + ".partial")
-    with _locked(out), output_errors(out):
-        if os.path.lexists(out):
-            raise StoreExistsError(f"{out}: exists; choose another name, or delete it first")
+    with output_errors(out), _locked(unfinished):
+        _require_free(out)
         _delete(unfinished)
         try:
             yield unfinished
             _flush(unfinished)
+            _require_free(out)
             unfinished.rename(out)
         except BaseException:
             _delete(unfinished)
@@ -45,6 +45,11 @@ def write_durably(file: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _require_free(out: Path) -> None:
+    if os.path.lexists(out):
+        raise StoreExistsError(f"{out}: exists; choose another name, or delete it first")
 
 
 def _delete(path: Path) -> None:
@@ -63,17 +68,18 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
-    with output_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise StoreLockedError(
-                f"{out}: another command is writing it (it holds {lock.lock_file}); wait for it, or choose another name"
-            ) from error
+def _locked(unfinished: Path) -> Iterator[None]:
+    """One writer at a time. After success the lock's file goes too: whoever comes then finds the output there."""
+    lock = FileLock(unfinished.with_name(unfinished.name + ".lock"), blocking=False)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreLockedError(
+            f"{unfinished}: another command is writing it (it holds {lock.lock_file}); wait, or choose another name"
+        ) from error
     try:
         yield
+        Path(lock.lock_file).unlink(missing_ok=True)
     finally:
         lock.release()

@@ -118,9 +118,7 @@ def _record(path: Path, index: int, key: str, n_frames: int, *, depth: bool, see
 
 def _failed(index: int, key: str) -> ClipRecord:
     failure = Failure(stage="face", error="FaceNotFoundError", message=f"no face in {key}")
-    entry = ClipEntry(
-        key=key, status="failed", label=Label(), fps=200.0, onset=1, apex=None, offset=9, failure=failure
-    )
+    entry = ClipEntry(key=key, status="failed", label=Label(), fps=200.0, onset=1, apex=None, offset=9, failure=failure)
     return ClipRecord(index=index, entry=entry)
 
 
