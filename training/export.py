@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError, RunFolderError
 from training.batch import ClipBatch, Input
-from training.predict import chosen_folds
+from training.predict import Ensemble
 from training.run_folder import RunFolder
 from training.trained_model import TrainedModel, load_trained_model
 
@@ -60,7 +60,7 @@ def export_onnx(run_folder: RunFolder, out: Path, *, fold: str | None = None, se
     Args:
         run_folder: made by `mer train`.
         out: file to write.
-        fold: name of the fold; by default the first one.
+        fold: name of the fold; by default the first one that has a model.
         seed: of the model; by default the first one.
 
     Raises:
@@ -68,13 +68,7 @@ def export_onnx(run_folder: RunFolder, out: Path, *, fold: str | None = None, se
         RunFolderError: no run, no such model, or one that onnxruntime does not agree with PyTorch on.
     """
     _check_packages()
-    run = run_folder.read()
-    folders = chosen_folds(run_folder, run, fold=fold, seed=seed)
-    chosen = next((folder for folder in folders if folder.model.is_file()), None)
-    if chosen is None:
-        raise RunFolderError(
-            f"{run_folder.path}: none of {len(folders)} models is there; type the same `mer train` command again"
-        )
+    chosen = Ensemble.open(run_folder, fold=fold, seed=seed).folders[0]
     model = load_trained_model(chosen.model)
     graph = onnx_graph(model)
     difference = largest_difference(graph, model)

@@ -33,7 +33,9 @@ class StorePrediction:
         probabilities: ``(N, C) float64``; NaN for a clip that is not in the store, because it failed.
         reasons: why it failed; empty for the others.
         models: names of those that were averaged.
-        caveats: what keeps the probabilities from being more than they are, for people.
+        caveats: what the probabilities are not, for people.
+        run_sha256: of the run.
+        store_sha256: of the store's content.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +44,8 @@ class StorePrediction:
     reasons: tuple[str, ...]
     models: tuple[str, ...]
     caveats: tuple[str, ...]
+    run_sha256: str
+    store_sha256: str
 
     @property
     def predicted(self) -> tuple[str, ...]:
@@ -50,72 +54,73 @@ class StorePrediction:
         return tuple("" if reason else self.classes[i] for reason, i in zip(self.reasons, likeliest, strict=True))
 
 
-def predict_store(
-    run_folder: RunFolder,
-    store: Store,
-    *,
-    fold: str | None = None,
-    seed: int | None = None,
-    device: torch.device | str = "cpu",
-) -> StorePrediction:
-    """Class probabilities of every clip: the mean of the softmax over the models of all folds and seeds.
+@dataclass(frozen=True)
+class Ensemble:
+    """Trained models of a run, to be averaged.
+
+    Attributes:
+        run: that they are of.
+        folders: where they lie.
+        missing: models that were asked for and are not there: their folds failed or are unfinished.
+    """
+
+    run: Run
+    folders: tuple[FoldFolder, ...]
+    missing: int
+
+    @classmethod
+    def open(cls, run_folder: RunFolder, *, fold: str | None = None, seed: int | None = None) -> "Ensemble":
+        """The models of this fold and seed; of all folds and seeds where none is given.
+
+        Raises:
+            RunFolderError: no run, no such fold or seed, none of the models is there, or they know no classes.
+        """
+        run, path = run_folder.read(), run_folder.path
+        names, seeds = [each.name for each in run.folds], run.config.seeds
+        if not run.classes:
+            raise RunFolderError(f"{path}: pre-trained without labels, it knows no classes; run `mer train`")
+        if fold not in (None, *names):
+            raise RunFolderError(f"{path}: no fold {fold!r}; there are {', '.join(names)}")
+        if seed not in (None, *seeds):
+            raise RunFolderError(f"{path}: no seed {seed}; there are {', '.join(map(str, seeds))}")
+        wanted = [f for f in run_folder.folds(run) if fold in (None, f.fold.name) and seed in (None, f.seed)]
+        there = tuple(folder for folder in wanted if folder.model.is_file())
+        if not there:
+            raise RunFolderError(
+                f"{path}: none of {len(wanted)} models is there; type the same `mer train` command again"
+            )
+        return cls(run, there, len(wanted) - len(there))
+
+
+def predict_store(ensemble: Ensemble, store: Store, *, device: torch.device | str = "cpu") -> StorePrediction:
+    """Class probabilities of every clip: the mean over the models of the softmax.
 
     Each model sees a clip as it sees the test clips of its fold: the same frames, normalised by its own training
     clips.
 
-    Args:
-        run_folder: made by `mer train`.
-        store: of the clips.
-        fold: name of a fold, to use its models alone.
-        seed: to use its models alone.
-        device: to compute on.
-
     Raises:
-        RunFolderError: no run, or no trained model of this fold and seed.
         ConfigError: the store's frames are smaller than the models', or it lacks what they read.
+        RunFolderError: a model cannot be read.
     """
-    run = run_folder.read()
-    wanted = chosen_folds(run_folder, run, fold=fold, seed=seed)
-    folders = [folder for folder in wanted if folder.model.is_file()]
-    if not folders:
-        raise RunFolderError(
-            f"{run_folder.path}: none of its {len(wanted)} models is there; type the same `mer train` command again"
-        )
-    first = load_trained_model(folders[0].model)
+    first = load_trained_model(ensemble.folders[0].model)
     _check_store(store, first)
     entries = store.manifest.clips
     good = [row for row, entry in enumerate(entries) if entry.failure is None]
-    probabilities = np.full((len(entries), len(run.classes)), np.nan)
+    probabilities = np.full((len(entries), len(ensemble.run.classes)), np.nan)
     for start in range(0, len(good), _CLIPS_HELD):
         rows = good[start : start + _CLIPS_HELD]
-        raw = _read(store, [entries[row].key for row in rows], first, run.config.optimisation.batch_size)
-        each = [_probabilities(folder, raw, torch.device(device)) for folder in folders]
+        raw = _read(store, [entries[row].key for row in rows], first, ensemble.run.config.optimisation.batch_size)
+        each = [_probabilities(folder, raw, torch.device(device)) for folder in ensemble.folders]
         probabilities[rows] = np.mean(each, axis=0)
     return StorePrediction(
-        classes=run.classes,
+        classes=ensemble.run.classes,
         clips=tuple(entry.key for entry in entries),
         probabilities=probabilities,
         reasons=tuple("" if entry.failure is None else entry.failure.message for entry in entries),
-        models=tuple(folder.name for folder in folders),
-        caveats=tuple(_caveats(run, wanted, folders, store, first.network.inputs)),
-    )
-
-
-def chosen_folds(run_folder: RunFolder, run: Run, *, fold: str | None, seed: int | None) -> tuple[FoldFolder, ...]:
-    """The folds of this name and seed; all of them where neither is given.
-
-    Raises:
-        RunFolderError: the run has no such fold or seed, or knows no classes.
-    """
-    if not run.classes:
-        raise RunFolderError(f"{run_folder.path}: pre-trained without labels, it knows no classes; run `mer train`")
-    names = [each.name for each in run.folds]
-    if fold is not None and fold not in names:
-        raise RunFolderError(f"{run_folder.path}: no fold {fold!r}; there are {', '.join(names)}")
-    if seed is not None and seed not in run.config.seeds:
-        raise RunFolderError(f"{run_folder.path}: no seed {seed}; there are {', '.join(map(str, run.config.seeds))}")
-    return tuple(
-        folder for folder in run_folder.folds(run) if fold in (None, folder.fold.name) and seed in (None, folder.seed)
+        models=tuple(folder.name for folder in ensemble.folders),
+        caveats=tuple(_caveats(ensemble, store, first.network.inputs)),
+        run_sha256=ensemble.run.sha256,
+        store_sha256=store.manifest.content_sha256,
     )
 
 
@@ -159,16 +164,11 @@ def _probabilities(folder: FoldFolder, raw: Sequence[ClipBatch], device: torch.d
     return torch.cat([model.probabilities(batch.to(device)).cpu() for batch in raw]).numpy()
 
 
-def _caveats(
-    run: Run,
-    wanted: Sequence[FoldFolder],
-    folders: Sequence[FoldFolder],
-    store: Store,
-    inputs: frozenset[Input],
-) -> Iterator[str]:
-    if len(folders) < len(wanted):
-        yield f"{len(wanted) - len(folders)} of {len(wanted)} models are missing: their folds failed or are unfinished"
-    seen = {subject_of(key) for f in folders for key in (*f.fold.train, *(f.fold.validation or ()))}
+def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
+    if ensemble.missing:
+        yield f"{ensemble.missing} models are missing: their folds failed or are unfinished"
+    folds = [folder.fold for folder in ensemble.folders]
+    seen = {subject_of(key) for fold in folds for key in (*fold.train, *(fold.validation or ()))}
     subjects = {subject_of(entry.key) for entry in store.manifest.clips}
     if known := sorted(subjects & seen):
         yield (
@@ -176,14 +176,14 @@ def _caveats(
             f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); `mer evaluate` scores the run's own "
             "predictions, each by a model that has not seen the subject"
         )
-    elif run.config.pretrained is not None:
+    elif ensemble.run.config.pretrained is not None:
         yield "the models were pre-trained on other clips; whether these subjects were among them is not known here"
     if all(entry.label.raw_emotion is None for entry in store.manifest.clips):
         yield (
-            "the models know no class for 'no expression': they were trained on clips that hold one, and give a class "
+            "the models have no class for 'no expression': they were trained on clips that hold one, and give a class "
             "to every other too"
         )
-    yield from _other_backends(run, store, inputs)
+    yield from _other_backends(ensemble.run, store, inputs)
 
 
 def _other_backends(run: Run, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
