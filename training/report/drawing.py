@@ -77,15 +77,17 @@ def name_row(row: Sequence[Axes], name: str) -> None:
     """A name above a row of pictures that takes height but no width."""
     for axes in row:
         axes.set_title(" ", fontsize=6)
-    above = {"xytext": (0, 4), "textcoords": "offset points"}
-    row[0].annotate(name, (0, 1), xycoords="axes fraction", fontsize=8, **above).set_in_layout(False)
+    text = row[0].annotate(
+        name, (0, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", fontsize=8
+    )
+    text.set_in_layout(False)
 
 
 def save(figure: Figure, folder: Path, name: str, caption: str) -> Picture:
     """Write ``name.png`` and ``name.pdf`` into the folder; the SVG goes into the page."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=200, facecolor="white")
-    figure.set_layout_engine("none")  # it stands; laying it out takes longer than drawing it
+    figure.set_layout_engine(None)  # it stands; laying it out takes longer than drawing it
     nameless = {"Creator": None, "Producer": None, "CreationDate": None}
     figure.savefig(folder / f"{name}.pdf", facecolor="white", metadata=nameless)
     text = io.StringIO()
