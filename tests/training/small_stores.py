@@ -1,0 +1,137 @@
+"""Small stores to train on: a few people, two classes that move differently, every value known."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.commit import write_store
+from pipeline.journal import ClipColumns, ClipRecord
+from pipeline.store_arrays import Dimensions, create_arrays, write_clip
+from schemas.config import PreprocessConfig
+from schemas.labels import Emotion, Label
+from schemas.manifest import MANIFEST_NAME, ActionUnitColumns, ClipEntry, DepthColumn, Manifest, Provenance
+from schemas.store import Store
+
+SIZE = 112
+UNITS = ("AU04", "AU12L", "AU12R", "AU25")
+CLASSES: tuple[Emotion, ...] = ("happiness", "surprise")
+
+PROTOCOL = """
+[task]
+name = "two"
+title = "Two classes of a few people"
+classes = ["happy", "surprised"]
+
+[[task.datasets]]
+dataset = "casme2"
+classes = {happiness = "happy", surprise = "surprised"}
+expected = {happy = 6, surprised = 6}
+expected_subjects = 3
+
+[split]
+kind = "loso"
+"""
+
+# The model of the tests: MADV-Net without all that takes time.
+MODEL: dict[str, Any] = {
+    "stem_width": 4, "stem_kernel": (1, 3, 3), "dims": (8, 8, 8), "head_dim": 8, "depths": (1, 1, 1),
+    "strides": (4, 1, 1), "mlp_ratio": 1, "au_width": 8,
+}  # fmt: skip
+
+
+def small_store(
+    path: Path,
+    *,
+    dataset: str = "casme2",
+    subjects: int = 3,
+    clips: int = 4,
+    depth: bool = True,
+    redrawn: Mapping[str, int] | None = None,
+    damage: Mapping[str, float] | None = None,
+    **columns: Any,
+) -> Store:
+    """A complete store of ``dataset/subNN/<emotion><number>``, its clips 5 to 8 frames long.
+
+    Args:
+        path: where to write it.
+        dataset: first part of the keys.
+        subjects: people.
+        clips: of each, the classes in turn.
+        depth: with depth.
+        redrawn: key -> number of another drawing of its pixels.
+        damage: key -> a value that its depth holds in one pixel.
+        **columns: fields of the manifest's action units.
+    """
+    keys = sorted(
+        f"{dataset}/sub{subject:02d}/{CLASSES[clip % 2]}{clip}"
+        for subject in range(1, subjects + 1)
+        for clip in range(clips)
+    )
+    dimensions = Dimensions(len(keys), 8, SIZE, UNITS, depth=depth, au_frames=False)
+    create_arrays(path, dimensions)
+    records = [
+        _record(path, index, key, depth, (redrawn or {}).get(key, 0), (damage or {}).get(key))
+        for index, key in enumerate(keys)
+    ]
+    config = PreprocessConfig(dataset=dataset, size=SIZE, depth="mesh" if depth else "none", au="mesh")
+    tool: dict[str, Any] = {"tool": "mesh", "version": "0"}
+    manifest = Manifest(
+        provenance=Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()),
+        config_sha256=config.sha256,
+        action_units=ActionUnitColumns(**{"names": UNITS, "kind": "activation", "unit": "1", **tool, **columns}),
+        depth=DepthColumn(kind="relative depth", unit="px", **tool) if depth else None,
+        findings=(),
+        clips=(),
+        objects={},
+    )
+    write_store(path, dimensions, records, manifest)
+    return Store.open(path)
+
+
+def relabelled(store: Store, path: Path, labels: Mapping[str, Emotion]) -> Store:
+    """A copy of a store in which some clips have another emotion."""
+    shutil.copytree(store.path, path)
+    clips = tuple(
+        entry.model_copy(update={"label": Label(emotion=labels.get(entry.key, entry.label.emotion))})
+        for entry in store.manifest.clips
+    )
+    edited = store.manifest.model_copy(update={"clips": clips}).sealed()
+    (path / MANIFEST_NAME).write_text(edited.model_dump_json(exclude_defaults=True))
+    return Store.open(path)
+
+
+def _record(path: Path, index: int, key: str, depth: bool, drawing: int, damage: float | None) -> ClipRecord:
+    emotion = next(name for name in CLASSES if key.split("/")[-1].startswith(name))
+    random = np.random.default_rng([drawing, *key.encode()])
+    n_frames = int(random.integers(5, 9))
+    apex = n_frames // 2
+    texture = _texture(emotion, n_frames, apex, random)
+    values: dict[str, NDArray[Any]] = {"texture": texture}
+    if depth:
+        values["depth"] = (texture[..., 0] / 255 + 0.5).astype(np.float16)
+        if damage is not None:
+            values["depth"][apex, 50, 50] = damage
+    entry = ClipEntry(
+        key=key, status="ok", label=Label(emotion=emotion), fps=200.0, onset=10, apex=10 + apex, offset=9 + n_frames,
+        n_frames=n_frames, objects=write_clip(path, index, values),
+    )  # fmt: skip
+    columns = ClipColumns(
+        frame_numbers=tuple(range(10, 10 + n_frames)),
+        onset_index=0,
+        apex_index=apex,
+        transform=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+        au=((0.0,) * len(UNITS), tuple(random.uniform(0, 1, len(UNITS)).tolist())),
+    )
+    return ClipRecord(index=index, entry=entry, columns=columns)
+
+
+def _texture(emotion: Emotion, n_frames: int, apex: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """A still face of large blocks; happiness brightens its lower half towards the apex, surprise its upper."""
+    face = np.kron(random.uniform(60, 160, (7, 7, 3)), np.ones((16, 16, 1)))
+    strength = 1 - np.abs(np.arange(n_frames) - apex) / n_frames
+    half = (np.arange(SIZE) >= SIZE // 2) == (emotion == "happiness")
+    return (face + 60 * strength[:, None, None, None] * half[:, None, None]).astype(np.uint8)

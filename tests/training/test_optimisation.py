@@ -1,0 +1,91 @@
+"""Learning rate, weight decay, precision."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from small_stores import MODEL
+
+from training.config import Amp, Optimisation
+from training.models.registry import create_model
+from training.optimisation import autocast_of, build_optimiser, learning_rate
+
+
+def test_learning_rate_at_known_points() -> None:
+    """0 at the start, lr after the warm-up, half way between lr and lr_min in the middle, lr_min at the end."""
+    config = Optimisation(epochs=30, warmup_epochs=10, lr=1e-3, lr_min=1e-5)
+    expected = {0: 0, 5: 5e-4, 10: 1e-3, 20: (1e-3 + 1e-5) / 2, 30: 1e-5}
+    assert {epoch: learning_rate(epoch, config) for epoch in expected} == pytest.approx(expected)
+    assert learning_rate(15, config) == pytest.approx(1e-5 + (1e-3 - 1e-5) * (1 + math.cos(math.pi / 4)) / 2)
+    assert learning_rate(0, config.model_copy(update={"warmup_epochs": 0})) == 1e-3
+
+
+def test_learning_rate_never_jumps() -> None:
+    """Up in the warm-up, down after it, also where the warm-up is longer than the run."""
+    for warmup, peak in ((0, 0), (2.5, 2.5), (50, 6)):
+        config = Optimisation(epochs=6, warmup_epochs=warmup, lr=1e-3, lr_min=0)
+        epochs = [step / 10 for step in range(61)]
+        rates = [learning_rate(epoch, config) for epoch in epochs]
+        rising = [a < b for a, b in zip(rates, rates[1:], strict=False)]
+        assert rising == [epoch < peak for epoch in epochs[:-1]]
+        assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) < 1e-4
+
+
+def test_the_end_of_the_cosine_is_not_above_its_start() -> None:
+    """A config that would make the rate rise is refused."""
+    with pytest.raises(ValidationError, match=r"lr_min 0\.001 is above lr 0\.0001"):
+        Optimisation(lr=1e-4, lr_min=1e-3)
+
+
+def test_vectors_are_not_decayed() -> None:
+    """With zero gradients a step shrinks matrices by lr times weight decay, and leaves biases and norms as they are."""
+    torch.manual_seed(0)
+    network = create_model("madv_net", classes=2, frames=8, size=32, action_units=4, **MODEL)
+    optimiser = build_optimiser(network, Optimisation(lr=0.1, weight_decay=0.5))
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    for value in network.parameters():
+        value.grad = torch.zeros_like(value)
+    optimiser.step()
+    assert {value.dim() for value in before.values()} >= {1, 2}
+    for name, value in network.named_parameters():
+        shrunk = before[name] * (0.95 if value.dim() > 1 else 1)
+        torch.testing.assert_close(value.detach(), shrunk, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_frozen_weights_are_not_trained() -> None:
+    """What does not require a gradient is none of the optimiser's."""
+    network = create_model("madv_net", classes=2, frames=8, size=32, action_units=4, **MODEL)
+    frozen = next(network.parameters()).requires_grad_(False)
+    held = [value for group in build_optimiser(network, Optimisation()).param_groups for value in group["params"]]
+    assert len(held) == len(list(network.parameters())) - 1
+    assert all(value is not frozen for value in held)
+
+
+@pytest.mark.parametrize(
+    ("amp", "device", "dtype"),
+    [
+        ("auto", "cpu", torch.float32),
+        ("off", "cpu", torch.float32),
+        ("fp16", "cpu", torch.float16),
+        ("bf16", "cpu", torch.bfloat16),
+        ("auto", "cuda", torch.float16),
+        ("off", "cuda", torch.float32),
+        ("fp16", "cuda", torch.float16),
+        ("bf16", "cuda", torch.bfloat16),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
+def test_autocast(amp: Amp, device: str, dtype: torch.dtype) -> None:
+    """A product of float32 matrices comes out in the precision that was asked for; auto is the paper's fp16 on a GPU.
+
+    Without a GPU the setting alone is looked at: PyTorch then switches autocast off.
+    """
+    autocast = autocast_of(amp, torch.device(device))
+    if device == "cuda" and not torch.cuda.is_available():
+        assert autocast.device == "cuda"
+        assert autocast.fast_dtype == (dtype if amp != "off" else torch.bfloat16)
+        return
+    matrix = torch.eye(2, device=device)
+    with autocast:
+        assert (matrix @ matrix).dtype == dtype

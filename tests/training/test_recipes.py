@@ -1,0 +1,91 @@
+"""Configs from recipes, files and options, and what is said of those that are none."""
+
+from pathlib import Path
+
+import pytest
+from command_line import mer
+
+from schemas.errors import ConfigError
+from schemas.settings import read_toml
+from training.config import TrainConfig
+from training.models.madv_net import FAST_OPTIONS
+from training.recipes import resolve
+
+
+def test_the_paper_is_the_default() -> None:
+    """AdamW 5e-5, weight decay 0.05, batches of 64, 300 epochs, cosine to 1e-6 (the paper's 4.3)."""
+    config = resolve("paper")
+    assert config == TrainConfig()
+    optimisation = config.optimisation
+    assert (optimisation.lr, optimisation.weight_decay, optimisation.batch_size) == (5e-5, 0.05, 64)
+    assert (optimisation.epochs, optimisation.lr_min) == (300, 1e-6)
+
+
+def test_later_layers_win_field_by_field(tmp_path: Path) -> None:
+    """Recipe < file < options; what a layer does not name stays, also inside a table."""
+    file = tmp_path / "c.toml"
+    file.write_text("frames = 32\nsize = 96\n[optimisation]\nepochs = 7\nlr = 0.5\n[augmentation]\nflip = 0\n")
+    config = resolve("fast", read_toml(file), {"size": 48, "optimisation": {"epochs": 9}})
+    assert (config.frames, config.size, config.seeds) == (32, 48, (0,))
+    assert (config.optimisation.epochs, config.optimisation.lr, config.optimisation.batch_size) == (9, 0.5, 16)
+    assert (config.augmentation.flip, config.augmentation.crop) == (0, 0.1)
+
+
+def test_fast_takes_the_models_own_small_options() -> None:
+    """And an option beside them survives, or wins over one of them."""
+    assert resolve("fast").model_options == FAST_OPTIONS
+    config = resolve("fast", {"model_options": {"depth": False, "stem_width": 4}})
+    assert config.model_options == {**FAST_OPTIONS, "depth": False, "stem_width": 4}
+    assert resolve("paper", {"model_options": {"depth": False}}).model_options == {"depth": False}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields", "message"),
+    [
+        ("quick", {}, "no recipe 'quick'; known: paper, fast"),
+        ("paper", {"epochs": 3}, r"epochs: Extra inputs are not permitted, got 3"),
+        ("paper", {"optimisation": {"epoch": 3}}, r"optimisation\.epoch: Extra inputs are not permitted"),
+        ("paper", {"optimisation": 3}, r"optimisation: Input should be a valid dictionary.*got 3"),
+        ("paper", {"seeds": (1, 1)}, "a seed stands there twice"),
+        ("paper", {"seeds": ()}, "seeds: Tuple should have at least 1 item"),
+        ("paper", {"optimisation": {"batch_size": 1}}, "optimisation.batch_size: Input should be greater than or"),
+        ("fast", {"model": 3}, "model: Input should be a valid string, got 3"),
+        ("fast", {"model": "madvnet"}, r"no model 'madvnet'; did you mean madv_net\?"),
+    ],
+)
+def test_what_is_no_config(recipe: str, fields: dict[str, object], message: str) -> None:
+    """Every problem is named with its field and value."""
+    with pytest.raises(ConfigError, match=message):
+        resolve(recipe, fields)
+
+
+def test_all_problems_are_said_at_once() -> None:
+    """Nobody wants to meet them one by one."""
+    with pytest.raises(ConfigError, match=r"frames: .*; size: .*; sampling: "):
+        resolve("paper", {"frames": 1, "size": 8, "sampling": "odd"})
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """Missing, a folder, not TOML, not text; no file means no fields."""
+    assert read_toml(None) == {}
+    with pytest.raises(ConfigError, match=r"--config .*none.toml: no such file"):
+        read_toml(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=rf"--config {tmp_path}: cannot be read \(Is a directory\)"):
+        read_toml(tmp_path)
+    bad = tmp_path / "bad.toml"
+    for content in (b"lr = ", b"\xff\xfe"):
+        bad.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"--config .*bad.toml: not TOML \("):
+            read_toml(bad)
+
+
+def test_options_of_the_command(tmp_path: Path) -> None:
+    """Wrong ones end with exit code 2 and their names, before any store is opened."""
+    none = tmp_path / "none.zarr"
+    outcome = mer("train", "--store", none, "--sampling", "odd", "--size", 8)
+    assert outcome.code == 2
+    assert "size: " in outcome.error
+    assert "sampling: Input should be 'shuffled' or 'balanced', got 'odd'" in outcome.error
+    outcome = mer("train", "--store", none)
+    assert outcome.code == 2
+    assert f"{none}: no such folder; expected a store made by `mer preprocess`" in outcome.error
