@@ -87,9 +87,10 @@ def train_fold(
     try:
         with BatchReader(dataset, device=device, loaders=data.loaders) as reader:
             fit = _Fit(run, folder, data, reader, device=device, threads=threads, backbone=backbone)
-            for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
-                on_epoch(epoch + 1, fit.epoch(epoch))
-            fit.finish()
+            with fit.board:
+                for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
+                    on_epoch(epoch + 1, fit.epoch(epoch))
+                fit.finish()
     finally:
         torch.set_num_threads(before)
 
@@ -177,7 +178,6 @@ class _Fit:
         if self.folder.fold.test:
             self._test(trained)
         self.folder.checkpoint.unlink(missing_ok=True)
-        self.board.close()
 
     def _test(self, trained: TrainedModel) -> None:
         size = self.config.optimisation.batch_size

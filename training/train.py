@@ -232,7 +232,7 @@ def _begin(folder: RunFolder, run: Run, *, overwrite: bool) -> None:
         record.unlink()  # last: a folder without it is not ours to empty
     if not record.is_file():
         folder.path.mkdir(parents=True, exist_ok=True)
-        if others := sorted(child.name for child in folder.path.iterdir()):
+        if others := sorted(child.name for child in folder.path.iterdir() if child.name != f"{RUN_FILE}.part"):
             raise RunFolderError(f"{folder.path}: holds {others[0]} and no run; choose another --out")
         folder.write(run)
         return

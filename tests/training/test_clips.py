@@ -156,7 +156,9 @@ def test_stores_that_do_not_fit(shared_store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"flat.zarr: made without depth, which the model reads; add --no-depth"):
         check_stores([flat], size=112, inputs=INPUTS)
     check_stores([flat], size=112, inputs=frozenset(["texture", "au"]))
-    with pytest.raises(ConfigError, match=r"newer.zarr: its action units are of mesh 1, those of .*deep.zarr of mesh 0"):
+    with pytest.raises(
+        ConfigError, match=r"newer.zarr: its action units are of mesh 1, those of .*deep.zarr of mesh 0"
+    ):
         check_stores([deep, newer], size=112, inputs=INPUTS)
     assert flat.manifest.depth is None
     check_stores([deep, flat], size=112, inputs=frozenset(["texture"]))

@@ -1,6 +1,7 @@
 """Learning rate, weight decay, precision."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -27,9 +28,9 @@ def test_learning_rate_never_jumps() -> None:
         config = Optimisation(epochs=6, warmup_epochs=warmup, lr=1e-3, lr_min=0)
         epochs = [step / 10 for step in range(61)]
         rates = [learning_rate(epoch, config) for epoch in epochs]
-        rising = [a < b for a, b in zip(rates, rates[1:], strict=False)]
+        rising = [a < b for a, b in pairwise(rates)]
         assert rising == [epoch < peak for epoch in epochs[:-1]]
-        assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) < 1e-4
+        assert max(abs(a - b) for a, b in pairwise(rates)) < 1e-4
 
 
 def test_the_end_of_the_cosine_is_not_above_its_start() -> None:

@@ -52,7 +52,7 @@ def test_frames_without_jitter_are_always_the_same() -> None:
 
 
 def test_jitter_reaches_every_part() -> None:
-    """Over many draws every frame is seen but for the neighbours of onset, apex and last frame, whose parts are taken."""
+    """In many draws every frame is seen but the neighbours of onset, apex and last frame, whose parts are taken."""
     random = np.random.default_rng(0)
     seen = {int(i) for _ in range(200) for i in frame_indices(40, onset=0, apex=20, frames=8, random=random)}
     assert seen == {0, *range(3, 21), *range(25, 37), 39}

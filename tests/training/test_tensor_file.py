@@ -82,10 +82,10 @@ def test_foreign(tmp_path: Path) -> None:
     """Somebody else's safetensors file."""
     path = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(RunFolderError, match="foreign.safetensors: a safetensors file, but not one made by mer"):
+    with pytest.raises(RunFolderError, match=r"foreign.safetensors: a safetensors file, but not one made by mer"):
         read_tensors(path, Header)
     save_file({"a": torch.zeros(2)}, path, metadata={"mer": "{"})
-    with pytest.raises(RunFolderError, match="foreign.safetensors: not a file that this version of mer reads"):
+    with pytest.raises(RunFolderError, match=r"foreign.safetensors: not a file that this version of mer reads"):
         read_tensors(path, Header)
 
 
