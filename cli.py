@@ -307,6 +307,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
 ) -> None:
     """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
+    from pipeline.mesh.regions import region_masks
     from training.train import train as run
 
     switches = {
@@ -331,7 +332,9 @@ def train(
     }
     resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
     default = Path("-".join([resolved.model, *(path.name.removesuffix(".zarr") for path in store)]))
-    raise typer.Exit(run(store, resolved, machine, out=out or default, pretrain=pretrain, overwrite=overwrite))
+    raise typer.Exit(
+        run(store, resolved, machine, out=out or default, pretrain=pretrain, regions=region_masks, overwrite=overwrite)
+    )
 
 
 @app.command()
@@ -381,6 +384,7 @@ def ablate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")] = False,
 ) -> None:
     """Train a model again with each of its paths switched off, and say what each is worth."""
+    from pipeline.mesh.regions import region_masks
     from training.ablation import ablate as run
     from training.run_folder import RUN_FILE, RunFolder
 
@@ -389,7 +393,9 @@ def ablate(
         resolved, machine = _training("paper", None, of_run, device, cache, workers, scheduler)
     else:
         resolved, machine = _training(recipe, config, {}, device, cache, workers, scheduler)
-    raise typer.Exit(run(store, resolved, machine, out=out, pretrain=pretrain, overwrite=overwrite))
+    raise typer.Exit(
+        run(store, resolved, machine, out=out, pretrain=pretrain, regions=region_masks, overwrite=overwrite)
+    )
 
 
 @app.command()
@@ -398,11 +404,12 @@ def report(
     store: StoresOption,
 ) -> None:
     """Make report.html and the figures of a run again."""
+    from pipeline.mesh.regions import region_masks
     from schemas.store import Store
     from training.report.report import write_report
     from training.run_folder import RunFolder
 
-    print(write_report(RunFolder(run), [Store.open(path) for path in store]))
+    print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
 
 
 def _training(
@@ -434,10 +441,10 @@ def _training(
 def demo(
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("mer-demo"),
 ) -> None:
-    """Run the whole of it on synthetic clips of real faces and on one real video, in about two minutes."""
+    """Run the whole of it on synthetic clips of real faces and on one real video, in a few minutes."""
     from pipeline.demo import run_demo
 
-    raise typer.Exit(run_demo(out, _console()))
+    raise typer.Exit(run_demo(out, lambda arguments: app(list(arguments), standalone_mode=False) or 0, _console()))
 
 
 @models_app.command("list")

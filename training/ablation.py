@@ -12,6 +12,7 @@ from training.config import TrainConfig
 from training.evaluation_result import EvaluationResult, Spread
 from training.models.registry import ablations
 from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
+from training.report.depth import Regions
 from training.report.report import write_report
 from training.run_folder import RunFolder, write_text
 from training.train import Machine, train
@@ -35,6 +36,7 @@ def ablate(
     *,
     out: Path,
     pretrain: Path | None = None,
+    regions: Regions | None = None,
     overwrite: bool = False,
 ) -> int:
     """Train every variant under the same protocol; arguments as of ``training.train.train``.
@@ -53,7 +55,16 @@ def ablate(
         machine.console.rule(f"{variant.name}", align="left")
         changed = config.model_copy(update={"model_options": {**config.model_options, **variant.options}})
         folder = out / variant.name.replace(" ", "-")
-        codes.append(train(stores, changed, machine, out=folder, pretrain=variant.pretrain, overwrite=overwrite))
+        code = train(
+            stores,
+            changed,
+            machine,
+            out=folder,
+            pretrain=variant.pretrain,
+            regions=regions,
+            overwrite=overwrite,
+        )
+        codes.append(code)
     if any(codes):
         return 1
     full = RunFolder(out / _FULL)
@@ -63,7 +74,8 @@ def ablate(
     for row in table.variants:
         difference = "" if row.differences is None else f", {row.differences['uf1'].mean:+.3f} against full"
         machine.say(f"{row.name:24} UF1 {row.metrics['uf1'].mean:.3f}  UAR {row.metrics['uar'].mean:.3f}{difference}")
-    machine.say(f"{out}: complete; open {write_report(full, [Store.open(store) for store in stores])}")
+    page = write_report(full, [Store.open(store) for store in stores], regions=regions)
+    machine.say(f"{out}: complete; open {page}")
     return 0
 
 

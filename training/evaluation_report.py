@@ -6,9 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation_result import EvaluationResult, GroupResult, Spread
-from training.metrics import METRICS
+from training.metrics import METRIC_TITLES, METRICS
 
-_TITLES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "macro_f1_eq30": "macro-F1 (Eq. 30)"}
 _LOWEST = 5
 
 
@@ -44,7 +43,7 @@ def _scores(name: str, group: GroupResult) -> Table:
             spread = "" if guess.low == guess.high else f" ({guess.low:.3f} to {guess.high:.3f})"
             floors.append(f"{guess.expected:.3f}{spread}")
         spread_ = group.metrics[metric]
-        table.add_row(_TITLES[metric], _mean(spread_), _interval(spread_), *floors)
+        table.add_row(METRIC_TITLES[metric], _mean(spread_), _interval(spread_), *floors)
     return table
 
 

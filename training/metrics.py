@@ -14,6 +14,7 @@ from schemas.errors import ProtocolError
 from schemas.model import Model
 
 METRICS = ("uf1", "uar", "accuracy", "macro_f1_eq30")
+METRIC_TITLES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "macro_f1_eq30": "macro-F1 (Eq. 30)"}
 
 
 class ClassScores(Model):

@@ -64,6 +64,7 @@ def plan_training(
     if pretraining is not None:
         _refuse_shared_people(pretraining, selection)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
+    config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
     inputs, run = _fitted(stores, config, device, folds)
     return TrainPlan(run.model_copy(update={"protocol": protocol}), tuple(stores), selection.clips, inputs, selection)
 

@@ -25,6 +25,7 @@ from training.fold_tasks import FoldTasks
 from training.plan import TrainPlan, plan_self_supervised_pretraining, plan_supervised_pretraining, plan_training
 from training.predictions import concatenate, read_predictions, write_predictions
 from training.progress import TrainProgress
+from training.report.depth import Regions
 from training.report.report import write_report
 from training.run_folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
 
@@ -61,6 +62,7 @@ def train(
     *,
     out: Path,
     pretrain: Path | None = None,
+    regions: Regions | None = None,
     overwrite: bool = False,
 ) -> int:
     """Train and evaluate a model under a protocol; everything that comes of it lies in ``out``.
@@ -71,6 +73,7 @@ def train(
         machine: where to train.
         out: run folder; one that was interrupted goes on.
         pretrain: a store to learn from first, with its labels, or a run of `mer pretrain`.
+        regions: of the action units in a crop, for the report's figure of their depth.
         overwrite: replace the run that is there.
 
     Returns:
@@ -106,10 +109,11 @@ def train(
         for difference in selection.differences:
             machine.say(f"  not the published clips: {difference}")
         if failures := _train(plan, folder, machine, pretraining):
+            machine.say(f"open {write_report(folder, opened, regions=regions)}")
             return _say_failures(failures, machine)
         result = _evaluate(plan, folder)
         machine.console.print(evaluation_report(result))
-        machine.say(f"{out}: complete; open {write_report(folder, opened)}")
+        machine.say(f"{out}: complete; open {write_report(folder, opened, regions=regions)}")
         return 0
 
 

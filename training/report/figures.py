@@ -11,10 +11,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from training.evaluation_result import GroupResult, SubjectResult
-from training.metrics import METRICS, Scores
+from training.metrics import METRIC_TITLES, METRICS, Scores
 from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, LINE, ORANGE, WIDTH, new_figure
-from training.report.tables import METRIC_TITLES
 
 _FULL = 0.65  # of the darkest colour: from here on, text in a cell is white
 _CELL = "#0b5394"

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from training.evaluation_result import EvaluationResult, GroupResult, Spread
-from training.metrics import METRICS, Scores
+from training.metrics import METRIC_TITLES, METRICS, Scores
 from training.report.ablation import Ablation
 from training.report.page import Table
 from training.report.paper_numbers import PaperTable
 from training.run_folder import FoldFolder, Run
-
-METRIC_TITLES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "macro_f1_eq30": "macro-F1 (Eq. 30)"}
 
 
 def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, explained: bool = True) -> Table:

@@ -1,0 +1,207 @@
+"""The training step alone against the whole loop, streaming against a memory map, epochs as a store grows.
+
+uv run python tests/benchmarks/train_loop.py --store casme2.zarr
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.commit import records_of, write_store
+from pipeline.store_arrays import Dimensions, create_arrays
+from schemas.layout import object_path
+from schemas.store import Store
+from training.batch import ClipBatch
+from training.clips import ClipReader
+from training.config import Augmentation
+from training.dataset import BatchReader, ClipDraw, StoreDataset
+from training.fold_tasks import open_source
+from training.models.registry import create_model, fast_options
+from training.optimisation import autocast_of, build_optimiser
+from training.preparation import Augmenter, Normalisation, measure_normalisation
+from training.recipes import resolve
+from training.sampling import batches
+
+CPU = torch.device("cpu")
+CONFIG = resolve("fast", {"optimisation": {"batch_size": 16}})
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--clips", type=int, default=255, help="of the store that is trained on; CASME II has 255")
+    parser.add_argument("--grown", type=int, nargs="*", default=[250, 2_500, 25_000])
+    parser.add_argument("--skip-step", action="store_true", help="only the growing stores")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(dir=arguments.store.parent) as name:  # hard links stay on one drive
+        folder, source = Path(name), Store.open(arguments.store)
+        if not arguments.skip_step:
+            store = grown(source, folder / "store.zarr", arguments.clips)
+            loops(store)
+            memory_map(store, folder / "memory.map")
+            precisions(store)
+        growth(source, folder, arguments.grown)
+
+
+def grown(source: Store, out: Path, clips: int) -> Store:
+    """A store of so many clips, each a hard link to one of the source's."""
+    found = list(records_of(source))
+    frames = source.array("frame_number").shape[1]
+    config, units = source.manifest.provenance.config, source.manifest.action_units.names
+    dimensions = Dimensions(clips, frames, config.size, units, depth=True, au_frames=False)
+    create_arrays(out, dimensions)
+    records = []
+    for index in range(clips):
+        record = found[index % len(found)]
+        for array in record.entry.objects:
+            target = out / object_path(array, index)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source.path / object_path(array, record.index), target)
+        key = f"{config.dataset}/sub{index % 26:02d}/clip{index:06d}"
+        records.append(
+            record.model_copy(update={"index": index, "entry": record.entry.model_copy(update={"key": key})})
+        )
+    write_store(out, dimensions, records, source.manifest)
+    return Store.open(out)
+
+
+def dataset_of(store: Store, cache: str | None) -> StoreDataset:
+    """Every clip, with made-up labels."""
+    keys = tuple(entry.key for entry in store.manifest.clips)
+    source = open_source((store.path,), keys, CONFIG.size, frozenset(("texture", "depth", "au")), cache)
+    return StoreDataset(source, [index % 5 for index in range(len(keys))], frames=CONFIG.frames)
+
+
+class Step:
+    """Preparation and one update of the fast recipe's MADV-Net."""
+
+    def __init__(self, store: Store, normalisation: Normalisation, amp: str = "off", *, compiled: bool = False) -> None:
+        units = store.manifest.action_units.names
+        torch.manual_seed(0)
+        network = create_model(
+            CONFIG.model,
+            classes=5,
+            frames=CONFIG.frames,
+            size=CONFIG.size,
+            action_units=len(units),
+            **fast_options(CONFIG.model),
+        )
+        self.optimiser = build_optimiser(network, CONFIG.optimisation)
+        self.own, self.network = network, torch.compile(network) if compiled else network
+        self.augmenter, self.normalisation = Augmenter(Augmentation(), units), normalisation
+        self.autocast = autocast_of(amp, CPU)  # type: ignore[arg-type]
+        self.random = torch.Generator().manual_seed(0)
+
+    def prepare(self, raw: ClipBatch) -> ClipBatch:
+        """Augmented and normalised."""
+        return self.normalisation.apply(self.augmenter.apply(raw, self.random))
+
+    def update(self, batch: ClipBatch) -> None:
+        """Forward, backward, step."""
+        with self.autocast:
+            loss = sum(self.own.loss(self.network(batch), batch).values())
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        self.optimiser.step()
+
+
+def loops(store: Store) -> None:
+    """Clips/s of the step alone, and of the loop with and without a cache."""
+    table = Table("", "clips/s", "share of the step alone", title=f"{len(store.manifest.clips)} clips, fast recipe")
+    cached = dataset_of(store, "cpu")
+    order = np.random.default_rng(0).permutation(len(cached))
+    parts = list(batches(order, CONFIG.optimisation.batch_size))
+    with BatchReader(cached, device=CPU) as reader:
+        normalisation = measure_normalisation(reader.read(parts))
+        step = Step(store, normalisation)
+        raw = list(reader.read(parts[:4], jitter=0))
+        ready = [step.prepare(batch) for batch in raw]
+        alone = rate(lambda: each(step.update, ready), sum(map(len, ready)))
+        with_preparation = rate(lambda: each(lambda b: step.update(step.prepare(b)), raw), sum(map(len, raw)))
+        loop = rate(lambda: each(lambda b: step.update(step.prepare(b)), reader.read(parts, jitter=0)), len(cached))
+    rows = [("update alone", alone), ("augmentation and update", with_preparation), ("whole loop, --cache ram", loop)]
+    for loaders in (0, 1):
+        with BatchReader(dataset_of(store, None), device=CPU, loaders=loaders) as reader:
+            each(lambda b: None, reader.read(parts[:1]))  # its processes start
+            read = rate(lambda: each(lambda b: step.update(step.prepare(b)), reader.read(parts, jitter=0)), len(cached))
+        rows.append((f"whole loop, --cache none, {loaders} loaders", read))
+    for name, value in rows:
+        table.add_row(name, f"{value:.1f}", f"{value / with_preparation:.2f}")
+    Console().print(table)
+
+
+def memory_map(store: Store, path: Path) -> None:
+    """Reading T frames of random clips from the store against the same pixels in a memory map."""
+    keys = [entry.key for entry in store.manifest.clips]
+    frames, side = 16, store.manifest.provenance.config.size
+    shape = (len(keys), frames, side, side, 3)
+    mapped = np.memmap(path, np.uint8, "w+", shape=shape)
+    for index, key in enumerate(keys):
+        texture = store.texture(key)[:frames]
+        mapped[index, : len(texture)] = texture
+    mapped.flush()
+    order = np.random.default_rng(0).permutation(len(keys))
+    reader = ClipReader((store.path,), keys, size=side, inputs=frozenset(("texture",)))
+    reader[0]
+    from_store = rate(lambda: [reader[int(i)].texture.sum() for i in order], len(keys))
+    from_map = rate(lambda: [torch.from_numpy(mapped[int(i)].copy()).sum() for i in order], len(keys))
+    print(f"texture of a clip: store {from_store:.0f}/s, np.memmap {from_map:.0f}/s, ratio {from_store / from_map:.2f}")
+
+
+def precisions(store: Store) -> None:
+    """Clips/s of one update: float32, bfloat16 autocast, compiled."""
+    cached = dataset_of(store, "cpu")
+    with BatchReader(cached, device=CPU) as reader:
+        raw = next(reader.read([np.arange(CONFIG.optimisation.batch_size)]))
+        normalisation = measure_normalisation([raw])
+    for name, amp, compiled in (("float32", "off", False), ("bf16 autocast", "bf16", False), ("compiled", "off", True)):
+        step = Step(store, normalisation, amp, compiled=compiled)
+        batch = step.prepare(raw)
+        step.update(batch)
+        print(f"{name}: {rate(lambda s=step, b=batch: s.update(b), len(batch)):.1f} clips/s")  # type: ignore[misc]
+
+
+def growth(source: Store, folder: Path, sizes: list[int]) -> None:
+    """Time to read one epoch without a cache, as the store grows."""
+    table = Table("clips", "opening, s", "an epoch's reading, s", "ms a clip", title="no cache, no loaders, one core")
+    for clips in sizes:
+        path = grown(source, folder / f"{clips}.zarr", clips).path
+        started = time.perf_counter()
+        dataset = dataset_of(Store.open(path), None)
+        dataset[ClipDraw(0)]
+        opened = time.perf_counter()
+        with BatchReader(dataset, device=CPU) as reader:
+            each(lambda b: None, reader.read(batches(np.random.default_rng(0).permutation(clips), 16), jitter=0))
+        seconds = time.perf_counter() - opened
+        table.add_row(str(clips), f"{opened - started:.2f}", f"{seconds:.1f}", f"{seconds / clips * 1e3:.2f}")
+    Console().print(table)
+
+
+def each(act: Callable[[ClipBatch], object], on: Iterator[ClipBatch] | list[ClipBatch]) -> None:
+    """Act on every batch."""
+    for batch in on:
+        act(batch)
+
+
+def rate(run: Callable[[], object], clips: int) -> float:
+    """Clips/s, the best of three."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return clips / min(times)
+
+
+if __name__ == "__main__":
+    main()
