@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline.store_arrays import output_errors
-from schemas.errors import StoreExistsError, StoreLockedError
+from schemas.errors import StoreExistsError
+from schemas.output import locked
 
 
 @contextmanager
@@ -20,11 +19,11 @@ def new_output(out: Path) -> Iterator[Path]:
 
     Raises:
         StoreExistsError: there is something at ``out``.
-        StoreLockedError: another command is writing ``out``.
+        OutputLockedError: another command is writing ``out``.
         StoreWriteError: disk full, read-only, gone.
     """
     unfinished = out.with_name(out.name + ".partial")
-    with output_errors(out), _locked(unfinished):
+    with output_errors(out), locked(unfinished):
         _require_free(out)
         _delete(unfinished)
         try:
@@ -36,6 +35,7 @@ def new_output(out: Path) -> Iterator[Path]:
             _delete(unfinished)
             raise
         _flush(out.parent)
+        unfinished.with_name(unfinished.name + ".lock").unlink(missing_ok=True)  # who comes now finds the output there
 
 
 def write_durably(file: Path, data: bytes) -> None:
@@ -65,21 +65,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _locked(unfinished: Path) -> Iterator[None]:
-    """One writer at a time. After success the lock's file goes too: whoever comes then finds the output there."""
-    lock = FileLock(unfinished.with_name(unfinished.name + ".lock"), blocking=False)
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StoreLockedError(
-            f"{unfinished}: another command is writing it (it holds {lock.lock_file}); wait, or choose another name"
-        ) from error
-    try:
-        yield
-        Path(lock.lock_file).unlink(missing_ok=True)
-    finally:
-        lock.release()

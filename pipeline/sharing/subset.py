@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from pipeline.sharing.assembly import assemble, frames_of, parts_of, without_arrays
 from pipeline.sharing.pseudonyms import Pseudonyms
@@ -56,3 +57,16 @@ def subset(
     if pseudonyms is not None:
         parts, template = pseudonyms.renamed(parts, template)
     return assemble(out, parts, template, frames=frames_of(store))
+
+
+def clip_arrays(text: str | None) -> tuple[ClipArrayName, ...]:
+    """Names of clip arrays, separated by commas.
+
+    Raises:
+        ConfigError: there is no such clip array.
+    """
+    names: tuple[ClipArrayName, ...] = get_args(ClipArrayName)
+    wanted = [name.strip() for name in text.split(",")] if text is not None else []
+    if unknown := [name for name in wanted if name not in names]:
+        raise ConfigError(f"--without {unknown[0]!r}: expected {', '.join(names)}")
+    return tuple(name for name in names if name in wanted)

@@ -15,11 +15,19 @@ from tree_hash import tree_hash
 
 from pipeline.sharing.diff import diff
 from pipeline.sharing.merge import merge
+from pipeline.sharing.output import new_output
 from pipeline.sharing.selection import Condition, Selection
 from pipeline.sharing.subset import subset
 from pipeline.store_arrays import resized_shard
 from pipeline.verification import verify
-from schemas.errors import ManifestInvalidError, ManifestMissingError, StoreDamagedError, StoreError, StoreExistsError
+from schemas.errors import (
+    ManifestInvalidError,
+    ManifestMissingError,
+    OutputLockedError,
+    StoreDamagedError,
+    StoreError,
+    StoreExistsError,
+)
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
 from schemas.store import Store
@@ -185,6 +193,17 @@ def test_an_output_that_is_there_is_left_alone(tmp_path: Path, whole: Store) -> 
     with pytest.raises(StoreExistsError, match=r"out.zarr: exists; choose another name, or delete it first"):
         merge([whole], tmp_path / "out.zarr")
     assert (tmp_path / "out.zarr").read_text() == "mine"
+
+
+def test_two_writers_of_one_output(tmp_path: Path, whole: Store) -> None:
+    """The second is told, and leaves the first alone."""
+    with new_output(tmp_path / "out.zarr") as unfinished:
+        unfinished.mkdir()
+        (unfinished / "mine").touch()
+        with pytest.raises(OutputLockedError, match=r"out.zarr.partial: another run is writing there"):
+            merge([whole], tmp_path / "out.zarr")
+        assert (unfinished / "mine").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
 KILLED = """

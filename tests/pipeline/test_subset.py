@@ -10,7 +10,7 @@ from pipeline.inspection import summarise
 from pipeline.sharing.merge import merge
 from pipeline.sharing.pseudonyms import Pseudonyms
 from pipeline.sharing.selection import Selection
-from pipeline.sharing.subset import subset
+from pipeline.sharing.subset import clip_arrays, subset
 from pipeline.verification import verify
 from schemas.errors import ConfigError, StoreError
 from schemas.layout import ClipArrayName, object_path
@@ -101,6 +101,14 @@ def test_a_subset_of_nothing_is_refused(tmp_path: Path, whole: Store) -> None:
         subset(whole, tmp_path / "s.zarr", selection=Selection.parse(subjects="sub77", where="fps < 3"))
     with pytest.raises(ConfigError, match=r"has no au_frames to leave out; it has texture, depth, clip"):
         subset(whole, tmp_path / "s.zarr", without=["au_frames"])
+
+
+def test_names_of_arrays() -> None:
+    """As they stand behind ``--without``."""
+    assert clip_arrays(None) == ()
+    assert clip_arrays("depth, texture") == ("texture", "depth")
+    with pytest.raises(ConfigError, match="--without 'au': expected texture, depth, au_frames"):
+        clip_arrays("texture,au")
 
 
 @pytest.mark.parametrize("without", ["texture", "depth"])
