@@ -44,9 +44,10 @@ class Part:
 
     def objects(self, frames: int) -> dict[ClipArrayName, StoredObject]:
         """Size and hash of its objects in a store with so many frames."""
-        if all(self.room[name] == shard_frames(frames) for name in self.entry.objects):
-            return self.entry.objects
-        return {name: _described(self.object(name, frames)) for name in self.entry.objects}
+        return {
+            name: stored if self._fits(name, frames) else _described(self.object(name, frames))
+            for name, stored in self.entry.objects.items()
+        }
 
     def object(self, name: ClipArrayName, frames: int) -> bytes:
         """One of its objects for a store with so many frames: the same chunks, and the index in its length.
@@ -56,13 +57,25 @@ class Part:
         """
         path = object_path(name, self.index)
         data = self.store.object_bytes(path, self.store.manifest.clips[self.index].objects[name])
-        here, there = self.room[name], shard_frames(frames)
-        if here == there:
+        if self._fits(name, frames):
             return data
+        chunks, room = (length // FRAMES_PER_CHUNK for length in (self.room[name], shard_frames(frames)))
         try:
-            return resized_shard(data, chunks=here // FRAMES_PER_CHUNK, room=there // FRAMES_PER_CHUNK)
+            return resized_shard(data, chunks=chunks, room=room)
         except ValueError as error:
             raise StoreDamagedError(f"{self.store.path}: {path}: {error}") from error
+
+    def copied(self, path: Path, index: int, frames: int) -> dict[ClipArrayName, StoredObject]:
+        """Write its objects as those of row ``index`` of another store; returns size and hash of each."""
+        objects = {}
+        for name, stored in self.entry.objects.items():
+            data = self.object(name, frames)
+            write_durably(path / object_path(name, index), data)
+            objects[name] = stored if self._fits(name, frames) else _described(data)
+        return objects
+
+    def _fits(self, name: str, frames: int) -> bool:
+        return self.room[name] == shard_frames(frames)
 
 
 def parts_of(store: Store) -> list[Part]:
@@ -110,18 +123,14 @@ def assemble(out: Path, parts: Iterable[Part], manifest: Manifest, *, frames: in
         create_arrays(path, dimensions)
         _refuse_other_layouts(path, chosen)
 
-        def copied(item: tuple[int, Part]) -> ClipRecord:
+        def written(item: tuple[int, Part]) -> ClipRecord:
             index, part = item
-            objects = {}
-            for name in part.entry.objects:
-                data = part.object(name, dimensions.frames)
-                write_durably(path / object_path(name, index), data)
-                objects[name] = _described(data)
+            objects = part.copied(path, index, dimensions.frames)
             entry = part.entry.model_copy(update={"objects": objects, "made_by": number[canonical(part.provenance)]})
             return ClipRecord(index=index, entry=entry, columns=part.columns)
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            records = list(pool.map(copied, enumerate(chosen)))
+            records = list(pool.map(written, enumerate(chosen)))
         return write_store(path, dimensions, records, template)
 
 
