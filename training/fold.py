@@ -127,7 +127,7 @@ class _Fit:
         torch.manual_seed(draw_seed(self.seed, "weights"))
         network: ClipClassifier = self._header().build()
         if backbone is not None:
-            network.load_backbone(backbone)
+            _load_backbone(network, backbone, self.config.model)
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
         self.network = network.to(device)
@@ -301,6 +301,15 @@ class _Fit:
             epoch=self.state.best or self.state.epoch,
             threads=self.state.threads,
         )
+
+
+def _load_backbone(network: ClipClassifier, backbone: dict[str, Tensor], model: str) -> None:
+    try:
+        network.load_backbone(backbone)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the pre-trained weights do not fit this {model}; pre-train with the same model, frames and size: {error}"
+        ) from error
 
 
 def metrics_csv(history: Sequence[Metrics]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,7 +43,7 @@ class FoldTasks:
         inputs: what the model reads.
         device: to train on.
         cache: where decoded clips are kept.
-        loaders: reading processes of a fold, without a cache.
+        loaders: reading processes of a fold, without a cache and where a process may have some.
         pretrained: file of weights for each seed that folds start from.
     """
 
@@ -87,7 +88,9 @@ class FoldTasks:
         return {"ram": "cpu", "device": self.device, "none": None}[self.cache]
 
     def _data(self, source: ClipSource) -> FoldData:
-        return FoldData(source, self.keys, self.labels, loaders=self.loaders if self.cache == "none" else 0)
+        # Workers of Dask are daemons unless told otherwise, and these may not have processes of their own.
+        loaders = self.loaders if self.cache == "none" and not current_process().daemon else 0
+        return FoldData(source, self.keys, self.labels, loaders=loaders)
 
     def _train(
         self, folder: FoldFolder, data: FoldData, threads: int, report: Callable[[EpochDone], None]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from schemas.config import Device
 from schemas.errors import ConfigError, ProtocolError
@@ -59,8 +58,6 @@ def plan_training(
     protocol = default_protocol(manifests) if config.protocol is None else find_protocol(config.protocol)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
-    if config.protocol is not None and config.protocol.endswith(".toml"):
-        config = config.model_copy(update={"protocol": Path(config.protocol).name})  # where it lies is no matter
     if pretraining is not None:
         _refuse_shared_people(pretraining, selection)
         config = config.model_copy(update={"pretrained": pretraining.sha256})

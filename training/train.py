@@ -1,7 +1,7 @@
 """`mer train` and `mer pretrain`: stores to a run folder, or on with a run that was interrupted."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +84,14 @@ def train(
     """
     opened = [Store.open(store) for store in stores]
     first: TrainPlan | None = None  # what is to be pre-trained
-    pretraining: RunFolder | None = None
+    before: Run | None = None
+    weights: Mapping[int, Path] = {}
     if pretrain is not None and (pretrain / MANIFEST_NAME).is_file():
-        pretraining = RunFolder(out / "pretraining")
         first = plan_supervised_pretraining([Store.open(pretrain)], config, machine.device)
+        before = first.run
     elif pretrain is not None:
-        pretraining = RunFolder(pretrain)
-    before = first.run if first is not None else None if pretraining is None else pretraining.read()
+        before = RunFolder(pretrain).read()
+        weights = _weights(RunFolder(pretrain), config)
     plan = plan_training(opened, config, machine.device, pretraining=before)
     selection, protocol = plan.selection, plan.run.protocol
     assert selection is not None
@@ -98,17 +99,19 @@ def train(
 
     folder = RunFolder(out)
     with _begun(folder, plan.run, overwrite=overwrite):
-        if first is not None and pretraining is not None:
+        if first is not None:
+            pretraining = RunFolder(out / "pretraining")
             machine.say(f"pre-training on {len(first.clips)} clips of {pretrain}")
             _begin(pretraining, first.run, overwrite=overwrite)
             if failures := _train(first, pretraining, machine):
                 return _say_failures(failures, machine)
+            weights = _weights(pretraining, config)
         machine.say(
             f"{protocol.name}: {len(plan.clips)} clips, {len(plan.run.folds)} folds, {len(config.seeds)} seeds -> {out}"
         )
         for difference in selection.differences:
             machine.say(f"  not the published clips: {difference}")
-        if failures := _train(plan, folder, machine, pretraining):
+        if failures := _train(plan, folder, machine, weights):
             machine.say(f"open {write_report(folder, opened, regions=regions)}")
             return _say_failures(failures, machine)
         result = _evaluate(plan, folder)
@@ -132,7 +135,7 @@ def pretrain(
 
 
 def _train(
-    plan: TrainPlan, folder: RunFolder, machine: Machine, pretraining: RunFolder | None = None
+    plan: TrainPlan, folder: RunFolder, machine: Machine, weights: Mapping[int, Path] = {}
 ) -> list[tuple[FoldFolder, FoldFailure]]:
     """Train the folds that are left; those that failed."""
     folders = list(RunFolder(folder.path.absolute()).folds(plan.run))  # a worker may run in another directory
@@ -150,7 +153,7 @@ def _train(
         device=machine.device,
         cache=machine.cache,
         loaders=machine.loaders,
-        pretrained={} if pretraining is None else _weights(pretraining, plan.run),
+        pretrained=dict(weights),
     )
     failures = []
     epochs = plan.run.config.optimisation.epochs
@@ -180,7 +183,7 @@ def _collect(
     return failures
 
 
-def _weights(pretraining: RunFolder, run: Run) -> dict[int, Path]:
+def _weights(pretraining: RunFolder, config: TrainConfig) -> dict[int, Path]:
     """Seed -> weights to start from: those of the same seed, or of the only one that was pre-trained."""
     before = pretraining.read()
     if len(before.folds) > 1:
@@ -190,8 +193,8 @@ def _weights(pretraining: RunFolder, run: Run) -> dict[int, Path]:
     if missing:
         raise RunFolderError(f"{missing[0]}: no such file; type the command of that run again to finish it")
     if len(models) == 1:
-        return dict.fromkeys(run.config.seeds, next(iter(models.values())))
-    if lacking := [seed for seed in run.config.seeds if seed not in models]:
+        return dict.fromkeys(config.seeds, next(iter(models.values())))
+    if lacking := [seed for seed in config.seeds if seed not in models]:
         raise ConfigError(f"{pretraining.path}: pre-trained seeds {sorted(models)}, none for seed {lacking[0]}")
     return models
 

@@ -38,9 +38,24 @@ kind = "loso"
 
 # The model of the tests: MADV-Net without all that takes time.
 MODEL: dict[str, Any] = {
-    "stem_width": 4, "stem_kernel": (1, 3, 3), "dims": (8, 8, 8), "head_dim": 8, "depths": (1, 1, 1),
-    "strides": (4, 1, 1), "mlp_ratio": 1, "au_width": 8,
+    "stem_width": 4, "stem_kernel": [1, 3, 3], "dims": [8, 8, 8], "head_dim": 8, "depths": [1, 1, 1],
+    "strides": [4, 1, 1], "mlp_ratio": 1, "au_width": 8,
 }  # fmt: skip
+
+# The same for all commands, as a file for --config.
+CONFIG = """
+frames = 8
+size = 32
+seeds = [0, 1]
+
+[optimisation]
+epochs = 3
+warmup_epochs = 1
+batch_size = 4
+lr = 1e-3
+
+[model_options]
+""" + "".join(f"{name} = {value}\n" for name, value in MODEL.items())
 
 
 def small_store(
@@ -102,6 +117,14 @@ def relabelled(store: Store, path: Path, labels: Mapping[str, Emotion]) -> Store
     edited = store.manifest.model_copy(update={"clips": clips}).sealed()
     (path / MANIFEST_NAME).write_text(edited.model_dump_json(exclude_defaults=True))
     return Store.open(path)
+
+
+def small_smic(folder: Path) -> Store:
+    """Two other people with SMIC's three classes, ``smic.zarr``."""
+    raw = small_store(folder / "raw.zarr", dataset="smic-hs", subjects=2, clips=3)
+    emotions: tuple[Emotion, ...] = ("negative", "positive", "surprise")
+    labels = {key: emotions[index % 3] for index, key in enumerate(raw.manifest.index)}
+    return relabelled(raw, folder / "smic.zarr", labels)
 
 
 def _record(path: Path, index: int, key: str, depth: bool, drawing: int, damage: float | None) -> ClipRecord:

@@ -292,6 +292,17 @@ def test_weights_that_are_no_numbers_are_not_saved(
     assert not first_fold(plan.run, tmp_path / "run").checkpoint.exists()
 
 
+def test_weights_of_another_model_are_refused(tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path) -> None:
+    """With what must be equal, and the shapes that are not."""
+    plan = planned(tiny, protocol)
+    backbone = load_trained_model(trained(plan, kept, tmp_path / "teacher").model).network.state_dict()
+    wider = planned(tiny, protocol, model_options={"au_width": 16})
+    with pytest.raises(
+        ConfigError, match=r"do not fit this madv_net; pre-train with the same model, frames and size: "
+    ):
+        trained(wider, kept, tmp_path / "run", backbone=backbone)
+
+
 @pytest.mark.parametrize(("subject", "what"), [("sub02", "the loss is nan"), ("sub03", "the validation loss is nan")])
 def test_a_clip_that_is_no_number_stops_the_fold(protocol: str, tmp_path: Path, subject: str, what: str) -> None:
     """In the training part or in the validation part; no epoch went well, and the way to find it is named."""
