@@ -9,7 +9,7 @@ from schemas.errors import ConfigError
 from schemas.settings import read_toml
 from training.config import TrainConfig
 from training.models.madv_net import FAST_OPTIONS
-from training.recipes import resolve
+from training.recipes import RECIPES, resolve
 
 
 def test_the_paper_is_the_default() -> None:
@@ -27,7 +27,8 @@ def test_later_layers_win_field_by_field(tmp_path: Path) -> None:
     file.write_text("frames = 32\nsize = 96\n[optimisation]\nepochs = 7\nlr = 0.5\n[augmentation]\nflip = 0\n")
     config = resolve("fast", read_toml(file), {"size": 48, "optimisation": {"epochs": 9}})
     assert (config.frames, config.size, config.seeds) == (32, 48, (0,))
-    assert (config.optimisation.epochs, config.optimisation.lr, config.optimisation.batch_size) == (9, 0.5, 16)
+    assert (config.optimisation.epochs, config.optimisation.lr) == (9, 0.5)
+    assert config.optimisation.batch_size == RECIPES["fast"]["optimisation"]["batch_size"] != 64
     assert (config.augmentation.flip, config.augmentation.crop) == (0, 0.1)
 
 
