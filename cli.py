@@ -62,6 +62,7 @@ FoldWorkersOption = Annotated[
     int | None, typer.Option(min=0, help="folds at once; 0: one, in this process  [default: as the machine allows]")
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")]
+OutStore = Annotated[Path, typer.Option("--out", "-o", help="the store to write; nothing may be there yet")]
 TrainedRun = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of `mer train`")]
 FoldOption = Annotated[str | None, typer.Option(help="of this fold alone  [default: all; export: the first]")]
 SeedOption = Annotated[int | None, typer.Option(help="of this seed alone  [default: all; export: the first]")]
@@ -233,6 +234,114 @@ def show(
 
     clip_figure(Store.open(store), clip, out)
     print(out)
+
+
+@app.command()
+def merge(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="stores of the same config")], out: OutStore
+) -> None:
+    """Make one store of several, nothing recompressed; clips in more than one must be equal."""
+    from pipeline.sharing.merge import merge as combine
+    from schemas.store import Store
+
+    manifest = combine([Store.open(store) for store in stores], out)
+    print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
+
+
+@app.command()
+def subset(
+    store: StorePath,
+    out: OutStore,
+    subjects: Annotated[str | None, typer.Option(help="only these subjects, separated by commas")] = None,
+    labels: Annotated[str | None, typer.Option(help="only these emotions, separated by commas")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="only clips like these, e.g. emotion=happiness|surprise,expression_type=micro")
+    ] = None,
+    without: Annotated[str | None, typer.Option(help="leave out texture, depth or au_frames")] = None,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="rename subjects and clips, drop source paths")
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option(help="file of the secret behind the names, made if missing; else nobody keeps it")
+    ] = None,
+) -> None:
+    """Copy some clips of a store, or some of its arrays, to a store of its own."""
+    from pipeline.sharing.pseudonyms import Pseudonyms
+    from pipeline.sharing.selection import Selection
+    from pipeline.sharing.subset import clip_arrays
+    from pipeline.sharing.subset import subset as take
+    from schemas.errors import ConfigError
+    from schemas.store import Store
+
+    if key is not None and not anonymise:
+        raise ConfigError("--key: names are drawn only with --anonymise")
+    selection = Selection.parse(subjects=subjects, labels=labels, where=where)
+    opened, left_out = Store.open(store), clip_arrays(without)
+    pseudonyms = None
+    if anonymise:
+        pseudonyms = Pseudonyms.kept(key) if key is not None else Pseudonyms.drawn()
+    manifest = take(opened, out, selection=selection, without=left_out, pseudonyms=pseudonyms)
+    print(f"{out}: {len(manifest.clips)} of {len(opened.manifest.clips)} clips, content {manifest.content_sha256}")
+    if anonymise and "texture" in manifest.arrays:
+        print("the texture still shows the faces: --without texture leaves it out", file=sys.stderr)
+
+
+@app.command()
+def diff(
+    store: StorePath,
+    other: Annotated[Path, typer.Argument(metavar="STORE", help="the store to compare with")],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two stores by config, versions, clips, labels and hashes; exit 1 if they differ."""
+    from dataclasses import asdict
+
+    from pipeline.sharing.diff import diff as compare
+    from schemas.store import Store
+
+    differences = compare(Store.open(store), Store.open(other))
+    if as_json:
+        print(json.dumps([asdict(difference) for difference in differences], ensure_ascii=False))
+    else:
+        for difference in differences:
+            print(f"{difference.kind}: {difference.name}: {difference.mine!r} / {difference.theirs!r}")
+        print(f"{len(differences)} differences" if differences else "equal: the same content to the byte")
+    raise typer.Exit(1 if differences else 0)
+
+
+@app.command()
+def pack(
+    store: StorePath,
+    out: Annotated[Path | None, typer.Argument(metavar="[FILE.zip]", help="[default: STORE with .zip]")] = None,
+) -> None:
+    """Put a store into one zip file, which every command reads where it lies."""
+    from pipeline.sharing.pack import pack as write
+    from schemas.store import Store
+
+    out = out or store.with_suffix(".zip")
+    write(Store.open(store), out)
+    print(out)
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(metavar="FILE.zip", help="made by `mer pack`")],
+    out: Annotated[Path | None, typer.Argument(metavar="[STORE]", help="[default: FILE with .zarr]")] = None,
+) -> None:
+    """Unpack a store, checking every byte; a file that `mer pack` has not made is refused."""
+    from pipeline.sharing.pack import unpack as read
+
+    out = out or archive.with_suffix(".zarr")
+    manifest = read(archive, out)
+    print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
+
+
+@app.command("cite")
+def cite_store(store: StorePath) -> None:
+    """Print a store's content id and terms, and BibTeX of the datasets and tools behind it."""
+    from pipeline.sharing.cite import cite
+    from schemas.store import Store
+
+    print(cite(Store.open(store)))
 
 
 @app.command()

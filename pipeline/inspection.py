@@ -29,12 +29,13 @@ def summarise(store: Store) -> dict[str, Any]:
     return {
         "store": store.path.name,
         "format_version": manifest.format_version,
-        "dataset": provenance.config.dataset,
+        "content_sha256": manifest.content_sha256,
+        "datasets": list(manifest.datasets),
         "layout": provenance.layout,
         "config": provenance.config.model_dump(mode="json"),
         "config_sha256": manifest.config_sha256,
         "clips": {"ok": len(good), "failed": len(manifest.clips) - len(good)},
-        "subjects": len({entry.subject for entry in good}),
+        "subjects": len({entry.key.rpartition("/")[0] for entry in good}),
         "frames": sum(entry.n_frames for entry in good),
         "emotions": _counts(entry.label.emotion for entry in good),
         "expression_types": _counts(entry.label.expression_type for entry in good),
@@ -43,6 +44,9 @@ def summarise(store: Store) -> dict[str, Any]:
         "clip_list": _clip_list(good),
         "depth": manifest.depth and manifest.depth.model_dump(),
         "action_units": manifest.action_units.model_dump(mode="json"),
+        "left_out": list(manifest.left_out),
+        "renamed": bool(manifest.pseudonyms),
+        "licences": {licence.dataset: licence.terms for licence in manifest.licences},
         "device": provenance.device,
         "weights": [weights.model_dump() for weights in provenance.weights],
         "packages": provenance.packages,
@@ -79,8 +83,8 @@ def _facts(summary: dict[str, Any]) -> Table:
     stored = sum(array["stored_bytes"] for array in arrays.values())
     raw = sum(array["bytes"] for array in arrays.values())
     facts = {
-        "store": f"{summary['store']}, format {summary['format_version']}, config {summary['config_sha256'][:12]}",
-        "dataset": f"{summary['dataset']} ({summary['layout']})",
+        "store": f"{summary['store']}, format {summary['format_version']}, content {summary['content_sha256'][:12]}",
+        "dataset": f"{', '.join(summary['datasets'])} ({summary['layout']})",
         "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
         "frames": str(summary["frames"]),
         "labels": _listing(summary["emotions"]),
@@ -93,6 +97,9 @@ def _facts(summary: dict[str, Any]) -> Table:
         else None,
         "weights": "; ".join(f"{w['name']} {w['sha256'][:12]}" for w in summary["weights"]),
         "findings": _listing(summary["findings"]),
+        "left out": ", ".join(summary["left_out"]),
+        "renamed": "subjects and clips, for sharing" if summary["renamed"] else None,
+        "licence": "; ".join(f"{dataset}: {terms}" for dataset, terms in summary["licences"].items()),
     }
     table = Table(show_header=False, box=None)
     for name, value in facts.items():

@@ -105,8 +105,18 @@ def _complete_store(plan: Plan) -> Manifest | None:
     differences = plan.provenance.config.differences(manifest.provenance.config)
     if not differences and [entry.key for entry in manifest.clips] != [clip.key for clip in plan.clips]:
         differences = {"clips": (f"{len(plan.clips)} on disk", f"{len(manifest.clips)} others in the store")}
-    _refuse(plan.out, "a complete store", differences)
+    _refuse(plan.out, "a complete store", {**differences, **_changed_for_sharing(manifest)})
     return manifest
+
+
+def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]:
+    """What no run makes: such a store is not what the command would give, and must not be retried into."""
+    changes = {
+        "merged runs": len(manifest.further_provenances),
+        "left out": ", ".join(manifest.left_out),
+        "renamed subjects": bool(manifest.pseudonyms),
+    }
+    return {name: ("none", found) for name, found in changes.items() if found}
 
 
 def _done_before(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:

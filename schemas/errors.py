@@ -89,10 +89,6 @@ class StoreExistsError(StoreError, FileExistsError):
     """The output already holds a store of another config."""
 
 
-class StoreLockedError(StoreError, BlockingIOError):
-    """Another run is writing the same store."""
-
-
 class StoreWriteError(StoreError, OSError):
     """The output cannot be written: disk full, read-only, or gone."""
 

@@ -209,8 +209,8 @@ def _subjects(
 def _store(manifest: Manifest) -> EvaluatedStore:
     failed = sum(entry.status == "failed" for entry in manifest.clips)
     return EvaluatedStore(
-        dataset=manifest.provenance.config.dataset,
-        config_sha256=manifest.config_sha256,
+        datasets=manifest.datasets,
+        content_sha256=manifest.content_sha256,
         clips=len(manifest.clips),
         failed=failed,
     )

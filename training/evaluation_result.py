@@ -52,8 +52,8 @@ class SubjectResult(Model):
 class EvaluatedStore(Model):
     """Which store the labels are from."""
 
-    dataset: str
-    config_sha256: str
+    datasets: tuple[str, ...]
+    content_sha256: str
     clips: int
     failed: int
 

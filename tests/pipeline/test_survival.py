@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from conftest import run_preprocess
@@ -227,6 +228,7 @@ def test_a_clip_that_kills_every_worker_fails_alone() -> None:
         for name in ("a", "deadly", "b", "c")
     ]
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),  # each death costs a start
         LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None, silence_logs=50) as cluster,
         Client(cluster) as client,
         on_cluster(partial(_Deadly), client, device="cpu") as run,

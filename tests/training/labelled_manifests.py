@@ -44,7 +44,7 @@ def make_manifest(dataset: str, entries: Iterable[ClipEntry]) -> Manifest:
         findings=(),
         clips=tuple(sorted(entries, key=lambda entry: entry.key)),
         objects={},
-    )
+    ).sealed()
 
 
 def write_store(folder: Path, manifest: Manifest) -> Path:

@@ -253,7 +253,8 @@ def test_anybodys_own_task(tmp_path: Path, hs: Manifest) -> None:
     result = evaluate_file(tmp_path / "p.csv", [write_store(tmp_path / "s.zarr", hs)], protocol=str(path))
     assert result.headline.class_clips == {"yes": 43, "no": 121}
     assert result.headline.metrics["uf1"].mean == 1
-    assert result.stores[0].config_sha256 == hs.config_sha256
+    assert result.stores[0].content_sha256 == hs.expected_sha256()
+    assert result.stores[0].datasets == ("smic-hs",)
 
 
 def test_a_test_part_without_a_class_is_an_error() -> None:
