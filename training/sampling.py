@@ -31,10 +31,7 @@ def frame_indices(
     chosen = np.rint(np.clip(edges + shift, onset, last)).astype(np.int64)
     chosen[0], chosen[-1] = onset, last
     if onset < apex < last and frames > 2:
-        nearest = 1 + int(np.abs(edges[1:-1] - apex).argmin())
-        chosen[nearest] = apex
-        chosen[1:nearest] = np.minimum(chosen[1:nearest], apex)
-        chosen[nearest + 1 :] = np.maximum(chosen[nearest + 1 :], apex)
+        chosen[1 + np.abs(edges[1:-1] - apex).argmin()] = apex  # no other part reaches beyond it
     return chosen
 
 

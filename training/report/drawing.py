@@ -34,6 +34,7 @@ _STYLE: Any = {
     "axes.facecolor": "none",
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,  # frame numbers are names
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
