@@ -14,7 +14,7 @@ from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import NO_FRAME, PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.store import Store
-from schemas.store_files import StoreFiles
+from schemas.store_files import SourceFiles
 
 ProblemKind = Literal["missing", "size", "hash", "unexpected", "manifest", "array", "decode", "value"]
 
@@ -41,14 +41,14 @@ def verify(store: Store, *, deep: bool = False) -> list[Problem]:
         deep: decode everything.
     """
     arrays = list(_array_problems(store))
-    problems = [*_manifest_problems(store.manifest), *_object_problems(store), *arrays]
+    problems = [*manifest_problems(store.manifest), *_object_problems(store), *arrays]
     if deep:
         problems += _value_problems(store, left_out={problem.path for problem in arrays})
     return problems
 
 
-def _manifest_problems(manifest: Manifest) -> Iterator[Problem]:
-    """What an edit by hand leaves inconsistent."""
+def manifest_problems(manifest: Manifest) -> Iterator[Problem]:
+    """What an edit by hand leaves inconsistent in a manifest."""
     messages = []
     if manifest.content_sha256 != (content := manifest.expected_sha256()):
         messages.append(f"content_sha256 is {manifest.content_sha256 or 'missing'}, the content's is {content}: edited")
@@ -70,20 +70,20 @@ def _manifest_problems(manifest: Manifest) -> Iterator[Problem]:
 
 
 def _object_problems(store: Store) -> Iterator[Problem]:
-    objects = store.manifest.all_objects()
+    objects, files = store.manifest.all_objects(), store.files.at_source()
 
     def check(item: tuple[str, StoredObject]) -> Problem | None:
-        return _object_problem(store.files, *item)
+        return _object_problem(files, *item)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         yield from (problem for problem in pool.map(check, objects.items()) if problem is not None)
     known = {*objects, MANIFEST_NAME}
-    for name in store.files.names():
+    for name in files.names():
         if name not in known:
             yield Problem("unexpected", name, "belongs to no clip or array of the manifest")
 
 
-def _object_problem(files: StoreFiles, name: str, expected: StoredObject) -> Problem | None:
+def _object_problem(files: SourceFiles, name: str, expected: StoredObject) -> Problem | None:
     kind = files.kind(name)
     if kind != "file":
         found = {"link": "a link", "folder": "a folder"}.get(kind, "nothing")

@@ -93,6 +93,10 @@ class StoreWriteError(StoreError, OSError):
     """The output cannot be written: disk full, read-only, or gone."""
 
 
+class TransferError(StoreError, ConnectionError):
+    """Something could not be read from, or written to, a URL, although it was tried several times."""
+
+
 class ManifestMissingError(StoreError, FileNotFoundError):
     """No ``manifest.json``: not a store, or one whose run has not finished."""
 

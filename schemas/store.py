@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from schemas.array_metadata import array_metadata
 from schemas.errors import (
     ClipNotFoundError,
     ManifestInvalidError,
@@ -25,8 +26,12 @@ from schemas.errors import (
     StoreVersionError,
 )
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
+from schemas.location import StoreLocation, StoreUrl, located
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
+from schemas.object_cache import Streamed
+from schemas.remote_files import Remote
 from schemas.store_files import StoreFiles, open_files, read_file
+from schemas.strict_json import strict_json
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -35,37 +40,44 @@ _LARGE_MANIFEST = 16 * 2**20  # bytes; some 20,000 clips
 
 @dataclass(frozen=True)
 class Store:
-    """A complete store: a folder, or the zip file that ``mer pack`` made of one.
+    """A complete store: a folder, the zip file that ``mer pack`` made of one, or a URL where it was pushed to.
 
     Open it with ``Store.open``; nothing is read before it is asked for.
 
     Reading never crashes the process: every chunk ends in a checksum, and a damaged or missing object
-    raises ``StoreDamagedError`` naming clip and array.
+    raises ``StoreDamagedError`` naming clip and array. What is read from a URL is kept on this machine
+    (``schemas.object_cache``), and checked against the manifest's hashes before it is decoded.
     """
 
-    path: Path
+    path: StoreLocation
     manifest: Manifest
 
     @classmethod
-    def open(cls, path: Path | str) -> "Store":
-        """Open a complete store.
+    def open(cls, path: StoreLocation | str) -> "Store":
+        """Open a complete store; a text may be a path or a URL.
 
         Raises:
             StoreError: a zip file that ``mer pack`` has not made.
             ManifestMissingError: no store there, or its run has not finished.
             ManifestInvalidError: the manifest is damaged or edited beyond its schema.
             StoreVersionError: written by a newer version of the format.
+            TransferError: a URL that does not answer.
         """
-        return cls(Path(path), read_manifest(Path(path)))
+        place = located(path)
+        return cls(place, read_manifest(place))
 
     @cached_property
     def files(self) -> StoreFiles:
         """Its files, wherever they lie; everything that reads a store reads through these or ``group``."""
+        if isinstance(self.path, StoreUrl):
+            return Streamed(Remote(self.path, self.manifest.all_objects()))
         return open_files(self.path)
 
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
+        if isinstance(self.path, StoreUrl):
+            array_metadata(self.path, self.object_bytes("zarr.json", self._listed("zarr.json")), self.manifest)
         try:
             return zarr.open_group(self.files.for_zarr(), mode="r")
         except Exception as error:  # whatever Zarr makes of damaged metadata
@@ -130,6 +142,11 @@ class Store:
         if hashlib.sha256(data).hexdigest() != expected["sha256"]:
             raise self._damaged(name, "its bytes are not those that were written")
         return data
+
+    def _listed(self, name: str) -> StoredObject:
+        if (stored := self.manifest.objects.get(name)) is None:
+            raise self._damaged(name, "the manifest does not list it")
+        return stored
 
     def _index(self, key: str) -> int:
         index = self.manifest.index.get(key)
@@ -201,18 +218,34 @@ class Store:
         )
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(place: StoreLocation) -> Manifest:
     """Read and validate ``manifest.json`` of a store; raises as ``Store.open`` does."""
-    file = path / MANIFEST_NAME
     try:
-        text = read_file(path, MANIFEST_NAME)
+        text = read_file(place, MANIFEST_NAME)
     except ManifestMissingError as error:
-        if isinstance(error.__cause__, FileNotFoundError) and (path / JOURNAL_NAME).is_file():
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        if missing and isinstance(place, Path) and (place / JOURNAL_NAME).is_file():
             raise ManifestMissingError(
-                f"{path}: this run has not finished (no {MANIFEST_NAME} yet); "
+                f"{place}: this run has not finished (no {MANIFEST_NAME} yet); "
                 "type the same `mer preprocess` command again to go on"
             ) from error
         raise
+    return parsed_manifest(place, text)
+
+
+def parsed_manifest(place: StoreLocation, text: bytes) -> Manifest:
+    """The manifest in the text of a ``manifest.json``; one from a URL is taken for a stranger's.
+
+    Raises:
+        ManifestInvalidError: it is none.
+        StoreVersionError: written by a newer version of the format.
+    """
+    file = f"{place}/{MANIFEST_NAME}"
+    if isinstance(place, StoreUrl):
+        try:
+            strict_json(text)
+        except ValueError as error:
+            raise ManifestInvalidError(f"{file}: not a manifest: {error}; ask whoever made the store") from error
     with _collector_paused(len(text)):
         try:
             return Manifest.model_validate_json(text)
@@ -226,7 +259,7 @@ def read_manifest(path: Path) -> Manifest:
             ) from error
 
 
-def _check_version(file: Path, text: bytes) -> None:
+def _check_version(file: str, text: bytes) -> None:
     try:
         found = json.loads(text)["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError):

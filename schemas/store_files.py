@@ -1,15 +1,16 @@
-"""Where the files of a store lie: in a folder, or packed in one zip file. Nobody else asks."""
+"""Where the files of a store lie: in a folder, packed in one zip file, or at a URL. Nobody else asks."""
 
 import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, Protocol, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 from zarr.storage import StoreLike, ZipStore
 
-from schemas.errors import ManifestInvalidError, ManifestMissingError, StoreError
+from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreError
+from schemas.location import StoreLocation
 
 FileKind = Literal["file", "link", "folder", "nothing"]
 
@@ -18,8 +19,8 @@ _LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
 _ENCRYPTED = 0x1
 
 
-class StoreFiles(Protocol):
-    """The files below a store. Names are relative, with forward slashes."""
+class SourceFiles(Protocol):
+    """The files below a store, as they are. Names are relative, with forward slashes."""
 
     def names(self) -> Iterator[str]:
         """Every file and link, sorted."""
@@ -33,8 +34,15 @@ class StoreFiles(Protocol):
     def open(self, name: str) -> IO[bytes]:
         """A file to read; raises ``OSError`` where there is none, or it does not hold what was packed."""
 
+
+class StoreFiles(SourceFiles, Protocol):
+    """The files below a store, for its reader."""
+
     def for_zarr(self) -> StoreLike:
         """What ``zarr.open_group`` takes."""
+
+    def at_source(self) -> SourceFiles:
+        """The same files, none of them kept on this machine instead."""
 
 
 class Folder:
@@ -68,6 +76,10 @@ class Folder:
     def for_zarr(self) -> StoreLike:
         """See ``StoreFiles``."""
         return self.path
+
+    def at_source(self) -> Self:
+        """See ``StoreFiles``."""
+        return self
 
 
 class Packed:
@@ -106,6 +118,10 @@ class Packed:
         """See ``StoreFiles``."""
         assert self._members is not None, "checked before Zarr reads"
         return ZipStore(self.path, mode="r")
+
+    def at_source(self) -> Self:
+        """See ``StoreFiles``."""
+        return self
 
     def __reduce__(self) -> tuple[type["Packed"], tuple[Path]]:
         return Packed, (self.path,)  # another process opens the file itself
@@ -155,26 +171,32 @@ def open_files(path: Path) -> StoreFiles:
     return Packed(path) if is_zipfile(path) else Folder(path)
 
 
-def read_file(path: Path, name: str) -> bytes:
+def read_file(place: StoreLocation, name: str) -> bytes:
     """A file of a store that has to be there, in full, if it is of a size that one can hold in memory.
 
     Raises:
         ManifestMissingError: it is not there, or cannot be read.
         ManifestInvalidError: it is a folder, or larger than any manifest.
+        TransferError: a URL that does not answer.
     """
-    file, files = path / name, open_files(path)
+    from schemas.remote_files import Remote  # which needs the names above
+
+    file = f"{place}/{name}"
+    files: SourceFiles = open_files(place) if isinstance(place, Path) else Remote(place)
     try:
         if (size := files.size(name)) is not None and size > _LARGEST_MANIFEST:
             raise ManifestInvalidError(f"{file}: {size} bytes; no manifest is larger than {_LARGEST_MANIFEST}")
         with files.open(name) as stream:
             return stream.read()
     except NotADirectoryError as error:
-        raise ManifestMissingError(f"{path}: not a folder; {_EXPECTED}") from error
+        raise ManifestMissingError(f"{place}: not a folder; {_EXPECTED}") from error
     except IsADirectoryError as error:
         raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
     except FileNotFoundError as error:
-        what = f"{file}: no such file" if path.exists() else f"{path}: no such folder"
+        what = f"{place}: no such folder" if isinstance(place, Path) and not place.exists() else f"{file}: no such file"
         raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
+    except MerError:
+        raise
     except (OSError, BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error
