@@ -11,7 +11,7 @@ from training.tasks import Counts
 Cache = Literal["ram", "device", "none"]
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Sampling = Literal["shuffled", "balanced"]
-RecipeName = Literal["paper", "fast"]
+RecipeName = Literal["paper", "fast", "native"]
 
 
 class Augmentation(Model):
@@ -28,8 +28,15 @@ class Augmentation(Model):
 class Optimisation(Model):
     """How long and how fast a model is fitted: AdamW, linear warm-up, cosine (the paper's section 4.3)."""
 
+    optimiser: Literal["adamw", "adam", "sgd"] = Field(
+        "adamw", description="adam and sgd add the weight decay to the gradient"
+    )
+    momentum: float = Field(0.9, gt=0, lt=1, description="of sgd")
+    schedule: Literal["cosine", "step"] = Field("cosine", description="of the learning rate, after the warm-up")
+    step_epochs: int = Field(40, ge=1, description="of the step schedule: epochs from one step to the next")
+    step_factor: float = Field(0.1, gt=0, le=1, description="of the step schedule: on the learning rate, at each step")
     epochs: int = Field(300, ge=1, description="fixed budget, also T_max of the cosine")
-    warmup_epochs: float = Field(10, ge=0, description="linear from 0 to lr")
+    warmup_epochs: float = Field(10, ge=0, description="linear from 0 to lr; at most half of the epochs")
     batch_size: int = Field(64, ge=2, description="clips")
     lr: float = Field(5e-5, gt=0)
     lr_min: float = Field(1e-6, ge=0, description="end of the cosine")
@@ -50,7 +57,7 @@ class TrainConfig(Model):
     model_options: dict[str, Any] = Field(default_factory=dict, description="fields of the model's own config")
     protocol: str | None = Field(None, description="task/split or a TOML file; by default the stores' own, by subject")
     counts: Counts = Field("published", description="any: accept stores without the published number of clips")
-    frames: int = Field(16, ge=2, le=256, description="T, sampled from each clip")
+    frames: int = Field(16, ge=3, le=256, description="T, sampled from each clip")
     size: int = Field(112, ge=32, le=518, description="side of the frames, px")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     validation: float | None = Field(

@@ -8,22 +8,27 @@ from training.config import Amp, Optimisation
 from training.models.base import ClipClassifier
 
 
-def build_optimiser(network: ClipClassifier, config: Optimisation) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms) are not decayed."""
+def build_optimiser(network: ClipClassifier, config: Optimisation) -> torch.optim.Optimizer:
+    """The config's; vectors (biases, norms) are not decayed."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr)
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr)
 
 
 def learning_rate(epoch: float, config: Optimisation) -> float:
-    """At a fraction of an epoch: linear from 0 in the warm-up, then a cosine down to ``lr_min``."""
-    warmup = min(config.warmup_epochs, config.epochs)
+    """At a fraction of an epoch: linear from 0 in the warm-up, then a cosine down to ``lr_min``, or steps down."""
+    warmup = min(config.warmup_epochs, config.epochs / 2)
     if epoch < warmup:
         return config.lr * epoch / warmup
-    done = (epoch - warmup) / max(config.epochs - warmup, 1)
+    if config.schedule == "step":
+        return config.lr * config.step_factor ** int(epoch // config.step_epochs)
+    done = (epoch - warmup) / (config.epochs - warmup)
     return config.lr_min + (config.lr - config.lr_min) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 

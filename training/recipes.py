@@ -6,24 +6,25 @@ from typing import Any, get_args
 from schemas.errors import ConfigError
 from schemas.settings import validated
 from training.config import RecipeName, TrainConfig
-from training.models.registry import fast_options
+from training.models.registry import fast_options, native_recipe
 
 # The paper's own settings are the defaults of `TrainConfig`. `fast` is for a laptop: a third of the pixels, half
-# the frames, few epochs, one seed. A model's own small options stand with the model.
+# the frames, few epochs, one seed. `native` is how a model's authors train it. What a recipe has of the model's own,
+# small options or all of it, stands with the model.
 _FAST: dict[str, Any] = {
     "frames": 8,
     "size": 64,
     "seeds": (0,),
     "optimisation": {"epochs": 20, "warmup_epochs": 2, "batch_size": 8, "lr": 1e-3, "lr_min": 1e-5},
 }
-RECIPES: dict[RecipeName, dict[str, Any]] = {"paper": {}, "fast": _FAST}
+RECIPES: dict[RecipeName, dict[str, Any]] = {"paper": {}, "fast": _FAST, "native": {}}
 
 
 def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
     """A config from a recipe and what is laid over it, the last layer winning field by field.
 
     Args:
-        recipe: ``paper`` or ``fast``.
+        recipe: ``paper``, ``fast`` or ``native``.
         layers: fields of ``TrainConfig``, nested as its TOML file.
 
     Raises:
@@ -34,10 +35,20 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
     fields: Mapping[str, Any] = RECIPES[recipe]
     for layer in layers:
         fields = _over(fields, layer)
-    config = validated(TrainConfig, fields)
-    if recipe != "fast":
-        return config
-    return validated(TrainConfig, _over({"model_options": fast_options(config.model)}, fields))
+    model = fields.get("model", TrainConfig.model_fields["model"].default)
+    if isinstance(model, str):  # what else it may be is a problem for the config to name
+        fields = _over(_of_model(recipe, model), fields)
+    return validated(TrainConfig, fields)
+
+
+def _of_model(recipe: str, model: str) -> Mapping[str, Any]:
+    match recipe:
+        case "fast":
+            return {"model_options": fast_options(model)}
+        case "native":
+            return native_recipe(model)
+        case _:
+            return {}
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from statistics import median
 from types import ModuleType
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -19,8 +20,17 @@ from training.models.base import ClipClassifier
 
 # name -> "module:function"; the function takes classes, frames, size, action_units and the model's own options.
 # A string, so that listing the names imports no model.
+# In the order of the paper's tables, then the floors; ours first.
 _MODELS = {
     "madv_net": "training.models.madv_net:madv_net",
+    "c3d": "training.models.baselines.c3d:c3d",
+    "r2plus1d-18": "training.models.baselines.video_resnet:r2plus1d_18",
+    "r3d-18": "training.models.baselines.video_resnet:r3d_18",
+    "ec-stfl": "training.models.baselines.ec_stfl:ec_stfl",
+    "resnet18-lstm": "training.models.baselines.resnet_rnn:resnet18_lstm",
+    "resnet18-gru": "training.models.baselines.resnet_rnn:resnet18_gru",
+    "ststnet": "training.models.baselines.ststnet:ststnet",
+    "au-logistic": "training.models.baselines.au_logistic:au_logistic",
 }
 
 
@@ -48,8 +58,8 @@ class ModelInfo:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that ``create_model`` knows, sorted."""
-    return tuple(sorted(_MODELS))
+    """Names that ``create_model`` knows, in the order of tables."""
+    return tuple(_MODELS)
 
 
 def create_model(
@@ -84,6 +94,18 @@ def fast_options(name: str) -> Mapping[str, object]:
     """
     options: Mapping[str, object] = getattr(_found(name)[0], "FAST_OPTIONS", {})
     return options
+
+
+def native_recipe(name: str) -> Mapping[str, Any]:
+    """How a model's authors train it, as fields of ``TrainConfig``: ``NATIVE_RECIPE`` of its module.
+
+    A module without one is trained as the paper says.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    recipe: Mapping[str, Any] = getattr(_found(name)[0], "NATIVE_RECIPE", {})
+    return recipe
 
 
 def ablations(name: str) -> Mapping[str, Mapping[str, object]]:

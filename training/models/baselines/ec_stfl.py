@@ -1,0 +1,76 @@
+"""EC-STFL: expression-clustered features (Jiang et al., DFEW, ACM MM 2020), on 3D ResNet-18."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from training.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.video_resnet import (
+    FAST_OPTIONS,
+    NATIVE_RECIPE,
+    VideoResNet,
+    VideoResNetConfig,
+    hara_backbone,
+)
+
+__all__ = ["ABLATIONS", "ECSTFL", "FAST_OPTIONS", "NATIVE_RECIPE", "ECSTFLConfig", "clustering_loss", "ec_stfl"]
+
+ABLATIONS = {"clustering loss": {"clustering_weight": 0.0}}
+
+_LEAST_DISTANCE = 1e-6
+
+
+class ECSTFLConfig(VideoResNetConfig):
+    """Jiang et al., section 4.
+
+    Attributes:
+        clustering_weight: the paper's lambda, beside a cross entropy of weight 1.
+    """
+
+    clustering_weight: float = Field(default=10.0, ge=0)
+
+
+class ECSTFL(VideoResNet):
+    """3D ResNet-18 whose features also gather by expression, and part from other expressions."""
+
+    def __init__(self, config: ECSTFLConfig) -> None:
+        super().__init__(config, hara_backbone(config))
+        self.config = config
+
+    def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``clustering``."""
+        target = batch.targets()
+        clustering = clustering_loss(prediction.auxiliary["features"], target)
+        return {
+            "cross_entropy": F.cross_entropy(prediction.logits.float(), target),
+            "clustering": self.config.clustering_weight * clustering,
+        }
+
+
+def clustering_loss(features: Tensor, target: Tensor) -> Tensor:
+    """How far clips are from their own class, times how near to the others: ``mean_i(A_i R_i) / N``.
+
+    A_i is the mean L1 distance to the clips of i's class in the batch, itself included; R_i is the sum of the inverse
+    distances to those of other classes over one more than their number, 0 where there are none.
+
+    Args:
+        features: ``(N, D)``; distances are taken in float32.
+        target: ``(N,)`` int64.
+    """
+    distance = torch.cdist(features.float(), features.float(), p=1)
+    same = (target[:, None] == target).float()
+    attraction = (same * distance).sum(1) / same.sum(1)
+    inverse = torch.where(same > 0, 0.0, 1 / (distance + _LEAST_DISTANCE))
+    repulsion = inverse.sum(1) / ((1 - same).sum(1) + 1)
+    return (attraction * repulsion).mean() / len(target)
+
+
+def ec_stfl(**fields: object) -> ECSTFL:
+    """EC-STFL; ``fields`` are those of ``ECSTFLConfig``.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or out of range.
+    """
+    return ECSTFL(ECSTFLConfig.model_validate(fields))
