@@ -1,0 +1,177 @@
+"""MAE-DFER (Sun et al., MAE-DFER: Efficient Masked Autoencoder for Self-supervised DFER, ACM MM 2023)."""
+
+from typing import ClassVar, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from training.batch import ClipBatch, Input
+from training.models.base import Prediction
+from training.models.baselines.masked_pretraining import MaskedAutoencoder, MaskedConfig
+from training.models.baselines.transformer import MLP, Attention, sinusoids, video_of
+
+# Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
+PUBLISHED = (16, 160, 85e6, 50e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
+
+# For the `fast` recipe: a quarter of the width, a quarter of the blocks.
+FAST_OPTIONS = {
+    "dim": 128,
+    "heads": 2,
+    "depth": 4,
+    "pretrain_epochs": 5,
+    "decoder_dim": 96,
+    "decoder_depth": 1,
+    "decoder_heads": 3,
+}
+
+# Section 4.2; 1e-3 a batch of 256.
+NATIVE_RECIPE = {
+    "optimisation": {"lr": 1.25e-4, "weight_decay": 0.05, "batch_size": 32, "epochs": 100, "warmup_epochs": 5}
+}
+
+_TALLEST = 7  # tokens, of a region whose size is not given
+
+
+class MAEDFERConfig(MaskedConfig):
+    """Sun et al., section 3.
+
+    Attributes:
+        dim: width of a token.
+        heads: of every attention.
+        depth: blocks.
+        region: tokens in time, height and width of a local region; by default two in time, the whole width, and at
+            most 7 in height: the paper's (2, 5, 10) at 160 px.
+        drop_path: stochastic depth of the last block; that of the first is 0.
+    """
+
+    dim: int = Field(default=512, ge=2)
+    heads: int = Field(default=8, ge=1)
+    depth: int = Field(default=16, ge=1)
+    region: tuple[int, int, int] | None = None
+    drop_path: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _regions_tile(self) -> Self:
+        if any(size < 1 or whole % size for size, whole in zip(self.regions_of, self.grid, strict=True)):
+            raise ValueError(f"regions of {self.regions_of} tokens do not tile the {self.grid} of a clip")
+        return self
+
+    @property
+    def regions_of(self) -> tuple[int, int, int]:
+        """``region``, or its default."""
+        if self.region is not None:
+            return self.region
+        frames, height, width = self.grid
+        return 2 - frames % 2, max(rows for rows in range(1, _TALLEST + 1) if height % rows == 0), width
+
+
+class LocalGlobalBlock(nn.Module):
+    """LGI-Former's block: within regions, among their representatives, from these to the tokens, MLP.
+
+    Args:
+        dim: width of the tokens.
+        heads: of every attention.
+        drop_path: probability that a clip skips a part.
+    """
+
+    def __init__(self, dim: int, heads: int, drop_path: float) -> None:
+        super().__init__()
+        self.local_norm, self.local = nn.LayerNorm(dim), Attention(dim, heads, dim // heads, bias=True)
+        self.among_norm, self.among = nn.LayerNorm(dim), Attention(dim, heads, dim // heads, bias=True)
+        self.spread_norm, self.spread = nn.LayerNorm(dim), Attention(dim, heads, dim // heads, bias=True)
+        self.source_norm = nn.LayerNorm(dim)
+        self.mlp_norm, self.mlp = nn.LayerNorm(dim), MLP(dim, 4 * dim)
+        self.drop = StochasticDepth(drop_path, "row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, R, 1 + S, D)`` to the same: R regions of S tokens, each behind its representative."""
+        regions, size = x.shape[1], x.shape[2] - 1
+        x = x + self.drop(self.local(self.local_norm(x).flatten(0, 1)).unflatten(0, (-1, regions)))
+        heads, tokens = x[:, :, 0], x[:, :, 1:].flatten(1, 2)  # (B, R, D), (B, RS, D)
+        heads = heads + self.drop(self.among(self.among_norm(heads)))
+        tokens = tokens + self.drop(self.spread(self.spread_norm(tokens), self.source_norm(heads)))
+        x = torch.cat((heads[:, :, None], tokens.unflatten(1, (regions, size))), 2)
+        mixed: Tensor = x + self.drop(self.mlp(self.mlp_norm(x)))
+        return mixed
+
+
+class MAEDFER(MaskedAutoencoder):
+    """A video transformer whose attention is local in regions and global through one representative of each."""
+
+    inputs: frozenset[Input] = frozenset({"texture"})
+    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
+    target_difference = True
+
+    by_region: Tensor
+    positions: Tensor
+
+    def __init__(self, config: MAEDFERConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_width = config.dim
+        self.window = config.regions_of[1:]
+        self.register_buffer("by_region", raster_of_regions(config.grid, config.regions_of), persistent=False)
+        regions, size = self.by_region.shape
+        kernel = (config.tubelet, config.patch, config.patch)
+        self.embedding = nn.Conv3d(3, config.dim, kernel_size=kernel, stride=kernel)
+        self.register_buffer("positions", sinusoids(regions * size, config.dim), persistent=False)
+        self.representatives = nn.Parameter(torch.empty(regions, 1, config.dim))
+        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
+        self.blocks = nn.Sequential(*(LocalGlobalBlock(config.dim, config.heads, rate) for rate in rates))
+        self.norm = nn.LayerNorm(config.dim)
+        self.head = nn.Linear(config.dim, config.classes)
+        self._initialise()
+
+    def forward(self, batch: ClipBatch) -> Prediction:
+        """Logits, nothing else."""
+        tokens = self.encode(video_of(batch, self.config))
+        return Prediction(self.head(self.norm(tokens.mean(1))))
+
+    def encode(self, video: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """``(B, N, D)`` tokens in raster order, those that are not hidden."""
+        tokens = self.embedding(video.transpose(1, 2)).flatten(2).transpose(1, 2) + self.positions
+        index = self.by_region.expand(len(video), -1, -1)  # (B, R, S)
+        if hidden is not None:
+            shown = ~hidden[:, self.by_region]
+            index = index[shown].view(len(video), len(self.by_region), -1)  # as many in every region
+        raster = index.flatten(1)[..., None]
+        x = torch.unflatten(tokens.gather(1, raster.expand(-1, -1, tokens.shape[-1])), 1, index.shape[1:])
+        x = self.blocks(torch.cat((self.representatives.expand(len(video), -1, -1, -1), x), 2))
+        mixed: Tensor = x[:, :, 1:].flatten(1, 2)
+        return mixed.gather(1, raster.argsort(1).expand_as(mixed))
+
+    def feature_maps(self, batch: ClipBatch) -> Tensor:
+        """``(B, D, T', h, w)``: the tokens after the last block."""
+        tokens = self.encode(video_of(batch, self.config))
+        return torch.unflatten(tokens.transpose(1, 2), -1, self.config.grid)
+
+    def _initialise(self) -> None:
+        nn.init.trunc_normal_(self.representatives, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def raster_of_regions(grid: tuple[int, int, int], region: tuple[int, int, int]) -> Tensor:
+    """``(R, S)`` int64: the raster indices of the tokens of each region.
+
+    Args:
+        grid: tokens in time, height and width.
+        region: the same of one region; it divides the grid.
+    """
+    (frames, height, width), (t, h, w) = grid, region
+    index = torch.arange(frames * height * width).view(frames // t, t, height // h, h, width // w, w)
+    return index.permute(0, 2, 4, 1, 3, 5).reshape(-1, t * h * w)
+
+
+def mae_dfer(**fields: object) -> MAEDFER:
+    """MAE-DFER; ``fields`` are those of ``MAEDFERConfig``.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or out of range.
+    """
+    return MAEDFER(MAEDFERConfig.model_validate(fields))

@@ -1,0 +1,96 @@
+"""VideoMAE (Tong et al., VideoMAE: Masked Autoencoders are Data-Efficient Learners, NeurIPS 2022), of transformers."""
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from training.batch import ClipBatch, Input
+from training.models.base import Prediction
+from training.models.baselines.masked_pretraining import MaskedAutoencoder, MaskedConfig
+from training.models.baselines.transformer import video_of
+
+# Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
+PUBLISHED = (16, 160, 86e6, 81e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
+
+# For the `fast` recipe: a quarter of the width, a third of the blocks.
+FAST_OPTIONS = {
+    "dim": 192,
+    "heads": 3,
+    "depth": 4,
+    "pretrain_epochs": 5,
+    "decoder_dim": 96,
+    "decoder_depth": 1,
+    "decoder_heads": 3,
+}
+
+# Fine-tuning as of MAE-DFER, section 4.2, for both; 1e-3 a batch of 256.
+NATIVE_RECIPE = {
+    "optimisation": {"lr": 1.25e-4, "weight_decay": 0.05, "batch_size": 32, "epochs": 100, "warmup_epochs": 5}
+}
+
+
+class VideoMAEConfig(MaskedConfig):
+    """ViT-B of patches of 16 px and tubelets of 2 frames (Tong et al., Table 1).
+
+    Attributes:
+        dim: width of a token.
+        heads: of the attention.
+        depth: blocks.
+    """
+
+    dim: int = Field(default=768, ge=2)
+    heads: int = Field(default=12, ge=1)
+    depth: int = Field(default=12, ge=1)
+
+
+class VideoMAE(MaskedAutoencoder):
+    """``VideoMAEForVideoClassification`` of transformers; ``model`` has its names, so that its checkpoints fit."""
+
+    inputs: frozenset[Input] = frozenset({"texture"})
+    head_prefixes: ClassVar[tuple[str, ...]] = ("model.classifier",)
+    target_difference = False
+
+    def __init__(self, config: VideoMAEConfig) -> None:
+        import transformers
+
+        super().__init__()
+        self.config = config
+        self.feature_width = config.dim
+        self.window = config.grid[1:]
+        published = transformers.VideoMAEConfig(
+            image_size=config.size,
+            patch_size=config.patch,
+            num_frames=config.frames,
+            tubelet_size=config.tubelet,
+            hidden_size=config.dim,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.dim,
+        )
+        published.num_labels = config.classes
+        self.model: Any = transformers.VideoMAEForVideoClassification(published)
+
+    def forward(self, batch: ClipBatch) -> Prediction:
+        """Logits, nothing else."""
+        return Prediction(self.model(video_of(batch, self.config)).logits)
+
+    def encode(self, video: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """``(B, N, D)`` tokens, those that are not hidden."""
+        tokens: Tensor = self.model.videomae(video, bool_masked_pos=hidden).last_hidden_state
+        return tokens
+
+    def feature_maps(self, batch: ClipBatch) -> Tensor:
+        """``(B, D, T', h, w)``: the tokens after the last block."""
+        tokens = self.encode(video_of(batch, self.config))
+        return torch.unflatten(tokens.transpose(1, 2), -1, self.config.grid)
+
+
+def videomae(**fields: object) -> VideoMAE:
+    """VideoMAE; ``fields`` are those of ``VideoMAEConfig``.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or out of range.
+    """
+    return VideoMAE(VideoMAEConfig.model_validate(fields))
