@@ -502,12 +502,23 @@ def ablate(
     from training.run_folder import RUN_FILE, RunFolder
 
     if (config / RUN_FILE).is_file():
-        of_run = RunFolder(config).read().config.model_dump(mode="json", exclude={"pretrained"})
+        before = RunFolder(config).read()
+        protocol, of_run = before.protocol, before.config.model_dump(mode="json", exclude={"pretrained"})
         resolved, machine = _training("paper", None, of_run, device, cache, workers, scheduler)
     else:
+        protocol = None
         resolved, machine = _training(recipe, config, {}, device, cache, workers, scheduler)
     raise typer.Exit(
-        run(store, resolved, machine, out=out, pretrain=pretrain, regions=region_masks, overwrite=overwrite)
+        run(
+            store,
+            resolved,
+            machine,
+            out=out,
+            protocol=protocol,
+            pretrain=pretrain,
+            regions=region_masks,
+            overwrite=overwrite,
+        )
     )
 
 

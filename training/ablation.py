@@ -11,6 +11,7 @@ from schemas.store import Store
 from training.config import TrainConfig
 from training.evaluation_result import EvaluationResult, Spread
 from training.models.registry import ablations
+from training.protocols import Protocol
 from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.report.depth import Regions
 from training.report.report import write_report
@@ -35,6 +36,7 @@ def ablate(
     machine: Machine,
     *,
     out: Path,
+    protocol: Protocol | None = None,
     pretrain: Path | None = None,
     regions: Regions | None = None,
     overwrite: bool = False,
@@ -60,6 +62,7 @@ def ablate(
             changed,
             machine,
             out=folder,
+            protocol=protocol,
             pretrain=variant.pretrain,
             regions=regions,
             overwrite=overwrite,

@@ -96,7 +96,7 @@ class FoldTasks:
         self, folder: FoldFolder, data: FoldData, threads: int, report: Callable[[EpochDone], None]
     ) -> FoldFailure | None:
         def on_epoch(epoch: int, metrics: Metrics) -> None:
-            report(EpochDone(folder.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"] or 0.0))
+            report(EpochDone(folder.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"]))
 
         try:
             train_fold(

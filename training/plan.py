@@ -11,7 +11,7 @@ from training.batch import Input
 from training.clips import check_stores
 from training.config import TrainConfig
 from training.models.registry import create_model
-from training.protocols import default_protocol, find_protocol
+from training.protocols import Protocol, default_protocol, find_protocol
 from training.run_folder import Run, RunStore
 from training.splits import Fold, make_folds
 from training.tasks import LabelledClip, Selection, select_clips, subject_of
@@ -40,7 +40,12 @@ class TrainPlan:
 
 
 def plan_training(
-    stores: Sequence[Store], config: TrainConfig, device: Device, *, pretraining: Run | None = None
+    stores: Sequence[Store],
+    config: TrainConfig,
+    device: Device,
+    *,
+    protocol: Protocol | None = None,
+    pretraining: Run | None = None,
 ) -> TrainPlan:
     """A run under a protocol.
 
@@ -48,6 +53,7 @@ def plan_training(
         stores: to train and test on.
         config: of the run.
         device: to train on.
+        protocol: instead of the config's, which is its name.
         pretraining: run whose weights the folds start from.
 
     Raises:
@@ -55,11 +61,13 @@ def plan_training(
         ProtocolError: the stores do not hold the protocol's clips, or pre-training saw people under test.
     """
     manifests = [store.manifest for store in stores]
-    protocol = default_protocol(manifests) if config.protocol is None else find_protocol(config.protocol)
+    if protocol is None:
+        protocol = default_protocol(manifests) if config.protocol is None else find_protocol(config.protocol)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
     if pretraining is not None:
         _refuse_shared_people(pretraining, selection)
+        _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
     config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
     inputs, run = _fitted(stores, config, device, folds)
@@ -126,6 +134,18 @@ def _fitted(
 
 def _everything(keys: Iterable[str]) -> Fold:
     return Fold(name="all clips", train=tuple(keys), validation=None, test=())
+
+
+def _refuse_other_tools(pretraining: Run, stores: Sequence[Store]) -> None:
+    mine = stores[0].manifest.provenance.config
+    for before in pretraining.stores:
+        for name in ("depth", "au"):
+            theirs, own = getattr(before.preprocess, name), getattr(mine, name)
+            if theirs != own:
+                raise ConfigError(
+                    f"{before.name}, which was pre-trained on, has {name} by {theirs}, {stores[0].path} by {own}; one "
+                    "model cannot read both: preprocess with equal backends"
+                )
 
 
 def _refuse_shared_people(pretraining: Run, selection: Selection) -> None:

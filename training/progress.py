@@ -17,7 +17,7 @@ class EpochDone(NamedTuple):
     fold: str
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 class TrainProgress:
@@ -61,7 +61,9 @@ class TrainProgress:
         """Count one epoch; the first of a fold that goes on counts those before it too."""
         self._epochs_done += event.epoch - self._at.get(event.fold, 0)
         self._at[event.fold] = event.epoch
-        now = f"{event.fold}: epoch {event.epoch}, loss {event.loss:.3f}, accuracy {event.accuracy:.2f}"
+        now = f"{event.fold}: epoch {event.epoch}, loss {event.loss:.3f}"
+        if event.accuracy is not None:
+            now += f", accuracy {event.accuracy:.2f}"
         self._bar.update(self._task, completed=self._epochs_done, now=escape(now))
         if not self._console.is_terminal and time.monotonic() - self._last_line > _PLAIN_INTERVAL:
             self._line(now)

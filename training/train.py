@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.config import Device
-from schemas.errors import ConfigError, RunFolderError
-from schemas.manifest import MANIFEST_NAME
+from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
 from schemas.output import locked, log_file
 from schemas.store import Store
 from training.config import Cache, TrainConfig
@@ -25,6 +24,7 @@ from training.fold_tasks import FoldTasks
 from training.plan import TrainPlan, plan_self_supervised_pretraining, plan_supervised_pretraining, plan_training
 from training.predictions import concatenate, read_predictions, write_predictions
 from training.progress import TrainProgress
+from training.protocols import Protocol
 from training.report.depth import Regions
 from training.report.report import write_report
 from training.run_folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
@@ -61,6 +61,7 @@ def train(
     machine: Machine,
     *,
     out: Path,
+    protocol: Protocol | None = None,
     pretrain: Path | None = None,
     regions: Regions | None = None,
     overwrite: bool = False,
@@ -72,6 +73,7 @@ def train(
         config: of the run.
         machine: where to train.
         out: run folder; one that was interrupted goes on.
+        protocol: instead of the config's, which is its name.
         pretrain: a store to learn from first, with its labels, or a run of `mer pretrain`.
         regions: of the action units in a crop, for the report's figure of their depth.
         overwrite: replace the run that is there.
@@ -86,13 +88,19 @@ def train(
     first: TrainPlan | None = None  # what is to be pre-trained
     before: Run | None = None
     weights: Mapping[int, Path] = {}
-    if pretrain is not None and (pretrain / MANIFEST_NAME).is_file():
-        first = plan_supervised_pretraining([Store.open(pretrain)], config, machine.device)
-        before = first.run
-    elif pretrain is not None:
+    if pretrain is not None and (pretrain / RUN_FILE).is_file():
         before = RunFolder(pretrain).read()
         weights = _weights(RunFolder(pretrain), config)
-    plan = plan_training(opened, config, machine.device, pretraining=before)
+    elif pretrain is not None:
+        try:
+            taught = Store.open(pretrain)
+        except ManifestMissingError as error:
+            raise ConfigError(
+                f"--pretrain {pretrain}: neither a run of `mer pretrain` nor a store ({error})"
+            ) from error
+        first = plan_supervised_pretraining([taught], config, machine.device)
+        before = first.run
+    plan = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before)
     selection, protocol = plan.selection, plan.run.protocol
     assert selection is not None
     assert protocol is not None

@@ -116,28 +116,36 @@ class Step:
 
 
 def loops(store: Store) -> None:
-    """Clips/s of the step alone, and of the loop with and without a cache."""
-    table = Table("", "clips/s", "share of the step alone", title=f"{len(store.manifest.clips)} clips, fast recipe")
-    cached = dataset_of(store, "cpu")
-    order = np.random.default_rng(0).permutation(len(cached))
-    parts = list(batches(order, CONFIG.optimisation.batch_size))
-    with BatchReader(cached, device=CPU) as reader:
-        normalisation = measure_normalisation(reader.read(parts))
-        step = Step(store, normalisation)
-        raw = list(reader.read(parts[:4], jitter=0))
-        ready = [step.prepare(batch) for batch in raw]
-        alone = rate(lambda: each(step.update, ready), sum(map(len, ready)))
-        with_preparation = rate(lambda: each(lambda b: step.update(step.prepare(b)), raw), sum(map(len, raw)))
-        loop = rate(lambda: each(lambda b: step.update(step.prepare(b)), reader.read(parts, jitter=0)), len(cached))
-    rows = [("update alone", alone), ("augmentation and update", with_preparation), ("whole loop, --cache ram", loop)]
-    for loaders in (0, 1):
-        with BatchReader(dataset_of(store, None), device=CPU, loaders=loaders) as reader:
-            each(lambda b: None, reader.read(parts[:1]))  # its processes start
-            read = rate(lambda: each(lambda b: step.update(step.prepare(b)), reader.read(parts, jitter=0)), len(cached))
-        rows.append((f"whole loop, --cache none, {loaders} loaders", read))
-    for name, value in rows:
-        table.add_row(name, f"{value:.1f}", f"{value / with_preparation:.2f}")
+    """Where the time of one epoch goes. Shares hold on a busy machine too."""
+    table = Table("", "clips/s", "waiting", "augmentation", "update", title=f"{len(store.manifest.clips)} clips, fast")
+    for cache, loaders in (("cpu", 0), (None, 0), (None, 1)):
+        dataset = dataset_of(store, cache)
+        parts = list(batches(np.random.default_rng(0).permutation(len(dataset)), CONFIG.optimisation.batch_size))
+        with BatchReader(dataset, device=CPU, loaders=loaders) as reader:
+            step = Step(store, measure_normalisation(reader.read(parts[:2])))  # its processes start
+            spent = epoch(step, reader.read(parts, jitter=0))
+        total = sum(spent.values())
+        name = f"--cache {'ram' if cache else 'none'}" + (f", {loaders} loader" if loaders else "")
+        table.add_row(name, f"{len(dataset) / total:.1f}", *(f"{part / total:.1%}" for part in spent.values()))
     Console().print(table)
+
+
+def epoch(step: "Step", raw: Iterator[ClipBatch]) -> dict[str, float]:
+    """Seconds by what they are spent on."""
+    spent = {"waiting": 0.0, "augmentation": 0.0, "update": 0.0}
+    times = [time.perf_counter()]
+    while True:
+        batch = next(raw, None)
+        times.append(time.perf_counter())
+        spent["waiting"] += times[-1] - times[-2]
+        if batch is None:
+            return spent
+        batch = step.prepare(batch)
+        times.append(time.perf_counter())
+        spent["augmentation"] += times[-1] - times[-2]
+        step.update(batch)
+        times.append(time.perf_counter())
+        spent["update"] += times[-1] - times[-2]
 
 
 def memory_map(store: Store, path: Path) -> None:
@@ -194,12 +202,12 @@ def each(act: Callable[[ClipBatch], object], on: Iterator[ClipBatch] | list[Clip
 
 
 def rate(run: Callable[[], object], clips: int) -> float:
-    """Clips/s, the best of three."""
+    """Clips a second of this process' CPU time, the best of three; one thread, so that it is wall time when alone."""
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return clips / min(times)
 
 

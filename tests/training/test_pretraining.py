@@ -134,7 +134,7 @@ def test_what_cannot_be_started_from(place: Place, tmp_path: Path) -> None:
         assert outcome.code == 2
         return outcome.error
 
-    assert f"{tmp_path / 'none' / 'run.json'}: no such file; expected a folder" in refused(tmp_path / "none")
+    assert f"--pretrain {tmp_path / 'none'}: neither a run of `mer pretrain` nor a store" in refused(tmp_path / "none")
 
     run = place.pretrained.read()
     RunFolder(tmp_path / "begun").path.mkdir()
