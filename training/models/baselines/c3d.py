@@ -9,8 +9,8 @@ from training.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.config import ModelConfig
 
-# For the `fast` recipe: 1/16 of the arithmetic.
-FAST_OPTIONS = {"width": 16, "hidden": 256}
+# For the `fast` recipe: a quarter of the width, 1/16 of the arithmetic.
+FAST_OPTIONS = {"width": 16, "hidden": 128}
 
 # As it is trained on faces; epochs and schedule are ours, no source gives them.
 NATIVE_RECIPE = {

@@ -12,7 +12,6 @@ from training.models.baselines.video_resnet import (
     NATIVE_RECIPE,
     VideoResNet,
     VideoResNetConfig,
-    hara_backbone,
 )
 
 __all__ = ["ABLATIONS", "ECSTFL", "FAST_OPTIONS", "NATIVE_RECIPE", "ECSTFLConfig", "clustering_loss", "ec_stfl"]
@@ -36,7 +35,7 @@ class ECSTFL(VideoResNet):
     """3D ResNet-18 whose features also gather by expression, and part from other expressions."""
 
     def __init__(self, config: ECSTFLConfig) -> None:
-        super().__init__(config, hara_backbone(config))
+        super().__init__(config, factorised=False)
         self.config = config
 
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:

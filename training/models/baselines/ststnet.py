@@ -12,6 +12,9 @@ from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.config import ModelConfig
 
+# For the `fast` recipe: a fifth of the iterations.
+FAST_OPTIONS = {"flow_warps": 2, "flow_iterations": 5}
+
 # Of the authors' PyTorch code, which sets no weight decay.
 NATIVE_RECIPE = {
     "optimisation": {

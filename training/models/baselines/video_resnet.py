@@ -13,8 +13,8 @@ from training.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.config import ModelConfig
 
-# For the `fast` recipe: one block a stage.
-FAST_OPTIONS = {"layers": (1, 1, 1, 1)}
+# For the `fast` recipe: a quarter of the width, one block a stage.
+FAST_OPTIONS = {"width": 16, "layers": (1, 1, 1, 1)}
 
 # As the authors of DFEW trained on faces (Jiang et al., ACM MM 2020); the batch and the number of epochs are ours.
 NATIVE_RECIPE = {
@@ -40,31 +40,47 @@ class VideoResNetConfig(ModelConfig):
     """Both papers' network of 18 layers.
 
     Attributes:
+        width: channels of the first stage; each of the next has twice as many.
         layers: residual blocks, of two convolutions, in each of the four stages.
     """
 
+    width: int = Field(default=64, ge=8)
     layers: tuple[Blocks, Blocks, Blocks, Blocks] = (2, 2, 2, 2)
 
 
 class VideoResNet(ClipClassifier):
-    """A torchvision video network below a head of ours.
+    """A stem, four stages of torchvision's residual blocks, average pool, fully connected layer.
 
     ``Prediction.auxiliary`` holds ``features`` ``(B, 512)``, what the head reads.
 
     Args:
         config: of the model.
-        backbone: torchvision's; its fully connected layer is taken away.
+        factorised: each 3D convolution a spatial and a temporal one (Tran et al.); else whole (Hara et al.).
     """
 
     inputs: frozenset[Input] = frozenset({"texture"})
     head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
-    feature_width = 512
 
-    def __init__(self, config: VideoResNetConfig, backbone: nn.Module) -> None:
+    def __init__(self, config: VideoResNetConfig, *, factorised: bool) -> None:
+        from torchvision.models.video import resnet  # takes seconds
+
         super().__init__()
-        self.backbone = backbone
-        self.backbone.fc = nn.Identity()
-        self.head = nn.Linear(512, config.classes)
+        convolution = resnet.Conv2Plus1D if factorised else resnet.Conv3DSimple
+        self.stem = _tran_stem(config.width) if factorised else _hara_stem(config.width)
+        self.stages = nn.ModuleList()
+        width = config.width
+        for level, blocks in enumerate(config.layers):
+            out, stride = config.width << level, 1 if level == 0 else 2
+            shortcut = _shortcut(width, out, stride) if level else None
+            first = resnet.BasicBlock(width, out, convolution, stride, shortcut)
+            others = (resnet.BasicBlock(out, out, convolution) for _ in range(blocks - 1))
+            self.stages.append(nn.Sequential(first, *others))
+            width = out
+        self.feature_width = width
+        self.head = nn.Linear(width, config.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, and the features below them."""
@@ -72,37 +88,38 @@ class VideoResNet(ClipClassifier):
         return Prediction(self.head(features), {"features": features})
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
-        """``(B, 512, T', h, w)``."""
-        x: Tensor = batch.held().texture.transpose(1, 2)
-        for part in ("stem", "layer1", "layer2", "layer3", "layer4"):
-            x = self.backbone.get_submodule(part)(x)
+        """``(B, 512, T', h, w)``; T' is T / 16 for Hara's, T / 8 for Tran's."""
+        x: Tensor = self.stem(batch.held().texture.transpose(1, 2))
+        for stage in self.stages:
+            x = stage(x)
         return x
 
 
-def hara_backbone(config: VideoResNetConfig) -> nn.Module:
-    """3D convolutions; the stem halves the clip in time too, with a pool, which torchvision's ``r3d_18`` lacks."""
-    from torchvision.models.video import resnet  # takes seconds
-
-    def stem() -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv3d(3, 64, kernel_size=7, stride=(1, 2, 2), padding=3, bias=False),
-            nn.BatchNorm3d(64),
-            nn.ReLU(inplace=True),
-            nn.MaxPool3d(kernel_size=3, stride=2, padding=1),
-        )
-
-    convolutions = [resnet.Conv3DSimple] * 4
-    network: nn.Module = resnet.VideoResNet(resnet.BasicBlock, convolutions, list(config.layers), stem)
-    return network
+def _hara_stem(width: int) -> nn.Sequential:
+    """Its pool halves the clip in time too; torchvision's ``r3d_18`` has none, and four times the arithmetic."""
+    return nn.Sequential(
+        nn.Conv3d(3, width, kernel_size=7, stride=(1, 2, 2), padding=3, bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+        nn.MaxPool3d(kernel_size=3, stride=2, padding=1),
+    )
 
 
-def tran_backbone(config: VideoResNetConfig) -> nn.Module:
-    """Each 3D convolution a spatial and a temporal one, as wide as makes their weights as many; ``r2plus1d_18``."""
-    from torchvision.models.video import resnet  # takes seconds
+def _tran_stem(width: int) -> nn.Sequential:
+    """Between its two convolutions are 45 channels where it makes 64."""
+    between = 45 * width // 64
+    return nn.Sequential(
+        nn.Conv3d(3, between, kernel_size=(1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
+        nn.BatchNorm3d(between),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(between, width, kernel_size=(3, 1, 1), padding=(1, 0, 0), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+    )
 
-    convolutions = [resnet.Conv2Plus1D] * 4
-    network: nn.Module = resnet.VideoResNet(resnet.BasicBlock, convolutions, list(config.layers), resnet.R2Plus1dStem)
-    return network
+
+def _shortcut(width: int, out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv3d(width, out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm3d(out))
 
 
 def r3d_18(**fields: object) -> VideoResNet:
@@ -111,8 +128,7 @@ def r3d_18(**fields: object) -> VideoResNet:
     Raises:
         pydantic.ValidationError: a field is missing, unknown or out of range.
     """
-    config = VideoResNetConfig.model_validate(fields)
-    return VideoResNet(config, hara_backbone(config))
+    return VideoResNet(VideoResNetConfig.model_validate(fields), factorised=False)
 
 
 def r2plus1d_18(**fields: object) -> VideoResNet:
@@ -121,5 +137,4 @@ def r2plus1d_18(**fields: object) -> VideoResNet:
     Raises:
         pydantic.ValidationError: a field is missing, unknown or out of range.
     """
-    config = VideoResNetConfig.model_validate(fields)
-    return VideoResNet(config, tran_backbone(config))
+    return VideoResNet(VideoResNetConfig.model_validate(fields), factorised=True)
