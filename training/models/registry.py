@@ -29,6 +29,13 @@ _MODELS = {
     "ec-stfl": "training.models.baselines.ec_stfl:ec_stfl",
     "resnet18-lstm": "training.models.baselines.resnet_rnn:resnet18_lstm",
     "resnet18-gru": "training.models.baselines.resnet_rnn:resnet18_gru",
+    "former-dfer": "training.models.baselines.former_dfer:former_dfer",
+    "ceflnet": "training.models.baselines.ceflnet:ceflnet",
+    "est": "training.models.baselines.est:est",
+    "stt": "training.models.baselines.stt:stt",
+    "nr-dfernet": "training.models.baselines.nr_dfernet:nr_dfernet",
+    "videomae": "training.models.baselines.videomae:videomae",
+    "mae-dfer": "training.models.baselines.mae_dfer:mae_dfer",
     "ststnet": "training.models.baselines.ststnet:ststnet",
     "au-logistic": "training.models.baselines.au_logistic:au_logistic",
 }

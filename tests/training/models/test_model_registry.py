@@ -6,7 +6,7 @@ import torch
 from schemas.errors import ConfigError
 from training.batch import ClipBatch
 from training.models.base import ClipClassifier, Prediction
-from training.models.registry import create_model, model_info, model_names
+from training.models.registry import create_model, fast_options, model_info, model_names
 
 SHAPE = {"classes": 3, "frames": 8, "size": 32, "action_units": 5}
 NARROW = {"stem_width": 8, "dims": (8, 8, 16), "head_dim": 8, "au_width": 16}
@@ -15,7 +15,7 @@ NARROW = {"stem_width": 8, "dims": (8, 8, 16), "head_dim": 8, "au_width": 16}
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_keeps_the_interface(name: str) -> None:
     """Each name builds a model that predicts, has a loss of scalar terms, and bears the trainer's hooks."""
-    model = create_model(name, **SHAPE)
+    model = create_model(name, **SHAPE, **fast_options(name))
     batch = ClipBatch(
         texture=torch.randn(2, 8, 3, 32, 32),
         depth=torch.randn(2, 8, 1, 32, 32),
