@@ -48,19 +48,19 @@ class ObjectCache:
         """
         sha256 = expected["sha256"]
         file = self.folder / sha256[:2] / sha256
-        if _is_whole(file, expected):
-            return file
         try:
+            if _is_whole(file, expected):
+                return file
             lock = self.folder / "locks" / sha256[:_LOCK_DIGITS]
             for folder in (self.folder, lock.parent, file.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(lock):
                 if not _is_whole(file, expected):
                     self._bring(remote, name, expected, file)
-        except FileNotFoundError:
-            raise
-        except PermissionError as error:
-            raise StoreWriteError(f"{self.folder}: no permission to keep objects there; set MER_CACHE") from error
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise StoreWriteError(
+                f"{self.folder}: objects cannot be kept there ({error.strerror}); set MER_CACHE to another folder"
+            ) from error
         return file
 
     def _bring(self, remote: Remote, name: str, expected: StoredObject, file: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -94,7 +94,7 @@ class Remote:
                 raise WrongBytesError(f"{len(data)} of {said} bytes came")
             return data
 
-        return BytesIO(self.asked(name, read))
+        return BufferedReader(BytesIO(self.asked(name, read)))  # type: ignore[arg-type]  # a plain one is hashed unread
 
     def at_source(self) -> "Remote":
         """See ``StoreFiles``."""
@@ -135,9 +135,11 @@ class Remote:
         for pause in (*_PAUSES, None):
             try:
                 return ask()
-            except (FileNotFoundError, FileExistsError, MerError):
+            except (FileExistsError, MerError):
                 raise
             except Exception as error:  # the libraries of the file systems have no common base
+                if isinstance(error, FileNotFoundError) and not self._is_silence(error):
+                    raise
                 if pause is None or isinstance(error, _HOPELESS):
                     raise self._given_up(name, error) from error
                 time.sleep(pause * random.uniform(0.5, 1.5))
@@ -179,6 +181,12 @@ class Remote:
     def _is_web(self) -> bool:
         return self.url.scheme in ("http", "https")
 
+    def _is_silence(self, error: FileNotFoundError) -> bool:
+        """Whether fsspec's web client calls a file missing only because the server gave no sound answer."""
+        cause = error.__cause__
+        missing = cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410)
+        return self._is_web and not missing
+
     def _info(self, name: str) -> Any:
         try:
             return self.asked(name, lambda: self.filesystem.info(self.at(name)))
@@ -203,6 +211,8 @@ class Remote:
                 f"{self.url}: {name} cannot be used ({error}, {len(_PAUSES) + 1} times); it is damaged there, or "
                 "somebody is pushing another version of the store: try again later, or have it pushed again"
             )
+        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
         reason = str(error).strip().partition("\n")[0] or "no reason given"
         return TransferError(
             f"{self.url}: {name}: {type(error).__name__}: {reason}; "

@@ -21,6 +21,7 @@ from schemas.errors import (
     ClipNotFoundError,
     ManifestInvalidError,
     ManifestMissingError,
+    MerError,
     StoreDamagedError,
     StoreError,
     StoreVersionError,
@@ -91,7 +92,7 @@ class Store:
         """
         try:
             found = self.group[name]
-        except StoreDamagedError:
+        except MerError:
             raise
         except Exception as error:  # whatever Zarr makes of damaged metadata
             raise self._damaged(f"the array {name!r}", error) from error

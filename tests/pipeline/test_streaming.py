@@ -1,0 +1,163 @@
+"""Stores read at URLs, in place: the same values, each object over the network once, nothing unchecked decoded."""
+
+import pickle
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from object_servers import Faults, web_server
+from tiny_stores import tiny_store
+
+from pipeline.inspection import summarise
+from pipeline.sharing.merge import merge
+from pipeline.verification import verify
+from schemas import remote_files
+from schemas.errors import ConfigError, ManifestMissingError, StoreDamagedError, StoreWriteError, TransferError
+from schemas.layout import object_path
+from schemas.location import StoreUrl, located
+from schemas.object_cache import ObjectCache
+from schemas.store import Store
+from training.clips import ClipReader
+
+KEYS = ("casme2/sub01/EP01", "casme2/sub02/EP01")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of two clips."""
+    return tiny_store(tmp_path_factory.mktemp("web") / "s.zarr", KEYS)
+
+
+@pytest.fixture(scope="module")
+def web(folder: Store) -> Iterator[tuple[str, Faults]]:
+    """The URL of that store."""
+    with web_server(folder.path.parent) as (url, faults):
+        yield f"{url}/s.zarr", faults
+
+
+@pytest.fixture
+def url(web: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The same, all well, with an empty cache."""
+    monkeypatch.setattr(remote_files, "_PAUSES", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
+    web[1].clear()
+    return web[0]
+
+
+def test_a_store_at_a_url_reads_as_the_folder_does(folder: Store, url: str, tmp_path: Path) -> None:
+    """By the reader, after a journey to another process, by verify, inspect, merge and the trainer's reader."""
+    store = Store.open(url)
+    for opened in (store, pickle.loads(pickle.dumps(store))):
+        for key in KEYS:
+            np.testing.assert_array_equal(opened.texture(key), folder.texture(key))
+            np.testing.assert_array_equal(opened.depth(key), folder.depth(key))
+            np.testing.assert_array_equal(opened.action_units(key), folder.action_units(key))
+        assert opened.column("clip").tolist() == list(KEYS)
+    assert verify(store, deep=True) == []
+    assert summarise(store) == summarise(folder)
+    assert merge([store], tmp_path / "m.zarr") == folder.manifest
+    mine, theirs = (ClipReader([place], KEYS, size=56)[1] for place in (store.path, folder.path))
+    assert (mine.texture == theirs.texture).all()
+    assert (mine.au == theirs.au).all()
+
+
+def test_every_object_comes_over_the_network_once(folder: Store, url: str, web: tuple[str, Faults]) -> None:
+    """Whoever reads it afterwards, and how often: only the manifest is asked for anew. Nobody else may look."""
+    for _ in range(2):
+        store = Store.open(url)
+        for key in (KEYS[0], KEYS[0]):
+            store.texture(key)
+    asked = {path.rpartition("s.zarr/")[2]: times for path, times in web[1].asked.items() if path.startswith("GET")}
+    assert asked.pop("manifest.json") == 2
+    assert asked == {"zarr.json": 1, object_path("texture", 0): 1}
+    cache = ObjectCache().folder
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    expected = {stored["sha256"] for name, stored in folder.manifest.all_objects().items() if name in asked}
+    assert {path.name for path in cache.rglob("*") if path.is_file() and "locks" not in path.parts} == expected
+
+
+_CHILD = "import sys; from schemas.store import Store; print(Store.open(sys.argv[1]).texture(sys.argv[2]).sum())"
+
+
+def test_processes_share_the_cache(folder: Store, url: str, web: tuple[str, Faults]) -> None:
+    """Several that start at once: one brings an object, the others wait for it, all read the same."""
+    web[1].plan("texture", "slow")
+    command = [sys.executable, "-c", _CHILD, url, KEYS[1]]
+    children = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) for _ in range(2)
+    ]
+    assert [int(child.communicate()[0]) for child in children] == [folder.texture(KEYS[1]).sum()] * 2
+    assert [times for path, times in web[1].asked.items() if "GET" in path and "texture/c" in path] == [1]
+
+
+def test_a_cut_off_object_in_the_cache_is_brought_again(folder: Store, url: str) -> None:
+    """As a full disk may leave one."""
+    Store.open(url).texture(KEYS[0])
+    name = object_path("texture", 0)
+    sha256 = folder.manifest.all_objects()[name]["sha256"]
+    (ObjectCache().folder / sha256[:2] / sha256).write_bytes(b"cut")
+    np.testing.assert_array_equal(Store.open(url).texture(KEYS[0]), folder.texture(KEYS[0]))
+
+
+def test_what_the_server_does_wrong_is_noticed(url: str, folder: Store, web: tuple[str, Faults]) -> None:
+    """Passing failures are not even seen; wrong bytes never enter the cache, and verify looks behind it."""
+    store, faults = Store.open(url), web[1]
+    for fault in ("500", "cut", "wrong", "short"):
+        faults.plan("depth/c/0", fault)
+    np.testing.assert_array_equal(store.depth(KEYS[0]), folder.depth(KEYS[0]))
+    faults.plan("depth/c/1", "wrong", 99)
+    with pytest.raises(StoreDamagedError, match=r"depth/c/1/0/0/0 cannot be used .*have it pushed again"):
+        store.depth(KEYS[1])
+    assert [(problem.kind, problem.path) for problem in verify(store)] == [("hash", object_path("depth", 1))]
+    faults.clear()
+    store.depth(KEYS[1])
+    faults.plan("depth/c/1", "wrong", 99)
+    store.depth(KEYS[1])
+    assert [problem.kind for problem in verify(store)] == ["hash"], "the cache has the right bytes, the server not"
+    faults.clear()
+    faults.plan("texture/c/1", "500", 99)
+    with pytest.raises(TransferError, match=r"texture/c/1/0/0/0/0: ClientResponseError: 500.*to go on"):
+        store.texture(KEYS[1])
+    assert not list(ObjectCache().folder.rglob("coming-*"))
+
+
+def test_a_missing_object_and_a_missing_store_are_told_apart(tmp_path: Path, url: str) -> None:
+    """By name."""
+    store = tiny_store(tmp_path / "t.zarr", KEYS)
+    (store.path / object_path("texture", 1)).unlink()
+    with web_server(tmp_path) as (server, _):
+        there = Store.open(f"{server}/t.zarr")
+        with pytest.raises(StoreDamagedError, match=f"texture of {KEYS[1]} .*texture/c/1/0/0/0/0 is missing"):
+            there.texture(KEYS[1])
+        assert [(problem.kind, problem.path) for problem in verify(there)] == [("missing", object_path("texture", 1))]
+        with pytest.raises(ManifestMissingError, match=r"nothing\.zarr/manifest\.json: no such file"):
+            Store.open(f"{server}/nothing.zarr")
+    with pytest.raises(TransferError, match="check the URL, your permissions and the network"):
+        Store.open(f"{server}/t.zarr")
+
+
+def test_a_cache_that_cannot_be_written(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Says which, and what to set."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StoreWriteError, match="MER_CACHE"):
+        Store.open(url).texture(KEYS[0])
+
+
+def test_what_a_user_types_is_a_path_or_a_url() -> None:
+    """A password is used, and not printed."""
+    assert located("a/b.zarr") == Path("a/b.zarr")
+    assert located("file:///a/b.zarr") == Path("/a/b.zarr")
+    url = located("SFTP://me:secret@host/a/b.zarr/")
+    assert isinstance(url, StoreUrl)
+    assert (url.url, str(url), url.name) == (
+        "sftp://me:secret@host/a/b.zarr", "sftp://me:***@host/a/b.zarr", "b.zarr",
+    )  # fmt: skip
+    assert "secret" not in repr(url)
+    for wrong in ("s3://", "https://host/s.zarr?token=1", "https://host/s\n.zarr"):
+        with pytest.raises(ConfigError, match="expected the URL of a store's folder"):
+            located(wrong)
