@@ -1,0 +1,165 @@
+"""Time of `mer push` and `mer pull` beside copying without checks, and of reading a store from S3 in place.
+
+    python tests/benchmarks/sharing.py --megabytes 2000 --folder /somewhere/large
+
+All in one run, since ratios are what can be compared between machines. The S3 server is one on loopback, in a process
+of its own; it is slower than a real one, and nothing is waited for on the way. Every copy is compared by hash.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import fsspec
+import numpy as np
+from rich.console import Console
+
+sys.path[:0] = [
+    str(Path(__file__).parents[2]),
+    str(Path(__file__).parents[1]),
+    str(Path(__file__).parents[1] / "pipeline"),
+]
+
+from tree_hash import tree_hash  # noqa: E402
+
+from pipeline.commit import write_store  # noqa: E402
+from pipeline.journal import ClipColumns, ClipRecord  # noqa: E402
+from pipeline.sharing.pull import pull  # noqa: E402
+from pipeline.sharing.push import push  # noqa: E402
+from pipeline.store_arrays import Dimensions, create_arrays, write_clip  # noqa: E402
+from schemas.config import PreprocessConfig  # noqa: E402
+from schemas.labels import Label  # noqa: E402
+from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance  # noqa: E402
+from schemas.store import Store  # noqa: E402
+from training.clips import ClipReader  # noqa: E402
+
+QUIET = Console(quiet=True)
+FRAMES, SIZE = 64, 224  # a clip of noise that does not compress: 9.6 MB
+SERVER = """
+import sys
+from object_servers import s3_server
+with s3_server() as (endpoint, _):
+    print(endpoint, flush=True)
+    sys.stdin.read()
+"""
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--folder", type=Path, default=None)
+    arguments = parser.parse_args()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:3])}
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        os.environ |= {
+            "AWS_ENDPOINT_URL": server.stdout.readline().strip(), "AWS_ACCESS_KEY_ID": "mer",
+            "AWS_SECRET_ACCESS_KEY": "mer", "AWS_DEFAULT_REGION": "us-east-1",
+        }  # fmt: skip
+        with TemporaryDirectory(dir=arguments.folder) as folder:
+            os.environ["MER_CACHE"] = f"{folder}/cache"
+            measure(Path(folder), clips=max(2, round(arguments.megabytes / (FRAMES * SIZE * SIZE * 3 / 1e6))))
+    finally:
+        server.kill()
+
+
+def measure(folder: Path, *, clips: int) -> None:
+    """All figures, for a store of so many clips."""
+    s3 = fsspec.filesystem("s3")
+    s3.mkdir("team")
+    store, changed = (
+        noise_store(folder / name, clips, redone) for name, redone in (("s.zarr", 0), ("changed.zarr", 1))
+    )
+    size = sum(stored["bytes"] for stored in store.manifest.all_objects().values())
+    print(
+        f"{clips} clips, {len(store.manifest.all_objects())} objects, {size / 1e6:.0f} MB; load {os.getloadavg()[0]:.1f}"
+    )
+    base: dict[str, float] = {}
+
+    def row(what: str, action: Callable[[], object], against: str = "", moved: int = size) -> None:
+        started = time.perf_counter()
+        action()
+        base[what] = seconds = time.perf_counter() - started
+        ratio = f"{seconds / base[against]:6.2f} x {against}" if against else ""
+        print(f"{what:44} {seconds:7.2f} s {moved / seconds / 1e6:7.0f} MB/s  {ratio}", flush=True)
+
+    row("cp -r", lambda: subprocess.run(["cp", "-r", store.path, folder / "cp"], check=True))
+    if shutil.which("rsync"):
+        row(
+            "rsync -a", lambda: subprocess.run(["rsync", "-a", f"{store.path}/", folder / "rsync"], check=True), "cp -r"
+        )
+    row("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), "cp -r")
+    row("pull from a folder", lambda: pull(str(store.path), folder / "pulled.zarr", console=QUIET), "cp -r")
+    row("fsspec.put to S3", lambda: s3.put(str(store.path), "team/plain.zarr", recursive=True))
+    row("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put to S3")
+    row("fsspec.get from S3", lambda: s3.get("team/plain.zarr", str(folder / "got"), recursive=True))
+    row("pull from S3", lambda: pull("s3://team/s.zarr", folder / "back.zarr", console=QUIET), "fsspec.get from S3")
+    for copy in ("cp", "pushed.zarr", "pulled.zarr", "got", "back.zarr"):
+        assert tree_hash(folder / copy) == tree_hash(store.path), copy
+    one = size // clips
+    row("push to S3 again, nothing changed", lambda: pushed(store, "s3://team/s.zarr"), "push to S3", 0)
+    row("push to S3, one clip redone", lambda: pushed(changed, "s3://team/s.zarr"), "push to S3", one)
+    row(
+        "pull from S3, one clip redone",
+        lambda: pull("s3://team/s.zarr", folder / "back.zarr", console=QUIET),
+        "pull from S3",
+        one,
+    )
+    assert tree_hash(folder / "back.zarr") == tree_hash(changed.path)
+    row("training reads, local", lambda: read(str(folder / "back.zarr")))
+    row("training reads, S3, cold cache", lambda: read("s3://team/s.zarr"), "training reads, local")
+    row("training reads, S3, warm cache", lambda: read("s3://team/s.zarr"), "training reads, local")
+
+
+def pushed(store: Store, url: str) -> None:
+    """Push, without being asked."""
+    push(store, url, confirm=lambda _: True, console=QUIET)
+
+
+def read(place: str) -> None:
+    """Every clip as the trainer reads it."""
+    store = Store.open(place)
+    reader = ClipReader([store.path], list(store.manifest.index), size=112, inputs=frozenset({"texture"}))
+    for index in range(len(reader)):
+        reader[index]
+
+
+def noise_store(path: Path, clips: int, redone: int) -> Store:
+    """A store whose first ``redone`` clips are drawn anew."""
+    dimensions = Dimensions(clips, FRAMES, SIZE, ("AU04",), depth=False, au_frames=False)
+    create_arrays(path, dimensions)
+    records = []
+    for index in range(clips):
+        noise = np.random.default_rng([index, index < redone]).integers(0, 256, (FRAMES, SIZE, SIZE, 3), np.uint8)
+        entry = ClipEntry(
+            key=f"casme2/sub01/EP{index:05d}", status="ok", label=Label(), fps=200, onset=0, apex=1, offset=FRAMES - 1,
+            n_frames=FRAMES, objects=write_clip(path, index, {"texture": noise}),
+        )  # fmt: skip
+        columns = ClipColumns(
+            frame_numbers=tuple(range(FRAMES)), onset_index=0, apex_index=1,
+            transform=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), au=((0.0,), (1.0,)),
+        )  # fmt: skip
+        records.append(ClipRecord(index=index, entry=entry, columns=columns))
+    config = PreprocessConfig(dataset="casme2", size=SIZE, depth="none", au="mesh")
+    manifest = Manifest(
+        provenance=Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()),
+        config_sha256=config.sha256,
+        action_units=ActionUnitColumns(names=("AU04",), kind="activation", unit="1", tool="mesh", version="0"),
+        depth=None, findings=(), clips=(), objects={},
+    )  # fmt: skip
+    write_store(path, dimensions, records, manifest)
+    return Store.open(path)
+
+
+if __name__ == "__main__":
+    main()
