@@ -49,12 +49,12 @@ def small(name: str, **shape: int) -> ClipClassifier:
     return create_model(name, **shapes, **fast_options(name))
 
 
-def clips(count: int, *, frames: int = FRAMES, size: int = SIZE, dtype: torch.dtype = torch.float32) -> ClipBatch:
+def clips(count: int, *, frames: int = FRAMES, size: int = SIZE) -> ClipBatch:
     g = torch.Generator().manual_seed(1)
     return ClipBatch(
-        texture=torch.randn(count, frames, 3, size, size, generator=g, dtype=dtype),
-        depth=torch.randn(count, frames, 1, size, size, generator=g, dtype=dtype),
-        au=torch.randn(count, UNITS, generator=g, dtype=dtype),
+        texture=torch.randn(count, frames, 3, size, size, generator=g),
+        depth=torch.randn(count, frames, 1, size, size, generator=g),
+        au=torch.randn(count, UNITS, generator=g),
         label=torch.arange(count) % CLASSES,
     )
 
@@ -79,7 +79,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("frames", "size"), [(3, 32), (7, 45), (33, 64)])
+@pytest.mark.parametrize(("frames", "size"), [(3, 32), (7, 45), (17, 64)])
 @every_model
 def test_shapes(name: str, frames: int, size: int) -> None:
     """Clips of any length and side are answered; a model that cannot says so when it is built, not at a batch."""
@@ -104,7 +104,7 @@ def test_shapes(name: str, frames: int, size: int) -> None:
 @every_model
 def test_gradients_reach_every_parameter(name: str) -> None:
     """Within two steps (some layers start at zero) the loss moves every weight."""
-    model, batch = small(name).double(), clips(4, dtype=torch.float64)
+    model, batch = small(name), clips(3)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for epoch in range(2):
         model.on_epoch(epoch, 2)
@@ -143,7 +143,7 @@ def test_a_clip_stands_alone(name: str) -> None:
 @every_model
 def test_overfits_eight_random_clips(name: str) -> None:
     """Noise with labels is learned by heart."""
-    model, batch = small(name), clips(8)
+    model, batch = small(name, frames=4), clips(8, frames=4)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for epoch in range(100):
         model.train()
