@@ -135,8 +135,8 @@ def compact_loss(logits: Tensor, target: Tensor) -> Tensor:
         logits: ``(B, C)``.
         target: ``(B,)`` int64.
     """
-    right = F.one_hot(target, logits.shape[-1]).bool()
-    wrong = logits.float()[~right].view(len(logits), -1)  # (B, C - 1)
+    others = torch.arange(logits.shape[-1] - 1, device=logits.device)
+    wrong = logits.float().gather(1, others + (others >= target[:, None]))  # (B, C - 1)
     uniform = torch.full_like(wrong, 1 / wrong.shape[-1])
     return F.kl_div(wrong.log_softmax(-1), uniform, reduction="batchmean")
 
