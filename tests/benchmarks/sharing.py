@@ -81,9 +81,7 @@ def measure(folder: Path, *, clips: int) -> None:
         noise_store(folder / name, clips, redone) for name, redone in (("s.zarr", 0), ("changed.zarr", 1))
     )
     size = sum(stored["bytes"] for stored in store.manifest.all_objects().values())
-    print(
-        f"{clips} clips, {len(store.manifest.all_objects())} objects, {size / 1e6:.0f} MB; load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"{clips} clips, {size / 1e6:.0f} MB; load of the machine {os.getloadavg()[0]:.1f}")
     base: dict[str, float] = {}
 
     def row(what: str, action: Callable[[], object], against: str = "", moved: int = size) -> None:
