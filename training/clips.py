@@ -151,7 +151,8 @@ def check_stores(stores: Iterable[Store], *, size: int, inputs: frozenset[Input]
             )
         for name in ("texture", "depth"):
             if name in inputs and name not in store.manifest.arrays:
-                raise ConfigError(f"{store.path}: made without {name}, which the model reads; add --no-{name}")
+                remedy = "add --no-depth" if name == "depth" else "ask for a store that was shared with it"
+                raise ConfigError(f"{store.path}: made without {name}, which the model reads; {remedy}")
     first = listed[0]
     for store in listed[1:]:
         for part in ("action_units", "depth"):
