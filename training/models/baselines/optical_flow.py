@@ -39,7 +39,7 @@ def tv_l1(reference: Tensor, moving: Tensor, *, warps: int = 5, iterations: int 
 
 def strain(flow: Tensor) -> Tensor:
     """``(B, 1, H, W)``: magnitude of the infinitesimal strain tensor of a flow ``(B, 2, H, W)``."""
-    x, y = torch.gradient(flow, dim=(3, 2))  # each (B, 2, H, W)
+    x, y = _slope(flow, 3), _slope(flow, 2)  # each (B, 2, H, W)
     shear = (y[:, 0] + x[:, 1]) / 2
     return (x[:, 0].square() + y[:, 1].square() + 2 * shear.square()).sqrt()[:, None]
 
@@ -49,7 +49,7 @@ def _solved(reference: Tensor, moving: Tensor, flow: Tensor, *, warps: int, iter
     dual = torch.zeros_like(flow)[:, :, None].repeat(1, 1, 2, 1, 1)  # (B, component, axis, H, W)
     for _ in range(warps):
         warped = _warped(moving, flow)
-        gradient = torch.cat(torch.gradient(warped, dim=(3, 2)), 1)
+        gradient = torch.cat((_slope(warped, 3), _slope(warped, 2)), 1)
         energy = gradient.square().sum(1, keepdim=True)
         energy = torch.where(energy == 0, 1.0, energy)
         constant = warped - reference - (gradient * flow).sum(1, keepdim=True)
@@ -65,6 +65,14 @@ def _solved(reference: Tensor, moving: Tensor, flow: Tensor, *, warps: int, iter
                     data - dual.sum(2) + F.pad(dual[:, :, 0, :, :-1], (1, 0)) + F.pad(dual[:, :, 1, :-1], (0, 0, 1, 0))
                 )
     return flow
+
+
+def _slope(field: Tensor, dim: int) -> Tensor:
+    """Central differences, one-sided at the ends; ``torch.gradient`` would fix the number of clips in an export."""
+    steps = field.diff(dim=dim)
+    count = steps.shape[dim]
+    steps = torch.cat((steps.narrow(dim, 0, 1), steps, steps.narrow(dim, count - 1, 1)), dim)
+    return (steps.narrow(dim, 0, count + 1) + steps.narrow(dim, 1, count + 1)) / 2
 
 
 def _warped(image: Tensor, flow: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class STSTNet(ClipClassifier):
         low, high = onset.amin((1, 2, 3), keepdim=True), onset.amax((1, 2, 3), keepdim=True)
         grey = (grey - low) / (high - low).clamp_min(1e-6)  # TV-L1 is set for [0, 1]
         apex = (grey - grey[:, :1]).abs().mean((2, 3)).argmax(1)
-        at_apex = grey[torch.arange(len(apex), device=apex.device), apex][:, None]
+        at_apex = grey.gather(1, apex[:, None, None, None].expand(-1, 1, *grey.shape[2:]))
         flow = tv_l1(grey[:, :1], at_apex, warps=config.flow_warps, iterations=config.flow_iterations)
         fields = F.adaptive_avg_pool2d(torch.cat((flow, strain(flow)), 1), _SIDE)
         return fields / fields.abs().amax((2, 3), keepdim=True).clamp_min(_STILL), apex
