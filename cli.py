@@ -31,7 +31,7 @@ model_app = typer.Typer(help="Networks that can be trained.", no_args_is_help=Tr
 app.add_typer(model_app, name="model")
 
 Root = Annotated[Path, typer.Argument(help="dataset folder, its parent, its image folder, or a video file")]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="a store made by `mer preprocess`")]
+StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="a store of `mer preprocess`: a folder, a zip, a URL")]
 DatasetOption = Annotated[str | None, typer.Option(help="dataset name, where detection is ambiguous")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 ModelsDir = Annotated[
@@ -39,7 +39,7 @@ ModelsDir = Annotated[
 ]
 
 
-StoresOption = Annotated[list[Path], typer.Option("--store", help="a store; several for composite tasks")]
+StoresOption = Annotated[list[str], typer.Option("--store", help="a store; several for composite tasks")]
 RunOption = Annotated[Path | None, typer.Option(help="run folder to write  [default: <model>-<stores>]")]
 ModelOption = Annotated[str | None, typer.Option(help="name of the model  [default: madv_net]")]
 ProtocolOption = Annotated[
@@ -70,7 +70,7 @@ WorkersOption = Annotated[
     int | None, typer.Option(min=0, help="worker processes; 0: in this one  [default: as cores and memory allow]")
 ]
 PretrainOption = Annotated[
-    Path | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+    str | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
 ]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
@@ -186,7 +186,7 @@ def preprocess(
 
 
 @app.command()
-def inspect(store: StorePath, as_json: JsonOption = False) -> None:
+def inspect(store: StorePlace, as_json: JsonOption = False) -> None:
     """Show what is in a store: clips, labels, sizes, backends, failures, clips worth a look."""
     from pipeline.inspection import report, summarise
     from schemas.store import Store
@@ -200,7 +200,7 @@ def inspect(store: StorePath, as_json: JsonOption = False) -> None:
 
 @app.command()
 def verify(
-    store: StorePath,
+    store: StorePlace,
     deep: Annotated[bool, typer.Option("--deep", help="also decode every clip and check the values")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -224,7 +224,7 @@ def verify(
 
 @app.command()
 def show(
-    store: StorePath,
+    store: StorePlace,
     clip: Annotated[str, typer.Argument(help="dataset/subject/clip, as `mer inspect` lists it")],
     out: Annotated[Path, typer.Option(help="picture to write: png, pdf or svg")] = Path("clip.png"),
 ) -> None:
@@ -238,7 +238,7 @@ def show(
 
 @app.command()
 def merge(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="stores of the same config")], out: OutStore
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores of the same config")], out: OutStore
 ) -> None:
     """Make one store of several, nothing recompressed; clips in more than one must be equal."""
     from pipeline.sharing.merge import merge as combine
@@ -250,7 +250,7 @@ def merge(
 
 @app.command()
 def subset(
-    store: StorePath,
+    store: StorePlace,
     out: OutStore,
     subjects: Annotated[str | None, typer.Option(help="only these subjects, separated by commas")] = None,
     labels: Annotated[str | None, typer.Option(help="only these emotions, separated by commas")] = None,
@@ -288,8 +288,8 @@ def subset(
 
 @app.command()
 def diff(
-    store: StorePath,
-    other: Annotated[Path, typer.Argument(metavar="STORE", help="the store to compare with")],
+    store: StorePlace,
+    other: Annotated[str, typer.Argument(metavar="STORE", help="the store to compare with")],
     as_json: JsonOption = False,
 ) -> None:
     """Compare two stores by config, versions, clips, labels and hashes; exit 1 if they differ."""
@@ -310,14 +310,15 @@ def diff(
 
 @app.command()
 def pack(
-    store: StorePath,
+    store: StorePlace,
     out: Annotated[Path | None, typer.Argument(metavar="[FILE.zip]", help="[default: STORE with .zip]")] = None,
 ) -> None:
     """Put a store into one zip file, which every command reads where it lies."""
     from pipeline.sharing.pack import pack as write
+    from schemas.location import located
     from schemas.store import Store
 
-    out = out or store.with_suffix(".zip")
+    out = out or Path(located(store).name).with_suffix(".zip")
     write(Store.open(store), out)
     print(out)
 
@@ -335,8 +336,42 @@ def unpack(
     print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
 
 
+@app.command()
+def push(
+    store: StorePlace,
+    url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr, gs://, sftp://, a folder, ...")],
+    yes: Annotated[bool, typer.Option("--yes", help="whoever can read there may see the faces")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace another store that is there")] = False,
+) -> None:
+    """Publish a store: only what differs moves, the manifest last. Killed half way, the same command goes on."""
+    from pipeline.sharing.push import push as send
+    from schemas.store import Store
+
+    def confirm(question: str) -> bool:
+        return yes or (sys.stdin.isatty() and typer.confirm(question))
+
+    done = send(Store.open(store), url, confirm=confirm, console=_console(), overwrite=overwrite)
+    print(f"{done.url}: {done.objects} objects, {done.bytes / 1e6:.1f} MB pushed, {done.deleted} deleted")
+
+
+@app.command()
+def pull(
+    url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr, https://, a folder, ...")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[STORE]", help="the store to write  [default: as the URL]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace another store that is there")] = False,
+) -> None:
+    """Bring a store from a URL, checking every byte; only what is not here moves. Killed half way, it goes on."""
+    from pipeline.sharing.pull import pull as fetch
+
+    done = fetch(url, out, console=_console(), overwrite=overwrite)
+    content = done.manifest.content_sha256
+    print(f"{done.path}: {len(done.manifest.clips)} clips, content {content}, {done.bytes / 1e6:.1f} MB fetched")
+
+
 @app.command("cite")
-def cite_store(store: StorePath) -> None:
+def cite_store(store: StorePlace) -> None:
     """Print a store's content id and terms, and BibTeX of the datasets and tools behind it."""
     from pipeline.sharing.cite import cite
     from schemas.store import Store
@@ -368,7 +403,7 @@ def synth(
 @app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="CSV: clip, fold, seed and one column of probabilities a class")],
-    store: Annotated[list[Path], typer.Option(help="where the labels are read from; several for composite tasks")],
+    store: Annotated[list[str], typer.Option(help="where the labels are read from; several for composite tasks")],
     protocol: Annotated[
         str | None, typer.Option(help="e.g. megc2019, casme2-5/loso, casme2-5/kfold-10, or a TOML file")
     ] = None,
@@ -376,10 +411,13 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
+    from schemas.location import located
     from training.evaluation import evaluate_file
     from training.evaluation_report import evaluation_report
 
-    result = evaluate_file(predictions, store, protocol=protocol, counts="any" if partial else "published")
+    result = evaluate_file(
+        predictions, [located(place) for place in store], protocol=protocol, counts="any" if partial else "published"
+    )
     if as_json:
         print(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
     else:
@@ -421,6 +459,7 @@ def train(
 ) -> None:
     """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
     from pipeline.mesh.regions import region_masks
+    from schemas.location import located
     from training.train import train as run
 
     switches = {
@@ -444,9 +483,18 @@ def train(
         "model_options": {name: False for name, on in switches.items() if not on} or None,
     }
     resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
-    default = Path("-".join([resolved.model, *(path.name.removesuffix(".zarr") for path in store)]))
+    stores = [located(place) for place in store]
+    default = Path("-".join([resolved.model, *(place.name.removesuffix(".zarr") for place in stores)]))
     raise typer.Exit(
-        run(store, resolved, machine, out=out or default, pretrain=pretrain, regions=region_masks, overwrite=overwrite)
+        run(
+            stores,
+            resolved,
+            machine,
+            out=out or default,
+            pretrain=located(pretrain) if pretrain else None,
+            regions=region_masks,
+            overwrite=overwrite,
+        )
     )
 
 
@@ -469,6 +517,7 @@ def pretrain(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
 ) -> None:
     """Teach a model without labels how hidden blocks of a face moved, for `mer train --pretrain`."""
+    from schemas.location import located
     from training.train import pretrain as run
 
     options = {
@@ -480,7 +529,8 @@ def pretrain(
         "optimisation": epochs and {"epochs": epochs},
     }
     resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
-    raise typer.Exit(run(store, resolved, machine, out=out, overwrite=overwrite))
+    stores = [located(place) for place in store]
+    raise typer.Exit(run(stores, resolved, machine, out=out, overwrite=overwrite))
 
 
 @app.command()
@@ -498,6 +548,7 @@ def ablate(
 ) -> None:
     """Train a model again with each of its paths switched off, and say what each is worth."""
     from pipeline.mesh.regions import region_masks
+    from schemas.location import located
     from training.ablation import ablate as run
     from training.run_folder import RUN_FILE, RunFolder
 
@@ -510,12 +561,12 @@ def ablate(
         resolved, machine = _training(recipe, config, {}, device, cache, workers, scheduler)
     raise typer.Exit(
         run(
-            store,
+            [located(place) for place in store],
             resolved,
             machine,
             out=out,
             protocol=protocol,
-            pretrain=pretrain,
+            pretrain=located(pretrain) if pretrain else None,
             regions=region_masks,
             overwrite=overwrite,
         )
@@ -540,7 +591,7 @@ def report(
 def predict(
     run: TrainedRun,
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="a video, a folder of videos or of image frames, or a store")
+        str, typer.Argument(metavar="SOURCE", help="a video, a folder of videos or of image frames, or a store")
     ],
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("predictions"),
     window: Annotated[str, typer.Option(help="length of a window: 0.5s, or 16f for frames (8 at least)")] = "0.5s",
@@ -558,6 +609,7 @@ def predict(
     from pipeline.cluster import choose_device
     from pipeline.windows import Windowing, preprocess_windows
     from schemas.config import Execution
+    from schemas.location import located
     from schemas.manifest import MANIFEST_NAME
     from schemas.settings import validated
     from schemas.store import Store
@@ -569,11 +621,11 @@ def predict(
     execution = validated(Execution, {"workers": workers, "device": device, "models_dir": models_dir})
     windowing = validated(Windowing, {"window": window, "stride": stride})
     ensemble, console = Ensemble.open(RunFolder(run), fold=fold, seed=seed), _console()
-    windows, store = None, source
-    if not (source / MANIFEST_NAME).is_file():
+    windows, store = None, located(source)
+    if isinstance(store, Path) and store.suffix != ".zip" and not (store / MANIFEST_NAME).is_file():
         store, like = out / "windows.zarr", preprocessing_of(ensemble.run)
         windows = preprocess_windows(
-            source, store, like=like, windowing=windowing, execution=execution, console=console, fps=fps
+            Path(source), store, like=like, windowing=windowing, execution=execution, console=console, fps=fps
         )
     prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution))
     files = write_prediction(out, prediction, None if windows is None else windows.spans)

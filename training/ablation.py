@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.location import StoreLocation
 from schemas.store import Store
 from training.config import TrainConfig
 from training.evaluation_result import EvaluationResult, Spread
@@ -27,17 +28,17 @@ class _Variant:
     name: str
     switched_off: str
     options: Mapping[str, Any]
-    pretrain: Path | None
+    pretrain: StoreLocation | None
 
 
 def ablate(
-    stores: Sequence[Path],
+    stores: Sequence[StoreLocation],
     config: TrainConfig,
     machine: Machine,
     *,
     out: Path,
     protocol: Protocol | None = None,
-    pretrain: Path | None = None,
+    pretrain: StoreLocation | None = None,
     regions: Regions | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -82,7 +83,7 @@ def ablate(
     return 0
 
 
-def _variants(config: TrainConfig, pretrain: Path | None) -> list[_Variant]:
+def _variants(config: TrainConfig, pretrain: StoreLocation | None) -> list[_Variant]:
     found = [_Variant(_FULL, "", {}, pretrain)]
     for name, options in ablations(config.model).items():
         found.append(_Variant(f"no {name}", name, options, pretrain))

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError, StoreError
+from schemas.location import StoreLocation
 from schemas.store import Store
 from training.batch import INPUTS, Input
 
@@ -55,7 +55,7 @@ class ClipReader:
     """
 
     def __init__(
-        self, stores: Sequence[Path], keys: Sequence[str], *, size: int, inputs: frozenset[Input] = INPUTS
+        self, stores: Sequence[StoreLocation], keys: Sequence[str], *, size: int, inputs: frozenset[Input] = INPUTS
     ) -> None:
         self.paths, self.keys, self.size, self.inputs = tuple(stores), tuple(keys), size, inputs
 

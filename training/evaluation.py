@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.config import canonical_sha256
 from schemas.errors import ConfigError, PredictionsError
+from schemas.location import StoreLocation
 from schemas.manifest import Manifest
 from schemas.store import Store
 from training.bootstrap import Interval, bootstrap_intervals
@@ -25,7 +26,7 @@ from training.tasks import Counts, LabelledClip, Selection, select_clips, subjec
 
 
 def evaluate_file(
-    path: Path, stores: Sequence[Path], *, protocol: str | None = None, counts: Counts = "published"
+    path: Path, stores: Sequence[StoreLocation], *, protocol: str | None = None, counts: Counts = "published"
 ) -> EvaluationResult:
     """Evaluate a predictions file: `mer evaluate`.
 

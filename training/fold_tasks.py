@@ -17,6 +17,7 @@ from torch import Tensor
 
 from schemas.config import Device
 from schemas.errors import RunError
+from schemas.location import StoreLocation
 from training.batch import Input
 from training.clips import ClipCache, ClipReader, ClipSource
 from training.config import Cache
@@ -48,7 +49,7 @@ class FoldTasks:
     """
 
     run: Run
-    stores: tuple[Path, ...]
+    stores: tuple[StoreLocation, ...]
     keys: tuple[str, ...]
     labels: tuple[int, ...]
     inputs: frozenset[Input]
@@ -118,7 +119,7 @@ class FoldTasks:
 
 
 def open_source(
-    stores: tuple[Path, ...], keys: tuple[str, ...], size: int, inputs: frozenset[Input], cache: str | None
+    stores: tuple[StoreLocation, ...], keys: tuple[str, ...], size: int, inputs: frozenset[Input], cache: str | None
 ) -> ClipSource:
     """Clips of stores, read once onto ``cache`` where that is a device, else one by one when asked for."""
     reader = ClipReader(stores, keys, size=size, inputs=inputs)
@@ -127,7 +128,7 @@ def open_source(
 
 @lru_cache(maxsize=1)  # a worker process trains many folds on the same clips
 def _kept_source(
-    stores: tuple[Path, ...],
+    stores: tuple[StoreLocation, ...],
     keys: tuple[str, ...],
     size: int,
     inputs: frozenset[Input],

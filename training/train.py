@@ -14,6 +14,7 @@ from rich.table import Table
 
 from schemas.config import Device
 from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
+from schemas.location import StoreLocation
 from schemas.output import locked, log_file
 from schemas.store import Store
 from training.config import Cache, TrainConfig
@@ -56,13 +57,13 @@ class Machine:
 
 
 def train(
-    stores: Sequence[Path],
+    stores: Sequence[StoreLocation],
     config: TrainConfig,
     machine: Machine,
     *,
     out: Path,
     protocol: Protocol | None = None,
-    pretrain: Path | None = None,
+    pretrain: StoreLocation | None = None,
     regions: Regions | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -88,7 +89,7 @@ def train(
     first: TrainPlan | None = None  # what is to be pre-trained
     before: Run | None = None
     weights: Mapping[int, Path] = {}
-    if pretrain is not None and (pretrain / RUN_FILE).is_file():
+    if isinstance(pretrain, Path) and (pretrain / RUN_FILE).is_file():
         before = RunFolder(pretrain).read()
         weights = _weights(RunFolder(pretrain), config)
     elif pretrain is not None:
@@ -129,7 +130,7 @@ def train(
 
 
 def pretrain(
-    stores: Sequence[Path], config: TrainConfig, machine: Machine, *, out: Path, overwrite: bool = False
+    stores: Sequence[StoreLocation], config: TrainConfig, machine: Machine, *, out: Path, overwrite: bool = False
 ) -> int:
     """Train a model on stores without their labels, for `mer train --pretrain`; arguments as of ``train``."""
     plan = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
