@@ -90,7 +90,7 @@ class CEFLNet(ClipClassifier):
         frames = torch.cat((frames, common), -1)
         weights = self.frame_weight(frames)
         mean = (weights * frames).sum(1) / weights.sum(1)
-        snippets: Tensor = self.fuse(mean).unflatten(0, (len(video), -1))
+        snippets: Tensor = self.fuse(mean).unflatten(0, (video.shape[0], -1))
         return snippets
 
 

@@ -105,13 +105,15 @@ class EST(ClipClassifier):
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits; in training also the order task's."""
         snippets = self.forward_snippets(video_of(batch, self.config))
-        order = torch.zeros(len(batch), dtype=torch.int64, device=snippets.device)  # the true one
+        auxiliary: dict[str, Tensor] = {}
         if self.training:
-            order = torch.randint_like(order, self.config.orders)
+            order = torch.randint(self.config.orders, snippets.shape[:1], device=snippets.device)
             snippets = snippets.gather(1, self.orders[order][..., None].expand_as(snippets))
+            auxiliary["order"] = order
         memory = self.encoder(snippets + self.positions)
-        clip = self.decoder(self.query.repeat(len(batch), 1, 1), memory)[:, 0]
-        auxiliary = {"order": order, "order_logits": self.order_head(memory.flatten(1))} if self.training else {}
+        if self.training:
+            auxiliary["order_logits"] = self.order_head(memory.flatten(1))
+        clip = self.decoder(self.query.repeat(snippets.shape[0], 1, 1), memory)[:, 0]
         return Prediction(self.head(self.mlp(clip)), auxiliary)
 
     def forward_snippets(self, video: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class EST(ClipClassifier):
         frames = features[:, self.frames_of].flatten(0, 1)  # (BS, L, 512)
         weights = F.cosine_similarity(frames, self.context(frames)[:, None], dim=-1).clamp_min(0)[..., None]
         mean = (weights * frames).sum(1) / weights.sum(1).clamp_min(_LEAST_WEIGHT)
-        return torch.unflatten(mean, 0, (len(video), -1))
+        return torch.unflatten(mean, 0, (video.shape[0], -1))
 
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
         """``cross_entropy``, and in training ``order``."""

@@ -108,7 +108,7 @@ class FormerDFER(ClipClassifier):
 
     def forward_temporal(self, frames: Tensor) -> Tensor:
         """``(B, 512)``: the class token."""
-        tokens = torch.cat((self.class_token.expand(len(frames), -1, -1), frames), 1)
+        tokens = torch.cat((self.class_token.expand(frames.shape[0], -1, -1), frames), 1)
         clip: Tensor = self.temporal(tokens + self.temporal_positions)[:, 0]
         return clip
 

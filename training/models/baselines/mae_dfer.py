@@ -132,13 +132,13 @@ class MAEDFER(MaskedAutoencoder):
     def encode(self, video: Tensor, hidden: Tensor | None = None) -> Tensor:
         """``(B, N, D)`` tokens in raster order, those that are not hidden."""
         tokens = self.embedding(video.transpose(1, 2)).flatten(2).transpose(1, 2) + self.positions
-        index = self.by_region.expand(len(video), -1, -1)  # (B, R, S)
+        index = self.by_region.expand(video.shape[0], -1, -1)  # (B, R, S)
         if hidden is not None:
             shown = ~hidden[:, self.by_region]
-            index = index[shown].view(len(video), len(self.by_region), -1)  # as many in every region
+            index = index[shown].view(video.shape[0], len(self.by_region), -1)  # as many in every region
         raster = index.flatten(1)[..., None]
         x = torch.unflatten(tokens.gather(1, raster.expand(-1, -1, tokens.shape[-1])), 1, index.shape[1:])
-        x = self.blocks(torch.cat((self.representatives.expand(len(video), -1, -1, -1), x), 2))
+        x = self.blocks(torch.cat((self.representatives.expand(video.shape[0], -1, -1, -1), x), 2))
         mixed: Tensor = x[:, :, 1:].flatten(1, 2)
         return mixed.gather(1, raster.argsort(1).expand_as(mixed))
 

@@ -112,7 +112,7 @@ class NRDFERNet(ClipClassifier):
         static = self.static(maps[:, 1:].flatten(0, 1))
         tokens = self.spatial(static.flatten(2).transpose(1, 2) + self.places)  # (B(T - 1), P, C)
         fused: Tensor = tokens + dynamic.flatten(2).transpose(1, 2)
-        return torch.unflatten(fused.flatten(1), 0, (len(video), -1))
+        return torch.unflatten(fused.flatten(1), 0, (video.shape[0], -1))
 
     def forward_head(self, steps: Tensor, *, first: int) -> Tensor:
         """``(B, C)`` logits of ``(B, n, D)`` steps, of which the first is step ``first`` of the clip."""
