@@ -10,6 +10,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.output import new_output, write_durably
+from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.store import Store
@@ -61,6 +62,7 @@ def unpack(archive: Path, out: Path) -> Manifest:
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(write, objects.items()))  # raises what a thread has raised
+        refuse_metadata(store, path)
         write_durably(path / MANIFEST_NAME, read_file(archive, MANIFEST_NAME))
     return store.manifest
 

@@ -15,6 +15,7 @@ from tiny_stores import tiny_store
 from tree_hash import tree_hash
 
 from pipeline.sharing import trust
+from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from pipeline.store_arrays import Dimensions, create_arrays, stored_object, write_columns
 from schemas import store_files
@@ -200,7 +201,12 @@ def test_an_array_that_says_otherwise_about_itself_is_refused(theirs: Path, tmp_
     own = json.loads((theirs / "fps" / "zarr.json").read_text())
     (theirs / "fps" / "zarr.json").write_text(json.dumps(own | {"shape": [10**12]}))
     edited(theirs, lambda _: None, own=False)
-    refused(theirs, StoreDamagedError, "fps/zarr.json is not what zarr.json says of fps", tmp_path)
+    message = "fps/zarr.json is not what zarr.json says of fps"
+    refused(theirs, StoreDamagedError, message, tmp_path)
+    pack(Store.open(theirs), tmp_path / "theirs.zip")
+    with pytest.raises(StoreDamagedError, match=message):
+        unpack(tmp_path / "theirs.zip", tmp_path / "unpacked.zarr")
+    assert not (tmp_path / "unpacked.zarr").exists()
 
 
 @pytest.mark.parametrize("depth", [True, False])
