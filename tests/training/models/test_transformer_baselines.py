@@ -350,7 +350,13 @@ def test_snippet_filter_doubts_neutral_alone() -> None:
 
 @pytest.mark.parametrize(
     ("grid", "window", "few"),
-    [((8, 10, 10), (10, 10), 90), ((8, 10, 10), (5, 10), 45), ((4, 4, 4), (4, 4), 14), ((2, 2, 2), (2, 2), 3)],
+    [
+        ((8, 10, 10), (10, 10), 90),
+        ((8, 10, 10), (5, 10), 45),
+        ((4, 4, 4), (4, 4), 14),
+        ((2, 2, 2), (2, 2), 3),
+        ((2, 6, 4), (3, 2), 5),
+    ],
 )
 def test_tubes_hide_equally_many_everywhere(grid: tuple[int, int, int], window: tuple[int, int], few: int) -> None:
     """Nine tenths of every window, rounded down, the same places in all frames, others in each clip, each drawn."""
