@@ -46,7 +46,8 @@ ProtocolOption = Annotated[
     str | None, typer.Option(help="e.g. casme2-5/loso, megc2019, samm-5/kfold-10, or a TOML file  [default: by store]")
 ]
 RecipeOption = Annotated[
-    Literal["paper", "fast"], typer.Option(help="paper, or fast: small frames, small model, few epochs")
+    Literal["paper", "fast", "native"],
+    typer.Option(help="paper; fast: small frames, small model, few epochs; native: as the model's authors train it"),
 ]
 TrainConfigOption = Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win")]
 SeedsOption = Annotated[int | None, typer.Option(min=1, help="runs, with the seeds 0, 1, ...  [default: by recipe]")]

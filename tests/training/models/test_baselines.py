@@ -38,7 +38,6 @@ PUBLISHED: dict[str, tuple[dict[str, int], float | None, float | None]] = {
     "ec-stfl": ({}, None, 8),
     "resnet18-lstm": ({}, None, 8),
     "resnet18-gru": ({}, None, 8),
-    "ststnet": ({"classes": 3}, 0.00167, None),
 }
 AT_PUBLISHED_INPUT = {"classes": 7, "frames": 16, "size": 112, "action_units": UNITS}
 
