@@ -29,8 +29,7 @@ CLASSES, FRAMES, SIZE, UNITS = 3, 8, 32, 20
 every_model = pytest.mark.parametrize("name", [name for name in model_names() if name != "madv_net"])  # has its own
 
 # Parameters in millions and multiply-accumulates in billions at 16 frames of 112 px and 7 classes, as published:
-# DFEW's table of methods in Sun et al., MAE-DFER, ACM MM 2023 (Table 12). STSTNet: Liong et al., FG 2019, 28 px and 3
-# classes; its flow is no product and is not counted, there as here.
+# DFEW's table of methods in Sun et al., MAE-DFER, ACM MM 2023 (Table 12).
 PUBLISHED: dict[str, tuple[dict[str, int], float | None, float | None]] = {
     "c3d": ({}, 78, 39),
     "r2plus1d-18": ({}, 33, 42),
