@@ -1,10 +1,9 @@
 """One fold: fit a model to its training clips, choose the epoch without its test clips, score those once."""
 
-import csv
-import io
+import logging
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ from torch.utils.tensorboard import SummaryWriter
 from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.model import Model
 from training.batch import ClipBatch
+from training.config import Optimisation
 from training.dataset import BatchReader, FoldData, StoreDataset
+from training.epoch_metrics import Means, Metrics, metrics_csv
 from training.frame_difference import FrameDifferencePretraining
-from training.models.base import ClipClassifier
+from training.models.base import ClipClassifier, Pretraining
 from training.optimisation import autocast_of, build_optimiser, learning_rate
 from training.predictions import Predictions, write_predictions
 from training.preparation import Augmenter, Normalisation, measure_normalisation
@@ -27,9 +28,8 @@ from training.sampling import batches, draw_seed, epoch_order
 from training.tensor_file import read_tensors, write_tensors
 from training.trained_model import TrainedModel, TrainedModelHeader
 
+log = logging.getLogger("mer")
 _EXPLODED = 100  # times the first epoch's loss
-
-Metrics = dict[str, float | None]
 
 
 class Checkpoint(Model):
@@ -130,11 +130,13 @@ class _Fit:
             _load_backbone(network, backbone, self.config.model)
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
+        self.autocast = autocast_of(self.config.amp, device)
+        if resumed is None and backbone is None:
+            self._pretrain(network)
         self.network = network.to(device)
         self.network.on_fold(torch.bincount(torch.tensor(self.labels), minlength=max(len(run.classes), 2)).to(device))
         self.optimiser = build_optimiser(self.network, self.config.optimisation)
-        self.autocast = autocast_of(self.config.amp, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast.fast_dtype is torch.float16)
+        self.scaler = self._new_scaler()
         self.best: dict[str, Tensor] = {}
         if resumed is not None:
             self._load(resumed[0])
@@ -145,34 +147,69 @@ class _Fit:
 
     def epoch(self, epoch: int) -> Metrics:
         """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
-        config = self.config.optimisation
-        torch.manual_seed(draw_seed(self.seed, self.folder.fold.name, epoch, "network"))
-        drawn = draw_seed(self.seed, self.folder.fold.name, epoch, "clips")
-        order = epoch_order(self.labels, sampling=self.config.sampling, random=np.random.default_rng(drawn))
-        parts = list(batches(np.array(self.train)[order], config.batch_size))
-        augmentation = torch.Generator().manual_seed(drawn)
-        jitter = drawn if self.config.augmentation.frame_jitter else None
-
-        self.network.train()
-        self.network.on_epoch(epoch, config.epochs)
-        sums = _Means()
-        for step, raw in enumerate(self.reader.read(parts, jitter=jitter)):
-            batch = self.state.normalisation.apply(self.augmenter.apply(raw, augmentation))
-            lr = learning_rate(epoch + step / len(parts), config)
-            terms, right = self._step(batch, lr)
-            sums.add(len(batch), {**terms, "accuracy": right})
-        metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(sums.means())}  # of the last step
+        means, lr = self._train(self.network, self.optimiser, self.scaler, self.config.optimisation, epoch)
+        metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(means)}  # of the last step
         metrics |= self._validate()
         self._check(metrics)
         self._save(epoch + 1, metrics)
         self._show(metrics)
         return metrics
 
+    def _pretrain(self, network: ClipClassifier) -> None:
+        """What a model's authors train first, on the training clips of the fold alone; begun again after a kill."""
+        first = network.pretraining()
+        if first is None:
+            return
+        first = first.to(self.device)
+        config = self.config.optimisation.model_copy(update={"epochs": first.epochs})
+        optimiser, scaler = build_optimiser(first, config), self._new_scaler()
+        for epoch in range(first.epochs):
+            means, _ = self._train(first, optimiser, scaler, config, epoch, "pre-training")
+            loss = self._losses(means)["loss"]
+            log.info("%s: pre-training, epoch %d of %d, loss %s", self.folder.name, epoch + 1, first.epochs, loss)
+            if loss is None or not math.isfinite(loss):
+                raise TrainingDivergedError(
+                    f"{self.folder.name}: the loss of pre-training epoch {epoch + 1} is {loss}; "
+                    f"lower lr ({config.lr:g}) or lengthen the warm-up"
+                )
+
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device.type, enabled=self.autocast.fast_dtype is torch.float16)
+
+    def _train(
+        self,
+        network: ClipClassifier,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        config: Optimisation,
+        epoch: int,
+        *phase: str,
+    ) -> tuple[dict[str, float], float]:
+        """One epoch over the training clips: means of the loss terms and of the accuracy, and the last rate."""
+        torch.manual_seed(draw_seed(self.seed, self.folder.fold.name, epoch, "network", *phase))
+        drawn = draw_seed(self.seed, self.folder.fold.name, epoch, "clips", *phase)
+        order = epoch_order(self.labels, sampling=self.config.sampling, random=np.random.default_rng(drawn))
+        parts = list(batches(np.array(self.train)[order], config.batch_size))
+        augmentation = torch.Generator().manual_seed(drawn)
+        jitter = drawn if self.config.augmentation.frame_jitter else None
+
+        network.train()
+        network.on_epoch(epoch, config.epochs)
+        sums = Means()
+        for step, raw in enumerate(self.reader.read(parts, jitter=jitter)):
+            batch = self.state.normalisation.apply(self.augmenter.apply(raw, augmentation))
+            lr = learning_rate(epoch + step / len(parts), config)
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            terms, right = self._step(network, optimiser, scaler, batch)
+            sums.add(len(batch), {**terms, "accuracy": right})
+        return sums.means(), lr
+
     def finish(self) -> None:
         """Write the model of the chosen epoch, and score the test clips with it, once."""
         if self.best:
             self.network.load_state_dict(self.best)
-        network = self.network.network if isinstance(self.network, FrameDifferencePretraining) else self.network
+        network = self.network.network if isinstance(self.network, Pretraining) else self.network
         trained = TrainedModel(self._header(), network.eval())
         trained.save(self.folder.model)
         if self.folder.fold.test:
@@ -195,19 +232,23 @@ class _Fit:
             ),
         )
 
-    def _step(self, batch: ClipBatch, lr: float) -> tuple[dict[str, Tensor], Tensor]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+    def _step(
+        self,
+        network: ClipClassifier,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        batch: ClipBatch,
+    ) -> tuple[dict[str, Tensor], Tensor]:
         with self.autocast:
-            prediction = self.network(batch)
-            terms = self.network.loss(prediction, batch)
+            prediction = network(batch)
+            terms = network.loss(prediction, batch)
         loss = torch.stack(list(terms.values())).sum()
-        self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimiser)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimisation.clip_norm)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        optimiser.zero_grad()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.unscale_(optimiser)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.optimisation.clip_norm)
+        scaler.step(optimiser)
+        scaler.update()
         right = (prediction.logits.argmax(-1) == batch.targets()).float().mean()
         return {name: term.detach() for name, term in terms.items()}, right
 
@@ -216,7 +257,7 @@ class _Fit:
         if not self.validation:
             return {"validation_loss": None, "validation_accuracy": None}
         self.network.eval()
-        sums = _Means()
+        sums = Means()
         for raw in self.reader.read(batches(np.array(self.validation), self.config.optimisation.batch_size)):
             batch = self.state.normalisation.apply(raw)
             logits = self.network(batch).logits.float()
@@ -310,28 +351,3 @@ def _load_backbone(network: ClipClassifier, backbone: dict[str, Tensor], model: 
         raise ConfigError(
             f"the pre-trained weights do not fit this {model}; pre-train with the same model, frames and size: {error}"
         ) from error
-
-
-def metrics_csv(history: Sequence[Metrics]) -> str:
-    """One line an epoch; blank where there is no validation part."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**line, "epoch": int(line["epoch"] or 0)} for line in history)
-    return text.getvalue()
-
-
-class _Means:
-    """Means over clips of scalar tensors, added up on their device."""
-
-    def __init__(self) -> None:
-        self._clips = 0
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, clips: int, values: dict[str, Tensor]) -> None:
-        self._clips += clips
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value * clips
-
-    def means(self) -> dict[str, float]:
-        return {name: value.item() / self._clips for name, value in self._sums.items()}

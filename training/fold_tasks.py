@@ -22,7 +22,8 @@ from training.batch import Input
 from training.clips import ClipCache, ClipReader, ClipSource
 from training.config import Cache
 from training.dataset import FoldData
-from training.fold import Metrics, train_fold
+from training.epoch_metrics import Metrics
+from training.fold import train_fold
 from training.progress import EpochDone
 from training.run_folder import FoldFailure, FoldFolder, Run, write_text
 from training.tensor_file import read_tensors

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError
 from training.batch import ClipBatch
-from training.models.base import ClipClassifier, Prediction
+from training.models.base import ClipClassifier, Prediction, Pretraining
 
 _BLOCKS = 8  # a side; a block is hidden in all frames, or the others would give it away
 _HIDDEN = 0.5  # share of the blocks
@@ -21,7 +21,7 @@ _CELLS = 2  # of a block's side: the resolution at which the difference is asked
 _LEAST_VARIANCE = 1e-4  # of a clip that does not move; its differences are noise
 
 
-class FrameDifferencePretraining(ClipClassifier):
+class FrameDifferencePretraining(Pretraining):
     """A model with a decoder of hidden frame differences in place of its heads.
 
     Args:
@@ -30,8 +30,6 @@ class FrameDifferencePretraining(ClipClassifier):
     Raises:
         ConfigError: the model has no feature maps.
     """
-
-    head_prefixes = ()
 
     def __init__(self, network: ClipClassifier) -> None:
         super().__init__()
@@ -65,10 +63,6 @@ class FrameDifferencePretraining(ClipClassifier):
         variance = (target.square() * hidden).sum((1, 2, 3, 4)) / hidden.sum((1, 2, 3, 4))
         per_clip = (error * hidden).sum((1, 2, 3, 4)) / hidden.sum((1, 2, 3, 4))
         return {"reconstruction": (per_clip / variance.clamp_min(_LEAST_VARIANCE)).mean()}
-
-    def on_epoch(self, epoch: int, epochs: int) -> None:
-        """As the network's."""
-        self.network.on_epoch(epoch, epochs)
 
     @staticmethod
     def _videos(batch: ClipBatch) -> dict[str, Tensor]:

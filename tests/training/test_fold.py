@@ -15,7 +15,8 @@ from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.store import Store
 from training.clips import ClipCache, ClipReader, ClipSource, StoredClip
 from training.dataset import BatchReader, FoldData, StoreDataset
-from training.fold import Checkpoint, Metrics, train_fold
+from training.epoch_metrics import Metrics
+from training.fold import Checkpoint, train_fold
 from training.plan import TrainPlan, plan_training
 from training.predictions import read_predictions
 from training.preparation import measure_normalisation
@@ -347,3 +348,33 @@ def test_a_fold_starts_from_pretrained_weights(tiny: Store, kept: ClipSource, pr
         starts_fresh = name.startswith(heads)
         assert torch.allclose(values[0], values[1], rtol=0, atol=1e-20) is not starts_fresh, name
         assert not torch.allclose(values[0], values[2]), name
+
+
+def test_what_a_model_asks_for_is_pretrained_first(
+    tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without labels, on the training clips alone; it changes the model, and survives an interruption to the bit."""
+    options = {"dim": 12, "heads": 3, "depth": 1, "decoder_dim": 12, "decoder_depth": 1, "decoder_heads": 3}
+
+    def plan_of(pretrain_epochs: int) -> TrainPlan:
+        own = {"model": "videomae", "model_options": {**options, "pretrain_epochs": pretrain_epochs}}
+        return plan_training([tiny], resolve("paper", {**FIELDS, **own, "protocol": protocol}), "cpu")
+
+    def interrupt(epoch: int, metrics: Metrics) -> None:
+        raise Interrupted
+
+    plan = plan_of(2)
+    with caplog.at_level("INFO", logger="mer"):
+        whole = contents(trained(plan, kept, tmp_path / "whole"))
+    assert caplog.text.count("pre-training, epoch") == 2
+    assert contents(trained(plan_of(0), kept, tmp_path / "without")) != whole
+    with pytest.raises(Interrupted):
+        trained(plan, kept, tmp_path / "cut", on_epoch=interrupt)
+    caplog.clear()
+    assert contents(trained(plan, kept, tmp_path / "cut")) == whole
+    assert "pre-training" not in caplog.text, "a fold that goes on has it behind it"
+    others = small_store(tmp_path / "casme2.zarr", redrawn={first_fold(plan.run, tmp_path).fold.test[0]: 1})
+    assert (
+        contents(trained(plan, source_of(others), tmp_path / "others"))["model.safetensors"]
+        == (whole["model.safetensors"])
+    ), "a test clip's pixels reach nothing"

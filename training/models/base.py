@@ -50,6 +50,10 @@ class ClipClassifier(nn.Module, ABC):
         """``(B, D, T', h, w)``: what the head reads, before it is pooled; for pre-training without labels."""
         raise NotImplementedError(f"{type(self).__name__} has no feature maps")
 
+    def pretraining(self) -> "Pretraining | None":
+        """What is trained first, on the same clips without their labels, where the model's authors do so."""
+        return None
+
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
         """Scalar loss terms by name, already weighted: their sum is the training loss."""
         return {"cross_entropy": F.cross_entropy(prediction.logits.float(), batch.targets())}
@@ -75,3 +79,20 @@ class ClipClassifier(nn.Module, ABC):
 
     def _in_head(self, name: str) -> bool:
         return any(name == prefix or name.startswith(f"{prefix}.") for prefix in self.head_prefixes)
+
+
+class Pretraining(ClipClassifier):
+    """A network in a task without labels. Its logits say nothing; what it learns stays in ``network``.
+
+    Attributes:
+        network: to pre-train.
+        epochs: for how long, where a model asks for it itself.
+    """
+
+    head_prefixes = ()
+    network: ClipClassifier
+    epochs: int = 0
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """As the network's."""
+        self.network.on_epoch(epoch, epochs)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from training.batch import ClipBatch
-from training.models.base import ClipClassifier, Prediction
+from training.models.base import ClipClassifier, Prediction, Pretraining
 from training.models.baselines.transformer import video_of
 from training.models.config import ModelConfig
 
@@ -100,7 +100,7 @@ class MaskedAutoencoder(ClipClassifier):
         return MaskedPretraining(self) if self.config.pretrain_epochs else None
 
 
-class MaskedPretraining(ClipClassifier):
+class MaskedPretraining(Pretraining):
     """A model with a decoder of hidden patches in place of its head.
 
     Args:
@@ -110,7 +110,7 @@ class MaskedPretraining(ClipClassifier):
         epochs: to pre-train for.
     """
 
-    head_prefixes = ()
+    network: MaskedAutoencoder
 
     def __init__(self, network: MaskedAutoencoder) -> None:
         from transformers import VideoMAEConfig, VideoMAEForPreTraining
@@ -161,10 +161,6 @@ class MaskedPretraining(ClipClassifier):
         """``reconstruction``: mean squared error."""
         auxiliary = prediction.auxiliary
         return {"reconstruction": F.mse_loss(auxiliary["reconstruction"].float(), auxiliary["target"])}
-
-    def on_epoch(self, epoch: int, epochs: int) -> None:
-        """As the network's."""
-        self.network.on_epoch(epoch, epochs)
 
 
 def hidden_tubes(

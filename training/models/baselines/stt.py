@@ -22,7 +22,7 @@ PUBLISHED = (16, 112, None, None, "none: neither Ma et al. nor MAE-DFER (Sun et 
 # For the `fast` recipe: one residual block a stage, one narrow block.
 FAST_OPTIONS = {"layers": (1, 1, 1, 1), "depth": 1, "head_dim": 16, "hidden": 256}
 
-# The paper's section 4; the momentum and the number of epochs are ours.
+# Ours: the authors' settings are not known here.
 NATIVE_RECIPE = {
     "optimisation": {
         "optimiser": "sgd",
