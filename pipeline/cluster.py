@@ -31,6 +31,8 @@ _MEMORY_PER_WORKER = 2 * 2**30  # bytes: the models, one long clip, and room
 _CLIPS_PER_GPU = 4  # decoded and compressed beside the one whose batch is on the GPU
 _QUEUED_PER_THREAD = 2  # in flight; more would only fill the scheduler
 _CONNECT_TIMEOUT = "20s"
+_POLL = 5.0  # s
+_WAIT_FOR_WORKERS = 60.0  # s until a cluster without any is given up
 
 
 @contextmanager
@@ -225,8 +227,22 @@ def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Devic
             completed.add(following)
     for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
         try:
-            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
+            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
+            yield _result(client, future)
         except KilledWorker as error:
             tries = error.allowed_failures + 1
             died = RunError(f"every worker that took this clip died ({tries} tries), most likely for want of memory")
             yield failed_record(index, clip, "worker", died)
+
+
+def _result(client: Client, future: Any) -> ClipRecord:
+    """The record, unless the cluster has lost its workers: one that dies as it starts is not started again."""
+    without_workers = 0.0
+    while without_workers < _WAIT_FOR_WORKERS:
+        try:
+            record: ClipRecord = future.result(timeout=_POLL)
+        except TimeoutError:
+            without_workers = 0.0 if client.nthreads() else without_workers + _POLL
+        else:
+            return record
+    raise RunError("the cluster has no workers left; what is finished is safe: type the same command again to go on")

@@ -215,9 +215,10 @@ class _Deadly:
     """A processor that takes its process down on one clip, as the kernel does when memory runs out."""
 
     def process(self, index: int, clip: Clip) -> ClipRecord:
+        time.sleep(0.3)  # the others are in flight on the same worker when it dies
         if clip.name == "deadly":
             os._exit(1)
-        time.sleep(0.3)  # in flight on the same worker when it dies
+        time.sleep(0.3)
         return ClipRecord(index=index, entry=bare_entry(clip))
 
 
