@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,8 +32,8 @@ _MEMORY_PER_WORKER = 2 * 2**30  # bytes: the models, one long clip, and room
 _CLIPS_PER_GPU = 4  # decoded and compressed beside the one whose batch is on the GPU
 _QUEUED_PER_THREAD = 2  # in flight; more would only fill the scheduler
 _CONNECT_TIMEOUT = "20s"
-_POLL = 5.0  # s
 _WAIT_FOR_WORKERS = 60.0  # s until a cluster without any is given up
+_SETTLED = 2.0  # s that a worker needs after it has registered
 
 
 @contextmanager
@@ -157,7 +158,9 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
         }
         for number in range(count)
     }
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    # A dead worker's clips come back at once, to be tried alone, not three times more with others that then die too.
+    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}
+    scheduler = {"cls": Scheduler, "options": options}
     with _interrupts_kept_from_workers():
         cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40)
     with cluster, Client(cluster, set_as_default=False) as client:
@@ -226,23 +229,24 @@ def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Devic
         for following in submit(1):
             completed.add(following)
     for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
+        _wait_for_worker(client)
         try:
-            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
-            yield _result(client, future)
-        except KilledWorker as error:
-            tries = error.allowed_failures + 1
-            died = RunError(f"every worker that took this clip died ({tries} tries), most likely for want of memory")
+            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
+        except KilledWorker:
+            died = RunError("the worker died of this clip, also with no other clip beside it; most likely of memory")
             yield failed_record(index, clip, "worker", died)
 
 
-def _result(client: Client, future: Any) -> ClipRecord:
-    """The record, unless the cluster has lost its workers: one that dies as it starts is not started again."""
-    without_workers = 0.0
-    while without_workers < _WAIT_FOR_WORKERS:
-        try:
-            record: ClipRecord = future.result(timeout=_POLL)
-        except TimeoutError:
-            without_workers = 0.0 if client.nthreads() else without_workers + _POLL
-        else:
-            return record
-    raise RunError("the cluster has no workers left; what is finished is safe: type the same command again to go on")
+def _wait_for_worker(client: Client) -> None:
+    """Until a worker is there, and has been for a moment: one that dies as it starts is not started again.
+
+    Raises:
+        RunError: none comes.
+    """
+    try:
+        client.wait_for_workers(1, timeout=_WAIT_FOR_WORKERS)
+    except TimeoutError as error:
+        raise RunError(
+            "the cluster has no workers left; what is finished is safe: type the same command again to go on"
+        ) from error
+    time.sleep(_SETTLED)

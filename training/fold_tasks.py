@@ -1,6 +1,7 @@
 """The folds of a run as independent tasks: one after the other here, or on a Dask cluster."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from training.tensor_file import read_tensors
 from training.trained_model import TrainedModelHeader
 
 log = logging.getLogger("mer")
+_TRIES = 3  # of a fold whose worker dies
 Outcome = tuple[FoldFolder, FoldFailure | None]
 
 
@@ -70,20 +72,28 @@ class FoldTasks:
     ) -> Iterator[Outcome]:
         """All folds as tasks of a cluster, each with so many PyTorch threads, as they are finished."""
         topic = f"mer-train-{uuid4().hex}"
+        resources = {"GPU": 1} if self.device == "cuda" else None
+        running: dict[Any, FoldFolder] = {}
+        deaths: Counter[Path] = Counter()
+
+        def start(folder: FoldFolder) -> Any:
+            future = client.submit(_train_on_worker, self, folder, threads, topic, pure=False, resources=resources)
+            running[future.key] = folder
+            return future
+
         with _reports(client, topic, report):
-            resources = {"GPU": 1} if self.device == "cuda" else None
-            shared = client.scatter(self, broadcast=True, hash=False)
-            futures = {
-                client.submit(_train_on_worker, shared, folder, threads, topic, pure=False, resources=resources): folder
-                for folder in folders
-            }
-            for future in as_completed(futures, loop=client.loop):
+            completed = as_completed([start(folder) for folder in folders], loop=client.loop)
+            for future in completed:
+                folder = running.pop(future.key)
                 try:
-                    yield futures[future], future.result()
-                except KilledWorker as error:
-                    tries = error.allowed_failures + 1
-                    died = RunError(f"every worker that took this fold died ({tries} tries); give it more memory")
-                    yield futures[future], _failed(futures[future], died)
+                    yield folder, future.result()
+                except KilledWorker:
+                    deaths[folder.path] += 1
+                    if deaths[folder.path] < _TRIES:
+                        completed.add(start(folder))  # goes on from its last checkpoint
+                    else:
+                        died = RunError(f"{_TRIES} workers that took this fold died; give them more memory")
+                        yield folder, _failed(folder, died)
 
     @property
     def _cache_device(self) -> str | None:
