@@ -73,6 +73,7 @@ WorkersOption = Annotated[
 PretrainOption = Annotated[
     str | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
 ]
+OverwriteRunOption = Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
 ]
@@ -456,7 +457,7 @@ def train(
     cache: CacheOption = "ram",
     workers: FoldWorkersOption = None,
     scheduler: SchedulerOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
+    overwrite: OverwriteRunOption = False,
 ) -> None:
     """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
     from pipeline.mesh.regions import region_masks
@@ -515,7 +516,7 @@ def pretrain(
     cache: CacheOption = "ram",
     workers: FoldWorkersOption = None,
     scheduler: SchedulerOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")] = False,
+    overwrite: OverwriteRunOption = False,
 ) -> None:
     """Teach a model without labels how hidden blocks of a face moved, for `mer train --pretrain`."""
     from schemas.location import located

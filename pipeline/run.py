@@ -17,6 +17,7 @@ from pipeline.plan import Plan
 from pipeline.progress import RunProgress
 from pipeline.store_arrays import create_arrays, output_errors, stored_object
 from schemas.config import Execution
+from schemas.differences import now_and_there
 from schemas.errors import ManifestMissingError, StoreExistsError
 from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
@@ -167,9 +168,8 @@ def _failed(manifest: Manifest) -> bool:
 
 def _refuse(out: Path, what: str, differences: dict[str, tuple[object, object]]) -> None:
     if differences:
-        lines = "\n".join(f"  {name}: now {mine!r}, there {theirs!r}" for name, (mine, theirs) in differences.items())
         raise StoreExistsError(
-            f"{out}: holds {what} that was made otherwise:\n{lines}\n"
+            f"{out}: holds {what} that was made otherwise:\n{now_and_there(differences)}\n"
             "choose another --out, or replace it with --overwrite"
         )
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from schemas.differences import Differences, differing
 from schemas.model import Model
 
 DepthBackend = Literal["depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "mesh", "none"]
@@ -42,10 +43,9 @@ class PreprocessConfig(Model):
         """Hash of the canonical JSON form."""
         return canonical_sha256(self.model_dump(mode="json"))
 
-    def differences(self, other: "PreprocessConfig") -> dict[str, tuple[object, object]]:
+    def differences(self, other: "PreprocessConfig") -> Differences:
         """Field -> (this value, the other's), for the fields that differ."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+        return differing(self, other)
 
 
 class Execution(Model):

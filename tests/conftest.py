@@ -1,6 +1,7 @@
 """What many tests share: a small dataset of real faces and the store made of it, both built once a session."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,14 @@ def shared_store(shared_casme2: Path, tmp_path_factory: pytest.TempPathFactory) 
 def store(shared_store: Store, tmp_path: Path) -> Store:
     """A copy of the store that a test may damage."""
     return Store.open(Path(shutil.copytree(shared_store.path, tmp_path / "casme2.zarr")))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For a module of tiny tensors: threads would only cost."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

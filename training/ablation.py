@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from schemas.location import StoreLocation
 from schemas.store import Store
 from training.config import TrainConfig
@@ -29,6 +27,10 @@ class _Variant:
     switched_off: str
     options: Mapping[str, Any]
     pretrain: StoreLocation | None
+
+    @property
+    def folder(self) -> str:
+        return self.name.replace(" ", "-")
 
 
 def ablate(
@@ -57,12 +59,11 @@ def ablate(
     for variant in variants:
         machine.console.rule(f"{variant.name}", align="left")
         changed = config.model_copy(update={"model_options": {**config.model_options, **variant.options}})
-        folder = out / variant.name.replace(" ", "-")
         code = train(
             stores,
             changed,
             machine,
-            out=folder,
+            out=out / variant.folder,
             protocol=protocol,
             pretrain=variant.pretrain,
             regions=regions,
@@ -72,7 +73,7 @@ def ablate(
     if any(codes):
         return 1
     full = RunFolder(out / _FULL)
-    table = _table(config, variants, {v.name: _result(out / v.name.replace(" ", "-")) for v in variants})
+    table = _table(config, variants, {v.name: _result(out / v.folder) for v in variants})
     write_text(full.path / ABLATION_FILE, table.model_dump_json(indent=1) + "\n")
     machine.console.rule("ablation", align="left")
     for row in table.variants:
@@ -102,7 +103,7 @@ def _table(config: TrainConfig, variants: Sequence[_Variant], results: Mapping[s
     for variant in variants:
         result = results[variant.name]
         differences = {
-            metric: _spread([_of(result, seed, metric) - _of(full, seed, metric) for seed in full.seeds])
+            metric: Spread.of([_of(result, seed, metric) - _of(full, seed, metric) for seed in full.seeds])
             for metric in _METRICS
         }
         rows.append(
@@ -127,8 +128,3 @@ def _table(config: TrainConfig, variants: Sequence[_Variant], results: Mapping[s
 
 def _of(result: EvaluationResult, seed: int, metric: str) -> float:
     return float(getattr(result.headline.seeds[seed], metric))
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(mean=float(np.mean(values)), sd=sd, interval=None)

@@ -15,7 +15,7 @@ from schemas.errors import ConfigError, PredictionsError
 from schemas.location import StoreLocation
 from schemas.manifest import Manifest
 from schemas.store import Store
-from training.bootstrap import Interval, bootstrap_intervals
+from training.bootstrap import bootstrap_intervals
 from training.evaluation_result import COMPOSITE, EvaluatedStore, EvaluationResult, GroupResult, Spread, SubjectResult
 from training.floors import majority_floor, prior_floor
 from training.metrics import METRICS, count_by_group, score
@@ -178,7 +178,7 @@ def _group(
         clips=int(class_clips.sum()),
         subjects=len(strata),
         class_clips=_named(classes, class_clips),
-        metrics={m: _spread([getattr(scores, m) for scores in by_seed.values()], intervals[m]) for m in METRICS},
+        metrics={m: Spread.of([getattr(scores, m) for scores in by_seed.values()], intervals[m]) for m in METRICS},
         floors=(majority_floor(class_clips), prior_floor(class_clips)),
         seeds=by_seed,
         pooled=score(confusion.sum(axis=(0, 1)), classes, of=place),
@@ -187,11 +187,6 @@ def _group(
 
 def _named(classes: Sequence[str], counts: NDArray[np.int64]) -> dict[str, int]:
     return {name: int(count) for name, count in zip(classes, counts, strict=True)}
-
-
-def _spread(values: Sequence[float], interval: Interval | None) -> Spread:
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(mean=float(np.mean(values)), sd=sd, interval=interval)
 
 
 def _subjects(

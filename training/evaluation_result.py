@@ -1,7 +1,9 @@
 """What an evaluation gives: numbers, what they are about, and what must be said beside them."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field
 
 from schemas.model import Model
@@ -19,6 +21,12 @@ class Spread(Model):
     mean: float
     sd: float | None
     interval: Interval | None
+
+    @classmethod
+    def of(cls, values: Sequence[float], interval: Interval | None = None) -> Self:
+        """Of one value a seed."""
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return cls(mean=float(np.mean(values)), sd=sd, interval=interval)
 
 
 class GroupResult(Model):

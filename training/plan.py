@@ -70,8 +70,8 @@ def plan_training(
         _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
     config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
-    inputs, run = _fitted(stores, config, device, folds)
-    return TrainPlan(run.model_copy(update={"protocol": protocol}), tuple(stores), selection.clips, inputs, selection)
+    inputs, run = _fitted(stores, config, device, folds, protocol)
+    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
 
 
 def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
@@ -81,8 +81,8 @@ def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, de
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     update = {"protocol": protocol.name, "validation": None}
     folds = (_everything(clip.key for clip in selection.clips),)
-    inputs, run = _fitted(stores, config.model_copy(update=update), device, folds)
-    return TrainPlan(run.model_copy(update={"protocol": protocol}), tuple(stores), selection.clips, inputs, selection)
+    inputs, run = _fitted(stores, config.model_copy(update=update), device, folds, protocol)
+    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
 
 
 def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
@@ -93,14 +93,15 @@ def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfi
     if twice := [key for key, following in pairwise(keys) if key == following]:
         raise ConfigError(f"{twice[0]} is in two of the stores; give one store a dataset")
     config = config.model_copy(update={"protocol": None, "validation": None})
-    inputs, run = _fitted(stores, config, device, (_everything(keys),))
+    inputs, run = _fitted(stores, config, device, (_everything(keys),), None)
     clips = tuple(LabelledClip(key, 0) for key in keys)
-    return TrainPlan(run.model_copy(update={"objective": "frame_difference"}), tuple(stores), clips, inputs, None)
+    return TrainPlan(run, tuple(stores), clips, inputs, None)
 
 
 def _fitted(
-    stores: Sequence[Store], config: TrainConfig, device: Device, folds: Sequence[Fold]
+    stores: Sequence[Store], config: TrainConfig, device: Device, folds: Sequence[Fold], protocol: Protocol | None
 ) -> tuple[frozenset[Input], Run]:
+    """What the model reads, and the run; without a protocol there are no labels to learn from."""
     action_units = stores[0].manifest.action_units.names
     model = create_model(
         config.model,
@@ -113,7 +114,8 @@ def _fitted(
     check_stores(stores, size=config.size, inputs=model.inputs)
     run = Run(
         config=config,
-        protocol=None,
+        objective="frame_difference" if protocol is None else "supervised",
+        protocol=protocol,
         stores=tuple(
             RunStore(
                 name=store.path.name,

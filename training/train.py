@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.config import Device
+from schemas.differences import Differences, differing, now_and_there
 from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
 from schemas.location import StoreLocation
 from schemas.output import locked, log_file
@@ -254,29 +255,15 @@ def _begin(folder: RunFolder, run: Run, *, overwrite: bool) -> None:
         return
     there = folder.read()
     if differences := _differences(run, there):
-        lines = "\n".join(f"  {name}: now {mine!r}, there {theirs!r}" for name, (mine, theirs) in differences.items())
         raise RunFolderError(
-            f"{folder.path}: holds a run that was made otherwise:\n{lines}\n"
+            f"{folder.path}: holds a run that was made otherwise:\n{now_and_there(differences)}\n"
             "choose another --out, or replace it with --overwrite"
         )
 
 
-def _differences(mine: Run, theirs: Run) -> dict[str, tuple[object, object]]:
+def _differences(mine: Run, theirs: Run) -> Differences:
     """Dotted field -> (this value, the other's); the revision may differ, versions say what matters."""
-
-    def flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield from flat(inner, f"{name}.{key}" if name else key)
-        else:
-            yield name, value
-
-    left, right = (dict(flat(run.model_dump(mode="json", exclude={"git", "folds"}))) for run in (mine, theirs))
-    found = {
-        name: (left.get(name), right.get(name))
-        for name in sorted(left.keys() | right.keys())
-        if left.get(name) != right.get(name)
-    }
+    found = dict(sorted(differing(mine, theirs, without=("git", "folds")).items()))
     if not found and mine.folds != theirs.folds:
         found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
     return found

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pipeline.commit import records_of
 from pipeline.journal import ClipColumns
-from pipeline.sharing.differences import Differences, differing
+from schemas.differences import Differences, differing
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store import Store
 from schemas.weights import Weights

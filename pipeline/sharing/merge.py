@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.sharing.assembly import Part, assemble, canonical, frames_of, parts_of
-from pipeline.sharing.differences import Differences, differing, listed
 from schemas.clip import Finding
+from schemas.differences import Differences, differing, listed
 from schemas.errors import StoreError
 from schemas.manifest import Manifest
 from schemas.store import Store

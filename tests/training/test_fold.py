@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from training.run_folder import FoldFolder, Run, RunFolder
 from training.tensor_file import read_tensors
 from training.trained_model import TrainedModelHeader, load_trained_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FIELDS: dict[str, Any] = {
     "model_options": MODEL, "frames": 8, "size": 32, "seeds": [0], "counts": "any",
     "optimisation": {"epochs": 3, "warmup_epochs": 1, "batch_size": 4, "lr": 1e-2, "lr_min": 0},
@@ -34,14 +35,6 @@ BYTES = ("model.safetensors", "metrics.csv", "predictions.csv")
 
 class Interrupted(Exception):
     """Raised by a test in the middle of a fold."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """`mer pretrain`, and training from what was learned before: by labels of another dataset, or without any."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,8 @@ from training.recipes import resolve
 from training.run_folder import RunFolder
 from training.trained_model import load_trained_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Place(NamedTuple):
     """Stores of two datasets, a protocol, a config, and a run of `mer pretrain` on one of them."""
@@ -29,14 +30,6 @@ class Place(NamedTuple):
         """`mer COMMAND` in this process."""
         fixed = ("--store", store.path, "--config", self.root / "c.toml", "--device", "cpu", "--workers", 0)
         return mer(command, *fixed, "--out", self.root / out, *more)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

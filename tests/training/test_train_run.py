@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from training.evaluation_result import EvaluationResult
 from training.fold_tasks import FoldTasks
 from training.progress import EpochDone
 from training.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Place:
@@ -45,14 +46,6 @@ class Place:
     def train(self, out: Path | str, *more: object) -> Outcome:
         """`mer train` here."""
         return mer(*self.arguments(out, *more))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Every baseline of the registry: shapes, gradients, learning, checkpoints, cost; and what is special to some."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.registry import create_model, fast_options, model_names, native_recipe
 from training.optimisation import build_optimiser, learning_rate
 from training.recipes import resolve
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES, FRAMES, SIZE, UNITS = 3, 8, 32, 20
 every_model = pytest.mark.parametrize("name", [name for name in model_names() if name != "madv_net"])  # has its own
@@ -66,15 +67,6 @@ def step(model: ClipClassifier, batch: ClipBatch, optimiser: torch.optim.Optimiz
 @torch.no_grad()
 def answer(model: ClipClassifier, batch: ClipBatch) -> Tensor:
     return model.eval()(batch).logits
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: threads only cost."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("frames", "size"), [(3, 32), (7, 45), (17, 64)])

@@ -1,6 +1,5 @@
 """MADV-Net as a whole: gradients, discarding, symmetry, learning, checkpoints, shapes, switches."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,8 @@ from torch import Tensor
 
 from training.batch import ClipBatch
 from training.models.madv_net import MADVNet, madv_net
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES, FRAMES, SIZE, UNITS = 3, 8, 32, 5
 SWITCHES = ("depth", "au", "discard", "stage_heads", "frame_difference")
@@ -63,15 +64,6 @@ def fit(model: MADVNet, batch: ClipBatch, *, epochs: int, amp: bool = False) -> 
 @torch.no_grad()
 def accuracy(model: MADVNet, batch: ClipBatch) -> float:
     return (model.eval()(batch).logits.argmax(-1) == batch.targets()).float().mean().item()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: threads only cost."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Transformer baselines: their parts against plain references, order task, compact loss, masked pre-training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from itertools import combinations, pairwise
 from operator import ne
@@ -30,6 +30,8 @@ from training.models.baselines.stt import FactorisedBlock, compact_loss, stt
 from training.models.baselines.transformer import Attention, Block, sinusoids
 from training.models.baselines.videomae import videomae
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = {"classes": 3, "frames": 8, "size": 32, "action_units": 5}
 RESNET = {"layers": (1, 1, 1, 1)}
 TINY_EST: dict[str, object] = {**RESNET, "depth": 1, "hidden": 32, "order_hidden": 64, "dropout": 0.0}
@@ -51,13 +53,8 @@ Masked = Callable[..., MaskedAutoencoder]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: threads only cost."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def clips(count: int, *, frames: int = 8, size: int = 32) -> ClipBatch:

@@ -22,6 +22,11 @@ def listed(differences: Differences) -> str:
     return ", ".join(f"{name} {mine!r} / {theirs!r}" for name, (mine, theirs) in differences.items())
 
 
+def now_and_there(differences: Differences) -> str:
+    """A line each, for a run that finds something made otherwise."""
+    return "\n".join(f"  {name}: now {mine!r}, there {theirs!r}" for name, (mine, theirs) in differences.items())
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
