@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from training.config import TrainConfig
-    from training.train import Machine
+    from training.machine import Machine
 
 app = typer.Typer(
     name="mer",
@@ -43,7 +43,7 @@ StoresOption = Annotated[list[str], typer.Option("--store", help="a store; sever
 RunOption = Annotated[Path | None, typer.Option(help="run folder to write  [default: <model>-<stores>]")]
 ModelOption = Annotated[str | None, typer.Option(help="name of the model  [default: madv_net]")]
 ProtocolOption = Annotated[
-    str | None, typer.Option(help="e.g. casme2-5/loso, megc2019, samm-5/kfold-10, or a TOML file  [default: by store]")
+    str | None, typer.Option(help="e.g. loso, casme2-5/kfold-10, megc2019, or a TOML file  [default: by store]")
 ]
 RecipeOption = Annotated[
     Literal["paper", "fast", "native"],
@@ -671,8 +671,8 @@ def _training(
     from pipeline.cluster import choose_device, connect
     from schemas.config import Execution
     from schemas.settings import read_toml, validated
+    from training.machine import Machine
     from training.recipes import resolve
-    from training.train import Machine
 
     given = {name: value for name, value in options.items() if value is not None}
     resolved = resolve(recipe, read_toml(config), given)

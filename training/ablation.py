@@ -9,13 +9,14 @@ from schemas.location import StoreLocation
 from schemas.store import Store
 from training.config import TrainConfig
 from training.evaluation_result import EvaluationResult, Spread
+from training.machine import Machine
 from training.models.registry import ablations
 from training.protocols import Protocol
 from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.report.depth import Regions
 from training.report.report import write_report
 from training.run_folder import RunFolder, write_text
-from training.train import Machine, train
+from training.train import train
 
 _METRICS = ("uf1", "uar")
 _FULL = "full"

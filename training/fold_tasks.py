@@ -1,6 +1,7 @@
-"""The folds of a run as independent tasks: one after the other here, or on a Dask cluster."""
+"""Folds as independent tasks: one after the other here, or on a Dask cluster."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import current_process
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import torch
@@ -26,13 +27,12 @@ from training.dataset import FoldData
 from training.epoch_metrics import Metrics
 from training.fold import train_fold
 from training.progress import EpochDone
-from training.run_folder import FoldFailure, FoldFolder, Run, write_text
+from training.run_folder import FoldFailure, FoldFolder, FoldTime, Run, write_text
 from training.tensor_file import read_tensors
 from training.trained_model import TrainedModelHeader
 
 log = logging.getLogger("mer")
 _TRIES = 3  # of a fold whose worker dies
-Outcome = tuple[FoldFolder, FoldFailure | None]
 
 
 @dataclass(frozen=True)
@@ -61,72 +61,119 @@ class FoldTasks:
     loaders: int
     pretrained: dict[int, Path]
 
-    def here(self, folders: Sequence[FoldFolder], report: Callable[[EpochDone], None]) -> Iterator[Outcome]:
-        """One fold after the other in this process."""
-        data = self._data(open_source(self.stores, self.keys, self.run.config.size, self.inputs, self._cache_device))
-        for folder in folders:
-            yield folder, self._train(folder, data, torch.get_num_threads(), report)
+    def source(self, kept: "Callable[[_Clips], ClipSource]") -> ClipSource:
+        """The clips of the run; ``kept`` remembers those that it has opened."""
+        where = {"ram": "cpu", "device": self.device, "none": None}[self.cache]
+        contents = tuple(store.content_sha256 for store in self.run.stores)
+        return kept(_Clips(self.stores, self.keys, self.run.config.size, self.inputs, where, contents))
 
-    def on(
-        self, client: Client, folders: Sequence[FoldFolder], report: Callable[[EpochDone], None], *, threads: int
-    ) -> Iterator[Outcome]:
-        """All folds as tasks of a cluster, each with so many PyTorch threads, as they are finished."""
-        topic = f"mer-train-{uuid4().hex}"
-        resources = {"GPU": 1} if self.device == "cuda" else None
-        running: dict[Any, FoldFolder] = {}
-        deaths: Counter[Path] = Counter()
 
-        def start(folder: FoldFolder) -> Any:
-            future = client.submit(_train_on_worker, self, folder, threads, topic, pure=False, resources=resources)
-            running[future.key] = folder
-            return future
+class FoldTask(NamedTuple):
+    """One fold of one seed of a run."""
 
-        with _reports(client, topic, report):
-            completed = as_completed([start(folder) for folder in folders], loop=client.loop)
-            for future in completed:
-                folder = running.pop(future.key)
-                try:
-                    yield folder, future.result()
-                except KilledWorker:
-                    deaths[folder.path] += 1
-                    if deaths[folder.path] < _TRIES:
-                        completed.add(start(folder))  # goes on from its last checkpoint
-                    else:
-                        died = RunError(f"{_TRIES} workers that took this fold died; give them more memory")
-                        yield folder, _failed(folder, died)
+    common: FoldTasks
+    folder: FoldFolder
 
     @property
-    def _cache_device(self) -> str | None:
-        return {"ram": "cpu", "device": self.device, "none": None}[self.cache]
+    def name(self) -> str:
+        """For people: ``madv_net, seed 0, casme2/sub03``."""
+        return f"{self.common.run.config.model}, {self.folder.name}"
 
-    def _data(self, source: ClipSource) -> FoldData:
+    def train(self, source: ClipSource, threads: int, report: Callable[[EpochDone], None]) -> FoldFailure | None:
+        """Train it with so many PyTorch threads; whatever goes wrong is written down, and returned."""
+        common, folder = self.common, self.folder
         # Workers of Dask are daemons unless told otherwise, and these may not have processes of their own.
-        loaders = self.loaders if self.cache == "none" and not current_process().daemon else 0
-        return FoldData(source, self.keys, self.labels, loaders=loaders)
+        loaders = common.loaders if common.cache == "none" and not current_process().daemon else 0
+        clock = _Clock(folder.time)
 
-    def _train(
-        self, folder: FoldFolder, data: FoldData, threads: int, report: Callable[[EpochDone], None]
-    ) -> FoldFailure | None:
         def on_epoch(epoch: int, metrics: Metrics) -> None:
-            report(EpochDone(folder.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"]))
+            clock.write()
+            report(EpochDone(self.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"]))
 
         try:
             train_fold(
-                self.run,
+                common.run,
                 folder,
-                data,
-                device=torch.device(self.device),
+                FoldData(source, common.keys, common.labels, loaders=loaders),
+                device=torch.device(common.device),
                 threads=threads,
-                backbone=self._backbone(folder.seed),
+                backbone=self._backbone(),
                 on_epoch=on_epoch,
             )
         except Exception as error:  # whatever it is, the other folds go on; the log has the traceback
-            log.exception("%s failed", folder.name)
+            log.exception("%s failed", self.name)
             return _failed(folder, error)
         return None
 
-    def _backbone(self, seed: int) -> dict[str, Tensor] | None:
-        return read_tensors(self.pretrained[seed], TrainedModelHeader)[0] if self.pretrained else None
+    def _backbone(self) -> dict[str, Tensor] | None:
+        files = self.common.pretrained
+        return read_tensors(files[self.folder.seed], TrainedModelHeader)[0] if files else None
+
+
+Outcome = tuple[FoldTask, FoldFailure | None]
+
+
+def tasks_here(tasks: Sequence[FoldTask], report: Callable[[EpochDone], None]) -> Iterator[Outcome]:
+    """One fold after the other in this process."""
+    kept = lru_cache(maxsize=1)(_open)
+    for task in tasks:
+        yield task, task.train(task.common.source(kept), torch.get_num_threads(), report)
+
+
+def tasks_on(
+    client: Client, tasks: Sequence[FoldTask], report: Callable[[EpochDone], None], *, threads: int
+) -> Iterator[Outcome]:
+    """All folds as tasks of a cluster, each with so many PyTorch threads, as they are finished."""
+    topic = f"mer-train-{uuid4().hex}"
+    running: dict[Any, FoldTask] = {}
+    deaths: Counter[Path] = Counter()
+
+    def start(task: FoldTask) -> Any:
+        resources = {"GPU": 1} if task.common.device == "cuda" else None
+        future = client.submit(_train_on_worker, task, threads, topic, pure=False, resources=resources)
+        running[future.key] = task
+        return future
+
+    with _reports(client, topic, report):
+        completed = as_completed([start(task) for task in tasks], loop=client.loop)
+        for future in completed:
+            task = running.pop(future.key)
+            try:
+                yield task, future.result()
+            except KilledWorker:
+                deaths[task.folder.path] += 1
+                if deaths[task.folder.path] < _TRIES:
+                    completed.add(start(task))  # goes on from its last checkpoint
+                else:
+                    died = RunError(f"{_TRIES} workers that took this fold died; give them more memory")
+                    yield task, _failed(task.folder, died)
+
+
+class _Clips(NamedTuple):
+    """Clips to open. Other ``contents`` tell a store that was made anew, since workers may outlive a run."""
+
+    stores: tuple[StoreLocation, ...]
+    keys: tuple[str, ...]
+    size: int
+    inputs: frozenset[Input]
+    cache: str | None
+    contents: tuple[str, ...]
+
+
+class _Clock:
+    """Adds up the seconds of a fold over the runs that it took, epoch by epoch."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._started = file, time.monotonic()
+        self._before = FoldTime.model_validate_json(file.read_bytes()).seconds if file.is_file() else 0.0
+
+    def write(self) -> None:
+        spent = FoldTime(seconds=self._before + time.monotonic() - self._started)
+        write_text(self._file, spent.model_dump_json() + "\n")
+
+
+def _open(clips: _Clips) -> ClipSource:
+    return open_source(clips.stores, clips.keys, clips.size, clips.inputs, clips.cache)
 
 
 def open_source(
@@ -137,24 +184,13 @@ def open_source(
     return reader if cache is None else ClipCache(reader, cache)
 
 
-@lru_cache(maxsize=1)  # a worker process trains many folds on the same clips
-def _kept_source(
-    stores: tuple[StoreLocation, ...],
-    keys: tuple[str, ...],
-    size: int,
-    inputs: frozenset[Input],
-    cache: str | None,
-    contents: tuple[str, ...],
-) -> ClipSource:
-    """As ``open_source``; other ``contents`` tell a store that was made anew, since workers may outlive a run."""
-    return open_source(stores, keys, size, inputs, cache)
+_kept_on_worker = lru_cache(maxsize=1)(_open)  # a worker process trains many folds on the same clips
 
 
-def _train_on_worker(tasks: FoldTasks, folder: FoldFolder, threads: int, topic: str) -> FoldFailure | None:
+def _train_on_worker(task: FoldTask, threads: int, topic: str) -> FoldFailure | None:
     worker = get_worker()
-    contents = tuple(store.content_sha256 for store in tasks.run.stores)
-    source = _kept_source(tasks.stores, tasks.keys, tasks.run.config.size, tasks.inputs, tasks._cache_device, contents)
-    return tasks._train(folder, tasks._data(source), threads, lambda event: worker.log_event(topic, tuple(event)))
+    source = task.common.source(_kept_on_worker)
+    return task.train(source, threads, lambda event: worker.log_event(topic, tuple(event)))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from training.batch import Input
 from training.clips import check_stores
 from training.config import TrainConfig
 from training.models.registry import create_model
-from training.protocols import Protocol, default_protocol, find_protocol
+from training.protocols import Protocol, choose_protocol, default_protocol
 from training.run_folder import Run, RunStore
 from training.splits import Fold, make_folds
 from training.tasks import LabelledClip, Selection, select_clips, subject_of
@@ -62,7 +62,7 @@ def plan_training(
     """
     manifests = [store.manifest for store in stores]
     if protocol is None:
-        protocol = default_protocol(manifests) if config.protocol is None else find_protocol(config.protocol)
+        protocol = choose_protocol(config.protocol, manifests)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
     if pretraining is not None:

@@ -1,6 +1,7 @@
 """Progress of a training run: live bars on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -25,15 +26,14 @@ class TrainProgress:
 
     Args:
         console: where to show it.
-        folds: of all seeds.
-        epochs: of each.
-        done: folds finished by an earlier, interrupted run.
+        epochs: of each fold, by its name.
+        done: names of the folds that an earlier, interrupted run has finished.
     """
 
-    def __init__(self, console: Console, *, folds: int, epochs: int, done: int) -> None:
-        self._console, self._folds, self._epochs = console, folds, epochs
-        self._finished = done
-        self._epochs_done = self._epochs_before = done * epochs
+    def __init__(self, console: Console, *, epochs: Mapping[str, int], done: Sequence[str]) -> None:
+        self._console, self._epochs = console, epochs
+        self._total, self._finished = sum(epochs.values()), len(done)
+        self._epochs_done = self._epochs_before = sum(epochs[name] for name in done)
         self._at: dict[str, int] = {}
         self._started = self._last_line = time.monotonic()
         columns = (
@@ -46,7 +46,7 @@ class TrainProgress:
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("", total=folds * epochs, completed=self._epochs_done, now="")
+        self._task = self._bar.add_task("", total=self._total, completed=self._epochs_done, now="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -71,13 +71,15 @@ class TrainProgress:
     def fold_done(self, fold: str, outcome: str) -> None:
         """Count one fold, and say how it ended."""
         self._finished += 1
-        self._epochs_done += self._epochs - self._at.pop(fold, 0)
+        self._epochs_done += self._epochs[fold] - self._at.pop(fold, 0)
         self._bar.update(self._task, completed=self._epochs_done)
         self._line(f"{fold}: {outcome}")
 
     def _line(self, what: str) -> None:
         self._last_line = time.monotonic()
         rate = (self._epochs_done - self._epochs_before) / max(self._last_line - self._started, 1e-9)
-        left = self._folds * self._epochs - self._epochs_done
+        left = self._total - self._epochs_done
         remaining = f", {left / rate:.0f} s left" if left and rate else ""
-        self._console.print(f"{self._finished}/{self._folds} folds; {what}{remaining}", markup=False, highlight=False)
+        self._console.print(
+            f"{self._finished}/{len(self._epochs)} folds; {what}{remaining}", markup=False, highlight=False
+        )

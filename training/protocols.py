@@ -86,6 +86,23 @@ def infer_protocol(classes: Sequence[str], manifests: Sequence[Manifest]) -> Pro
     )
 
 
+def choose_protocol(name: str | None, manifests: Sequence[Manifest]) -> Protocol:
+    """The protocol that was asked for.
+
+    Args:
+        name: as ``find_protocol``; a split alone (``kfold-10``) is of the default task; ``None`` is the default.
+        manifests: of the stores that decide the default.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    if name is None:
+        return default_protocol(manifests)
+    if name.rpartition("-")[0] == "kfold" or name in _SPLITS:
+        return Protocol(task=default_protocol(manifests).task, split=_find_split(name))
+    return find_protocol(name)
+
+
 def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
     """What is trained where nothing is said: the paper's classes of the dataset, or MEGC 2019's of three, by subject.
 

@@ -8,6 +8,7 @@
         checkpoint.safetensors    while it is under way: model, optimiser, history
         model.safetensors         when it is done: weights, and in the header all that using them needs
         tensorboard/              the metrics again, for `tensorboard --logdir`
+        time.json                 seconds that its training took
         predictions.csv           of the test clips, written last: the fold is done
         failed.json               if it could not be trained
     predictions.csv, result.json  all folds and seeds together, and their evaluation
@@ -15,6 +16,7 @@
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -22,6 +24,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from schemas.config import Device, PreprocessConfig, canonical_sha256
+from schemas.differences import Differences, differing, now_and_there
 from schemas.errors import RunFolderError
 from schemas.model import Model
 from schemas.settings import problems
@@ -82,12 +85,19 @@ class FoldFailure(Model):
     message: str
 
 
+class FoldTime(Model):
+    """``time.json``: seconds of the epochs that a fold is made of; those of an epoch that was killed do not count."""
+
+    seconds: float
+
+
 class FoldFolder:
     """Where one fold of one seed lies."""
 
     def __init__(self, path: Path, seed: int, fold: Fold) -> None:
         self.path, self.seed, self.fold = path, seed, fold
         self.metrics = path / "metrics.csv"
+        self.time = path / "time.json"
         self.tensorboard = path / "tensorboard"
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
@@ -133,6 +143,37 @@ class RunFolder:
         """Write ``run.json``, whole or not at all."""
         write_text(self.path / RUN_FILE, run.model_dump_json(indent=1) + "\n")
 
+    def begin(self, run: Run, *, overwrite: bool) -> None:
+        """Bring the folder to the state "under way"; a run that was interrupted keeps what it has.
+
+        Args:
+            run: to be trained here.
+            overwrite: throw away the run that is there.
+
+        Raises:
+            RunFolderError: another run is there, or files that are none of a run.
+        """
+        record = self.path / RUN_FILE
+        if overwrite and record.is_file():
+            for child in self.path.iterdir():
+                if child.is_dir():
+                    shutil.rmtree(child)
+                elif child != record:
+                    child.unlink()
+            record.unlink()  # last: a folder without it is not ours to empty
+        if not record.is_file():
+            self.path.mkdir(parents=True, exist_ok=True)
+            if others := sorted(child.name for child in self.path.iterdir() if child.name != f"{RUN_FILE}.part"):
+                raise RunFolderError(f"{self.path}: holds {others[0]} and no run; choose another --out")
+            self.write(run)
+            return
+        there = self.read()
+        if differences := _differences(run, there):
+            raise RunFolderError(
+                f"{self.path}: holds a run that was made otherwise:\n{now_and_there(differences)}\n"
+                "choose another --out, or replace it with --overwrite"
+            )
+
     def folds(self, run: Run) -> Iterator[FoldFolder]:
         """Every fold of every seed, in order."""
         for seed in run.config.seeds:
@@ -146,3 +187,11 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def _differences(mine: Run, theirs: Run) -> Differences:
+    """Dotted field -> (this value, the other's); the revision may differ, versions say what matters."""
+    found = dict(sorted(differing(mine, theirs, without=("git", "folds")).items()))
+    if not found and mine.folds != theirs.folds:
+        found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
+    return found

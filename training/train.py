@@ -1,60 +1,27 @@
 """`mer train` and `mer pretrain`: stores to a run folder, or on with a run that was interrupted."""
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from dask.system import CPU_COUNT
-from distributed import Client
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from schemas.config import Device
-from schemas.differences import Differences, differing, now_and_there
 from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
 from schemas.location import StoreLocation
 from schemas.output import locked, log_file
 from schemas.store import Store
-from training.config import Cache, TrainConfig
+from training.config import TrainConfig
 from training.evaluation import evaluate
 from training.evaluation_report import evaluation_report
 from training.evaluation_result import EvaluationResult
-from training.fold_tasks import FoldTasks
+from training.machine import Machine, PlannedRun, train_folds
 from training.plan import TrainPlan, plan_self_supervised_pretraining, plan_supervised_pretraining, plan_training
 from training.predictions import concatenate, read_predictions, write_predictions
-from training.progress import TrainProgress
 from training.protocols import Protocol
 from training.report.depth import Regions
 from training.report.report import write_report
 from training.run_folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
-
-Cluster = Callable[[int], AbstractContextManager[Client]]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a run executes; of this only the device changes its bits.
-
-    Attributes:
-        device: to train on.
-        cluster: opens a client for so many folds; ``None`` trains in this process.
-        cache: where decoded clips are kept.
-        loaders: reading processes a fold, without a cache.
-        console: where to print.
-    """
-
-    device: Device
-    cluster: Cluster | None
-    cache: Cache
-    loaders: int
-    console: Console
-
-    def say(self, text: str) -> None:
-        """Print a line; paths and labels may hold brackets."""
-        self.console.print(text, markup=False, highlight=False)
 
 
 def train(
@@ -112,8 +79,8 @@ def train(
         if first is not None:
             pretraining = RunFolder(out / "pretraining")
             machine.say(f"pre-training on {len(first.clips)} clips of {pretrain}")
-            _begin(pretraining, first.run, overwrite=overwrite)
-            if failures := _train(first, pretraining, machine):
+            pretraining.begin(first.run, overwrite=overwrite)
+            if failures := train_folds([PlannedRun(first, pretraining)], machine):
                 return _say_failures(failures, machine)
             weights = _weights(pretraining, config)
         machine.say(
@@ -121,10 +88,10 @@ def train(
         )
         for difference in selection.differences:
             machine.say(f"  not the published clips: {difference}")
-        if failures := _train(plan, folder, machine, weights):
+        if failures := train_folds([PlannedRun(plan, folder, weights)], machine):
             machine.say(f"open {write_report(folder, opened, regions=regions)}")
             return _say_failures(failures, machine)
-        result = _evaluate(plan, folder)
+        result = evaluate_run(plan, folder)
         machine.console.print(evaluation_report(result))
         machine.say(f"{out}: complete; open {write_report(folder, opened, regions=regions)}")
         return 0
@@ -138,59 +105,10 @@ def pretrain(
     folder = RunFolder(out)
     with _begun(folder, plan.run, overwrite=overwrite):
         machine.say(f"masked frame differences: {len(plan.clips)} clips, {len(config.seeds)} seeds -> {out}")
-        if failures := _train(plan, folder, machine):
+        if failures := train_folds([PlannedRun(plan, folder)], machine):
             return _say_failures(failures, machine)
     machine.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
     return 0
-
-
-def _train(
-    plan: TrainPlan, folder: RunFolder, machine: Machine, weights: Mapping[int, Path] = {}
-) -> list[tuple[FoldFolder, FoldFailure]]:
-    """Train the folds that are left; those that failed."""
-    folders = list(RunFolder(folder.path.absolute()).folds(plan.run))  # a worker may run in another directory
-    left = [fold for fold in folders if not fold.done]
-    if not left:
-        return []
-    if len(left) < len(folders):
-        machine.say(f"  going on: {len(folders) - len(left)} of {len(folders)} folds are done")
-    tasks = FoldTasks(
-        run=plan.run,
-        stores=tuple(store.path.absolute() for store in plan.stores),
-        keys=tuple(clip.key for clip in plan.clips),
-        labels=tuple(clip.label for clip in plan.clips),
-        inputs=plan.inputs,
-        device=machine.device,
-        cache=machine.cache,
-        loaders=machine.loaders,
-        pretrained=dict(weights),
-    )
-    failures = []
-    epochs = plan.run.config.optimisation.epochs
-    with TrainProgress(machine.console, folds=len(folders), epochs=epochs, done=len(folders) - len(left)) as progress:
-        try:
-            if machine.cluster is None:
-                outcomes = tasks.here(left, progress.epoch_done)
-                failures = _collect(outcomes, progress)
-            else:
-                with machine.cluster(len(left)) as client:
-                    threads = max(1, CPU_COUNT // len(client.nthreads()))
-                    failures = _collect(tasks.on(client, left, progress.epoch_done, threads=threads), progress)
-        except KeyboardInterrupt:
-            machine.say("interrupted; finished epochs are safe: type the same command again to go on")
-            raise
-    return failures
-
-
-def _collect(
-    outcomes: Iterator[tuple[FoldFolder, FoldFailure | None]], progress: TrainProgress
-) -> list[tuple[FoldFolder, FoldFailure]]:
-    failures = []
-    for fold, failure in outcomes:
-        progress.fold_done(fold.name, "done" if failure is None else f"failed: {failure.message}")
-        if failure is not None:
-            failures.append((fold, failure))
-    return failures
 
 
 def _weights(pretraining: RunFolder, config: TrainConfig) -> dict[int, Path]:
@@ -209,7 +127,8 @@ def _weights(pretraining: RunFolder, config: TrainConfig) -> dict[int, Path]:
     return models
 
 
-def _evaluate(plan: TrainPlan, folder: RunFolder) -> EvaluationResult:
+def evaluate_run(plan: TrainPlan, folder: RunFolder) -> EvaluationResult:
+    """Join the predictions of all folds, score them, and write both into the run folder."""
     assert plan.run.protocol is not None
     predictions = concatenate(read_predictions(fold.predictions) for fold in folder.folds(plan.run))
     write_predictions(folder.predictions, predictions)
@@ -232,38 +151,6 @@ def _say_failures(failures: Sequence[tuple[FoldFolder, FoldFailure]], machine: M
 def _begun(folder: RunFolder, run: Run, *, overwrite: bool) -> Iterator[None]:
     """The folder of a run under way, for this process alone."""
     with locked(folder.path):
-        _begin(folder, run, overwrite=overwrite)
+        folder.begin(run, overwrite=overwrite)
         with log_file(folder.path / "train.log"):
             yield
-
-
-def _begin(folder: RunFolder, run: Run, *, overwrite: bool) -> None:
-    """Bring the folder to the state "under way", unless another run is there."""
-    record = folder.path / RUN_FILE
-    if overwrite and record.is_file():
-        for child in folder.path.iterdir():
-            if child.is_dir():
-                shutil.rmtree(child)
-            elif child != record:
-                child.unlink()
-        record.unlink()  # last: a folder without it is not ours to empty
-    if not record.is_file():
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if others := sorted(child.name for child in folder.path.iterdir() if child.name != f"{RUN_FILE}.part"):
-            raise RunFolderError(f"{folder.path}: holds {others[0]} and no run; choose another --out")
-        folder.write(run)
-        return
-    there = folder.read()
-    if differences := _differences(run, there):
-        raise RunFolderError(
-            f"{folder.path}: holds a run that was made otherwise:\n{now_and_there(differences)}\n"
-            "choose another --out, or replace it with --overwrite"
-        )
-
-
-def _differences(mine: Run, theirs: Run) -> Differences:
-    """Dotted field -> (this value, the other's); the revision may differ, versions say what matters."""
-    found = dict(sorted(differing(mine, theirs, without=("git", "folds")).items()))
-    if not found and mine.folds != theirs.folds:
-        found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
-    return found

@@ -6,7 +6,7 @@ import pytest
 from labelled_manifests import CASME2_2019, casme2, samm, smic
 
 from schemas.errors import ConfigError
-from training.protocols import Protocol, find_protocol, infer_protocol, protocol_names
+from training.protocols import Protocol, choose_protocol, find_protocol, infer_protocol, protocol_names
 from training.splits import KFold
 from training.task_catalogue import TASKS
 
@@ -37,6 +37,15 @@ def test_a_task_alone_means_leave_one_subject_out() -> None:
     """And k-fold takes its number of folds from its name."""
     assert find_protocol("megc2019") == find_protocol("megc2019/loso")
     assert find_protocol("samm-5/kfold-10").split == KFold(folds=10)
+
+
+def test_a_split_alone_is_of_the_stores_own_task() -> None:
+    """And without any name the stores' own protocol is taken, split by subject."""
+    assert choose_protocol(None, [smic()]) == choose_protocol("loso", [smic()]) == find_protocol("smic-3/loso")
+    assert choose_protocol("kfold-4", [smic()]) == find_protocol("smic-3/kfold-4")
+    assert choose_protocol("samm-5", [smic()]) == find_protocol("samm-5/loso")
+    with pytest.raises(ConfigError, match="no split 'kfold-x'"):
+        choose_protocol("kfold-x", [smic()])
 
 
 def test_the_hash_is_of_all_that_matters() -> None:

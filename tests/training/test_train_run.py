@@ -20,7 +20,7 @@ import cli
 from schemas.store import Store
 from training.batch import INPUTS
 from training.evaluation_result import EvaluationResult
-from training.fold_tasks import FoldTasks
+from training.fold_tasks import FoldTask, FoldTasks, tasks_on
 from training.progress import EpochDone
 from training.run_folder import RunFolder
 
@@ -158,8 +158,9 @@ def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
         assert {key.split("/")[1] for key in fold.fold.test} == {fold.fold.name.split("/")[1]}
         assert not set(fold.fold.test) & set(fold.fold.train)
         assert sorted(path.name for path in fold.path.iterdir()) == [
-            "metrics.csv", "model.safetensors", "predictions.csv", "tensorboard",
+            "metrics.csv", "model.safetensors", "predictions.csv", "tensorboard", "time.json",
         ]  # fmt: skip
+        assert json.loads(fold.time.read_text())["seconds"] > 0
 
 
 def test_predictions_give_the_same_result_to_anybody(place: Place, finished: RunFolder) -> None:
@@ -269,8 +270,9 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     assert machine.cluster is not None
     with machine.cluster(4) as client:
         for cache, part in (("none", folders[:3]), ("ram", folders[3:])):
-            tasks = tasks_of(finished, place.store, cache)
-            outcomes |= {fold.name: failure for fold, failure in tasks.on(client, part, reports.append, threads=1)}
+            common = tasks_of(finished, place.store, cache)
+            done = tasks_on(client, [FoldTask(common, fold) for fold in part], reports.append, threads=1)
+            outcomes |= {task.folder.name: failure for task, failure in done}
     assert {name: failure and failure.error for name, failure in outcomes.items()} == {
         "seed 0, casme2/sub01": None,
         "seed 0, casme2/sub02": "RunFolderError",
@@ -278,7 +280,7 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
         "seed 1, casme2/sub01": None,
     }
     assert sorted((report.fold, report.epoch) for report in reports) == [
-        (folders[number].name, epoch) for number in (0, 2, 3) for epoch in (1, 2, 3)
+        (f"madv_net, {folders[number].name}", epoch) for number in (0, 2, 3) for epoch in (1, 2, 3)
     ]
     for number in (0, 2, 3):
         for name in ("model.safetensors", "predictions.csv", "metrics.csv"):
