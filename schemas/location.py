@@ -32,6 +32,11 @@ class StoreUrl:
         """Its last part, as of a path."""
         return self.url.rpartition("/")[2]
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is the zip file of a packed store, as its name says."""
+        return self.name.lower().endswith(".zip")
+
     def absolute(self) -> "StoreUrl":
         """Itself: a URL is the same from everywhere."""
         return self
@@ -52,7 +57,7 @@ def located(place: StoreLocation | str) -> StoreLocation:
         return Path(place)
     url = f"{match['scheme'].lower()}://{match['rest'].rstrip('/')}"
     if not match["rest"].strip("/") or not url.isprintable() or set(url) & set("?#"):
-        raise ConfigError(f"{StoreUrl(url)}: expected the URL of a store's folder, without ? and #")
+        raise ConfigError(f"{StoreUrl(url)}: expected the URL of a store's folder or zip file, without ? and #")
     if url.startswith("file://"):
         return Path(url.removeprefix("file://"))
     return StoreUrl(url)

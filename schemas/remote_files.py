@@ -29,6 +29,7 @@ _BLOCK = 16 * 2**20  # bytes of one request
 _LARGEST_FILE = 4 * 2**30  # bytes; nothing of a store comes near
 _STALLED = 60.0  # s without a byte
 _SHA256 = re.compile("[0-9a-f]{64}")
+_PARTIAL = 206  # HTTP's status of an answer to a request with a range
 _HOPELESS = (IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -88,7 +89,7 @@ class Remote:
         def read() -> bytes:
             if (listed := self.objects.get(name)) is not None:
                 return b"".join(self._blocks(name, listed["bytes"] + 1))
-            said = self.filesystem.info(self.at(name))["size"]
+            said = self._said(name)
             if said is not None and said > _LARGEST_FILE:
                 raise StoreDamagedError(f"{self.url}/{name}: {said} bytes; no file of a store has as many")
             data = b"".join(self._blocks(name, _LARGEST_FILE if said is None else said))
@@ -189,6 +190,11 @@ class Remote:
         missing = cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410)
         return self._is_web and not missing
 
+    def _said(self, name: str) -> int | None:
+        """Bytes of a file, if the server says."""
+        size: int | None = self.filesystem.info(self.at(name))["size"]
+        return size
+
     def _info(self, name: str) -> Any:
         try:
             return self.asked(name, lambda: self.filesystem.info(self.at(name)))
@@ -197,12 +203,22 @@ class Remote:
 
     def _blocks(self, name: str, size: int) -> Iterator[bytes]:
         """The first bytes of a file, at most ``size``."""
-        path = self.at(name)
+        yield from self._part(self.at(name), 0, size)
+
+    def _part(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of what the file system calls ``path``, as far as there are any."""
         if not self._is_web:
-            for start in range(0, size, _BLOCK):
-                yield self.filesystem.cat_file(path, start=start, end=min(start + _BLOCK, size))
+            for first in range(start, end, _BLOCK):
+                yield self.filesystem.cat_file(path, start=first, end=min(first + _BLOCK, end))
             return
-        with self.filesystem.open(path, block_size=0, size=size) as stream:  # one request, never ahead of the reader
+        part = {"headers": {"Range": f"bytes={start}-{end - 1}"}} if start else {}  # not all web servers know it
+        size = end - start
+        with self.filesystem.open(path, block_size=0, size=size, **part) as stream:  # never ahead of the reader
+            if start and stream.r.status != _PARTIAL:
+                raise ConfigError(
+                    f"{self.url}: this web server sends whole files only, so that a zip file there cannot be read in "
+                    "place; download it, and read it here"
+                )
             while size > 0 and (block := stream.read(min(size, _BLOCK))):
                 size -= len(block)
                 yield block

@@ -30,7 +30,7 @@ from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
 from schemas.location import StoreLocation, StoreUrl, located
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.object_cache import Streamed
-from schemas.remote_files import Remote
+from schemas.remote_zip import remote_files
 from schemas.store_files import StoreFiles, open_files, read_file
 from schemas.strict_json import strict_json
 
@@ -41,7 +41,7 @@ _LARGE_MANIFEST = 16 * 2**20  # bytes; some 20,000 clips
 
 @dataclass(frozen=True)
 class Store:
-    """A complete store: a folder, the zip file that ``mer pack`` made of one, or a URL where it was pushed to.
+    """A complete store: a folder or the zip file that ``mer pack`` made of one, on this machine or at a URL.
 
     Open it with ``Store.open``; nothing is read before it is asked for.
 
@@ -71,7 +71,7 @@ class Store:
     def files(self) -> StoreFiles:
         """Its files, wherever they lie; everything that reads a store reads through these or ``group``."""
         if isinstance(self.path, StoreUrl):
-            return Streamed(Remote(self.path, self.manifest.all_objects()))
+            return Streamed(remote_files(self.path, self.manifest.all_objects()))
         return open_files(self.path)
 
     @cached_property

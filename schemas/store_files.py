@@ -16,7 +16,8 @@ FileKind = Literal["file", "link", "folder", "nothing"]
 
 _EXPECTED = "expected a store made by `mer preprocess`"
 _LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
-_ENCRYPTED = 0x1
+_UNREADABLE = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched
+NO_ZIP = (BadZipFile, OSError, ValueError, NotImplementedError)  # what zipfile makes of a damaged list of members
 
 
 class SourceFiles(Protocol):
@@ -111,7 +112,7 @@ class Packed:
             return self._zip.open(self._members[name])
         except KeyError as error:
             raise FileNotFoundError(f"{self.path}: holds no {name}") from error
-        except BadZipFile as error:
+        except (BadZipFile, ValueError) as error:  # the latter of a name that is no UTF-8
             raise OSError(f"{self.path}: {name}: {error}") from error
 
     def for_zarr(self) -> StoreLike:
@@ -130,22 +131,36 @@ class Packed:
     def _zip(self) -> ZipFile:
         try:
             return ZipFile(self.path)
-        except (BadZipFile, OSError, ValueError) as error:
+        except NO_ZIP as error:
             raise StoreError(f"{self.path}: not a zip file that can be read ({error}); copy it again") from error
 
     @cached_property
     def _members(self) -> dict[str, ZipInfo]:
-        members: dict[str, ZipInfo] = {}
-        for member in self._zip.infolist():
-            if (fault := _fault(member)) or member.filename in members:
-                raise StoreError(
-                    f"{self.path}: {member.orig_filename!r} {fault or 'is in it twice'}; "
-                    "expected a zip file made by `mer pack`: nothing was unpacked"
-                )
-            members[member.filename] = member
-        if sum(member.file_size for member in members.values()) > self.path.stat().st_size:
-            raise StoreError(f"{self.path}: declares more bytes than the file has; it is no work of `mer pack`")
-        return members
+        return packed_members(self.path, self._zip, self.path.stat().st_size)
+
+
+def packed_members(place: StoreLocation, archive: ZipFile, size: int) -> dict[str, ZipInfo]:
+    """Name -> member of a packed store, of which so far only the list of members is read.
+
+    Args:
+        place: of the zip file, to be named in errors.
+        archive: the zip file.
+        size: of it, bytes.
+
+    Raises:
+        StoreError: ``mer pack`` has not written such a list.
+    """
+    members: dict[str, ZipInfo] = {}
+    for member in archive.infolist():
+        if (fault := _fault(member)) or member.filename in members:
+            raise StoreError(
+                f"{place}: {member.orig_filename!r} {fault or 'is in it twice'}; "
+                "expected a zip file made by `mer pack`: nothing was unpacked"
+            )
+        members[member.filename] = member
+    if sum(member.file_size for member in members.values()) > size:
+        raise StoreError(f"{place}: declares more bytes than the file has; it is no work of `mer pack`")
+    return members
 
 
 def _fault(member: ZipInfo) -> str | None:
@@ -154,8 +169,8 @@ def _fault(member: ZipInfo) -> str | None:
         return "is no name inside a store"
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device"
-    if member.flag_bits & _ENCRYPTED:
-        return "is encrypted"
+    if member.flag_bits & _UNREADABLE:
+        return "is encrypted or patched"
     if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
         return "is compressed"
     return None
@@ -179,15 +194,17 @@ def read_file(place: StoreLocation, name: str) -> bytes:
         ManifestInvalidError: it is a folder, or larger than any manifest.
         TransferError: a URL that does not answer.
     """
-    from schemas.remote_files import Remote  # which needs the names above
+    from schemas.remote_zip import remote_files  # which needs the names above
 
     file = f"{place}/{name}"
-    files: SourceFiles = open_files(place) if isinstance(place, Path) else Remote(place)
+    files: SourceFiles = open_files(place) if isinstance(place, Path) else remote_files(place)
     try:
         if (size := files.size(name)) is not None and size > _LARGEST_MANIFEST:
             raise ManifestInvalidError(f"{file}: {size} bytes; no manifest is larger than {_LARGEST_MANIFEST}")
         with files.open(name) as stream:
             return stream.read()
+    except MerError:
+        raise
     except NotADirectoryError as error:
         raise ManifestMissingError(f"{place}: not a folder; {_EXPECTED}") from error
     except IsADirectoryError as error:
@@ -195,8 +212,6 @@ def read_file(place: StoreLocation, name: str) -> bytes:
     except FileNotFoundError as error:
         what = f"{place}: no such folder" if isinstance(place, Path) and not place.exists() else f"{file}: no such file"
         raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
-    except MerError:
-        raise
     except (OSError, BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error

@@ -21,7 +21,7 @@ from schemas.errors import ConfigError, StoreExistsError
 from schemas.location import StoreLocation, StoreUrl, located
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import locked
-from schemas.remote_files import Remote
+from schemas.remote_zip import remote_files
 from schemas.store import Store, parsed_manifest
 from schemas.store_files import read_file
 
@@ -47,7 +47,7 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
     """Make the store at ``out`` the one at a URL, or in another folder.
 
     Args:
-        source: the URL, or a folder.
+        source: the URL, of a packed store too, or a folder.
         out: the store to write; by default named as the source, in the current folder.
         console: for progress.
         overwrite: also replace a store that has no clip in common with it.
@@ -66,7 +66,7 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
     text = read_file(url, MANIFEST_NAME)
     theirs = Store(url, parsed_manifest(url, text))
     refuse_foreign(theirs)
-    target = out or Path(place.name)
+    target = out or _default(place)
     unfinished = target.with_name(f"{target.name}.partial")
     with output_errors(target), locked(unfinished):
         mine = _replaceable(target, theirs.manifest, overwrite)
@@ -74,6 +74,11 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
         _exchange(unfinished, target)
         unfinished.with_name(f"{unfinished.name}.lock").unlink(missing_ok=True)
     return Pulled(target, theirs.manifest, len(fetched), sum(stored["bytes"] for stored in fetched.values()))
+
+
+def _default(place: StoreLocation) -> Path:
+    packed = isinstance(place, StoreUrl) and place.is_packed
+    return Path(place.name).with_suffix(".zarr") if packed else Path(place.name)
 
 
 def _url_of(folder: Path) -> StoreUrl:
@@ -109,7 +114,7 @@ def _complete(
     wanted = theirs.manifest.all_objects()
     _delete_others(folder, set(wanted))
     assert isinstance(theirs.path, StoreUrl)
-    remote, here = Remote(theirs.path, wanted), _by_hash(mine)
+    remote, here = remote_files(theirs.path, wanted), _by_hash(mine)
     missing = dict[str, StoredObject]()
 
     def look(item: tuple[str, StoredObject]) -> tuple[str, StoredObject] | None:

@@ -25,7 +25,7 @@ class PushTarget(Remote):
     """A URL, or a folder, that can be written to.
 
     Raises:
-        ConfigError: a web server, which can only be read.
+        ConfigError: a web server, which can only be read, or the name of a packed store.
     """
 
     def __init__(self, place: StoreLocation | str) -> None:
@@ -33,6 +33,11 @@ class PushTarget(Remote):
         super().__init__(StoreUrl(f"file://{found.absolute()}") if isinstance(found, Path) else found)
         if self.url.scheme in ("http", "https"):
             raise ConfigError(f"{self.url}: a web server can be read, not written; push to s3://, gs://, sftp://, ...")
+        if self.url.is_packed:
+            raise ConfigError(
+                f"{self.url}: a name ending in .zip is that of a packed store; push to one ending in .zarr, or copy "
+                "there what `mer pack` has written"
+            )
 
     @property
     def is_local(self) -> bool:

@@ -1,5 +1,6 @@
 """A real S3 server and a real web server on loopback, which fail when they are told to."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ class Faults:
         self._planned: list[list[Any]] = []
         self._lock = threading.Lock()
         self.asked: Counter[str] = Counter()
+        self.sent = 0  # bytes of answers, by the web server
 
     def plan(self, part: str, fault: Fault, times: int = 1) -> None:
         """The next ``times`` requests whose ``METHOD path`` has this part fail."""
@@ -34,6 +36,7 @@ class Faults:
         with self._lock:
             self._planned.clear()
             self.asked.clear()
+            self.sent = 0
 
     def left(self) -> int:
         """How many failures are still to come."""
@@ -69,8 +72,8 @@ def spoilt(body: bytes, fault: Fault | None) -> tuple[bytes, bytes]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def __init__(self, *args: Any, faults: Faults, **kwargs: Any) -> None:
-        self.faults = faults
+    def __init__(self, *args: Any, faults: Faults, ranges: bool, **kwargs: Any) -> None:
+        self.faults, self.ranges = faults, ranges
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
@@ -83,8 +86,12 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_error(404)
             return
         body = file.read_bytes()
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if self.ranges else None
+        if part is not None:
+            body = body[int(part[1]) : int(part[2]) + 1]
+        self.faults.sent += len(body)
         first, second = spoilt(body, fault)
-        self.send_response(200)
+        self.send_response(200 if part is None else 206)
         self.send_header("Content-Length", str(len(first) if fault == "short" else len(body)))
         self.end_headers()
         self.wfile.write(first)
@@ -98,10 +105,12 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[tuple[str, Faults]]:
-    """URL of a web server for a folder, and what goes wrong with it."""
+def web_server(folder: Path, *, ranges: bool = True) -> Iterator[tuple[str, Faults]]:
+    """URL of a web server for a folder, and what goes wrong with it; with ``ranges`` it sends parts of files too."""
     faults = Faults()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder), faults=faults))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(_Handler, directory=str(folder), faults=faults, ranges=ranges)
+    )
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

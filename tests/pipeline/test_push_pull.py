@@ -20,6 +20,7 @@ from tiny_stores import tiny_store
 from tree_hash import tree_hash
 
 from pipeline.sharing import push_lock
+from pipeline.sharing.pack import pack
 from pipeline.sharing.pull import Pulled, pull
 from pipeline.sharing.push import Pushed, push
 from pipeline.sharing.push_lock import PushLock
@@ -115,6 +116,25 @@ def test_a_store_goes_to_s3_and_comes_back_to_the_byte(folder: Store, bucket: st
     assert (got.objects, got.manifest) == (len(objects), folder.manifest)
     assert tree_hash(tmp_path / "back.zarr") == tree_hash(folder.path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.zarr"]
+
+
+def test_a_packed_store_in_s3_is_read_and_pulled(folder: Store, bucket: str, s3: Faults, tmp_path: Path) -> None:
+    """Where it lies, each object by one request; a pull makes a folder of it, named after it."""
+    pack(folder, tmp_path / "s.zip")
+    place = bucket.replace(".zarr", ".zip")
+    fsspec.filesystem("s3").put(str(tmp_path / "s.zip"), place)
+    store = Store.open(place)
+    s3.clear()
+    np.testing.assert_array_equal(store.texture(KEYS[1]), folder.texture(KEYS[1]))
+    path = f"GET /{place.removeprefix('s3://')}"
+    assert s3.asked[path] == 3, "the list of members, zarr.json, the clip"
+    assert verify(store, deep=True) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        pull(place, None, console=QUIET)
+    assert tree_hash(tmp_path / "s.zarr") == tree_hash(folder.path)
+    with pytest.raises(ManifestMissingError, match=r"\.zip: no such file"):
+        Store.open(place.replace("s.zip", "t.zip"))
 
 
 def test_only_what_differs_by_hash_moves(
