@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,6 +174,18 @@ class Store:
                    "action_unit": len(self.manifest.action_units.names)}  # fmt: skip
         shape = (entry.n_frames, *(lengths[dim] for dim in SPECS[name].dims[2:]))
         return self._read(name, (index, slice(0, entry.n_frames)), key, objects, shape)
+
+    def bring(self, key: str, names: Container[str]) -> None:
+        """Have a clip's part of clip arrays on this machine before it is asked for.
+
+        Raises:
+            StoreDamagedError: the bytes at the URL are not those that the manifest lists.
+            TransferError: they do not come.
+        """
+        if isinstance(self.path, StoreUrl):
+            for name in self.entry(key).objects:
+                if name in names:
+                    self.files.size(object_path(name, self._index(key)))
 
     def _good(self, key: str) -> ClipEntry:
         """The entry of a clip that did not fail."""

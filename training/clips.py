@@ -1,6 +1,6 @@
 """Clips of stores as tensors at the model's size: read one by one, or kept in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError, StoreError
-from schemas.location import StoreLocation
+from schemas.location import StoreLocation, StoreUrl
+from schemas.read_ahead import ahead
 from schemas.store import Store
 from training.batch import INPUTS, Input
 
@@ -83,6 +84,21 @@ class ClipReader:
             texture, depth, torch.from_numpy(apex - onset), int(columns.onset[row]), int(columns.apex[row])
         )
 
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """Clips one after the other; from a URL, the next few come over the network meanwhile.
+
+        Raises:
+            StoreDamagedError: one does not decode.
+            TransferError: one does not come.
+        """
+        if any(isinstance(path, StoreUrl) for path in self.paths):
+            indices = ahead(indices, self._bring)
+        for index in indices:
+            yield self[index]
+
+    def _bring(self, index: int) -> None:
+        self._columns[self.keys[index]].store.bring(self.keys[index], self.inputs)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_columns"}
 
@@ -106,8 +122,8 @@ class ClipCache:
         device: to keep them on.
     """
 
-    def __init__(self, source: ClipSource, device: torch.device | str) -> None:
-        self._clips = [_on(source[index], device) for index in range(len(source))]
+    def __init__(self, source: ClipReader, device: torch.device | str) -> None:
+        self._clips = [_on(clip, device) for clip in source.read(range(len(source)))]
 
     def __len__(self) -> int:
         return len(self._clips)

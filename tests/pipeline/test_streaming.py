@@ -4,6 +4,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from schemas.layout import object_path
 from schemas.location import StoreUrl, located
 from schemas.object_cache import ObjectCache
 from schemas.store import Store
+from training.batch import Input
 from training.clips import ClipReader
 
 KEYS = ("casme2/sub01/EP01", "casme2/sub02/EP01")
@@ -125,6 +127,49 @@ def test_what_the_server_does_wrong_is_noticed(url: str, folder: Store, web: tup
     assert not list(ObjectCache().folder.rglob("coming-*"))
 
 
+def test_the_next_clips_come_while_one_is_read(tmp_path: Path, url: str) -> None:
+    """A few, never all; each once; the same values as without; who stops reading stops fetching."""
+    keys = [f"casme2/sub{number:02d}/EP01" for number in range(12)]
+    store = tiny_store(tmp_path / "t.zarr", keys, change={keys[10]: 20, keys[11]: 20})  # all pixels differ
+    with web_server(tmp_path) as (server, faults):
+        there, texture = [StoreUrl(f"{server}/t.zarr")], frozenset[Input]({"texture"})
+        reader = ClipReader(there, keys, size=56, inputs=texture)
+
+        def asked() -> list[str]:
+            return [path for path in faults.asked if "texture/c" in path or "depth/c" in path]
+
+        clips = reader.read(range(12))
+        assert (next(clips).texture == ClipReader([store.path], keys, size=56)[0].texture).all()
+        deadline = time.monotonic() + 30
+        while len(asked()) < 9:
+            assert time.monotonic() < deadline, "eight more than the one that was read"
+            time.sleep(0.01)
+        clips.close()
+        assert len(asked()) == 9
+        order = [5, 11, 0, 5]
+        for index, clip in zip(order, reader.read(order), strict=True):
+            assert (clip.texture == ClipReader([store.path], keys, size=56)[index].texture).all()
+        assert len(list(ClipReader(there, keys, size=56, inputs=frozenset({"au"})).read([9, 10]))) == 2
+        assert len(asked()) == 10, "of the last two orders only clip 11 was new: no pixel is fetched unread"
+        assert all(faults.asked[path] == 1 for path in asked())
+
+
+def test_an_error_comes_when_its_clip_is_read(tmp_path: Path, url: str) -> None:
+    """Not before, although the clip is fetched before; by name."""
+    keys = [f"casme2/sub01/EP{number:02d}" for number in range(4)]
+    store = tiny_store(tmp_path / "t.zarr", keys)
+    (store.path / object_path("texture", 3)).unlink()
+    with web_server(tmp_path) as (server, faults):
+        faults.plan("texture/c/2", "wrong", 99)
+        reader = ClipReader([StoreUrl(f"{server}/t.zarr")], keys, size=56)
+        clips = reader.read(range(4))
+        assert len([next(clips), next(clips)]) == 2
+        with pytest.raises(StoreDamagedError, match="texture/c/2/0/0/0/0 cannot be used"):
+            next(clips)
+        with pytest.raises(StoreDamagedError, match=f"texture of {keys[3]} .*texture/c/3/0/0/0/0 is missing"):
+            list(reader.read([0, 3]))
+
+
 def test_a_missing_object_and_a_missing_store_are_told_apart(tmp_path: Path, url: str) -> None:
     """By name."""
     store = tiny_store(tmp_path / "t.zarr", KEYS)
@@ -159,5 +204,5 @@ def test_what_a_user_types_is_a_path_or_a_url() -> None:
     )  # fmt: skip
     assert "secret" not in repr(url)
     for wrong in ("s3://", "https://host/s.zarr?token=1", "https://host/s\n.zarr"):
-        with pytest.raises(ConfigError, match="expected the URL of a store's folder"):
+        with pytest.raises(ConfigError, match="expected the URL of a store's folder or zip file"):
             located(wrong)
