@@ -484,7 +484,7 @@ def train(
         "optimisation": epochs and {"epochs": epochs},
         "model_options": {name: False for name, on in switches.items() if not on} or None,
     }
-    resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
+    resolved, machine = _config(recipe, config, options), _machine(device, cache, workers, scheduler)
     stores = [located(place) for place in store]
     default = Path("-".join([resolved.model, *(place.name.removesuffix(".zarr") for place in stores)]))
     raise typer.Exit(
@@ -530,7 +530,7 @@ def pretrain(
         "amp": amp,
         "optimisation": epochs and {"epochs": epochs},
     }
-    resolved, machine = _training(recipe, config, options, device, cache, workers, scheduler)
+    resolved, machine = _config(recipe, config, options), _machine(device, cache, workers, scheduler)
     stores = [located(place) for place in store]
     raise typer.Exit(run(stores, resolved, machine, out=out, overwrite=overwrite))
 
@@ -557,10 +557,10 @@ def ablate(
     if (config / RUN_FILE).is_file():
         before = RunFolder(config).read()
         protocol, of_run = before.protocol, before.config.model_dump(mode="json", exclude={"pretrained"})
-        resolved, machine = _training("paper", None, of_run, device, cache, workers, scheduler)
+        resolved = _config("paper", None, of_run)
     else:
-        protocol = None
-        resolved, machine = _training(recipe, config, {}, device, cache, workers, scheduler)
+        protocol, resolved = None, _config(recipe, config, {})
+    machine = _machine(device, cache, workers, scheduler)
     raise typer.Exit(
         run(
             [located(place) for place in store],
@@ -570,6 +570,58 @@ def ablate(
             protocol=protocol,
             pretrain=located(pretrain) if pretrain else None,
             regions=region_masks,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command()
+def compare(
+    store: StoresOption,
+    models: Annotated[str, typer.Option(help="all, or names with commas between them: madv_net,c3d,stt")] = "all",
+    out: Annotated[Path, typer.Option(help="folder to write the comparison and a run of each model into")] = Path(
+        "comparison"
+    ),
+    protocol: ProtocolOption = None,
+    recipe: RecipeOption = "paper",
+    budget: Annotated[
+        str | None, typer.Option(help="the same updates for all models: epochs (20), or what a time allows (45m, 2h)")
+    ] = None,
+    config: TrainConfigOption = None,
+    seeds: SeedsOption = None,
+    frames: FramesOption = None,
+    size: TrainSizeOption = None,
+    partial: PartialOption = False,
+    amp: AmpOption = None,
+    device: DeviceOption = "auto",
+    cache: CacheOption = "ram",
+    workers: FoldWorkersOption = None,
+    scheduler: SchedulerOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")] = False,
+) -> None:
+    """Train and evaluate many models under one protocol, and test their differences."""
+    from schemas.location import located
+    from schemas.settings import read_toml
+    from training.comparison.budget import Budget
+    from training.comparison.compare import compare as run
+    from training.comparison.compare import configs_of
+
+    options = {
+        "protocol": protocol,
+        "seeds": None if seeds is None else tuple(range(seeds)),
+        "frames": frames,
+        "size": size,
+        "counts": "any" if partial else None,
+        "amp": amp,
+    }
+    raise typer.Exit(
+        run(
+            [located(place) for place in store],
+            configs_of(models, recipe, read_toml(config), _given(options)),
+            _machine(device, cache, workers, scheduler),
+            out=out,
+            recipe=recipe,
+            budget=None if budget is None else Budget.parse(budget),
             overwrite=overwrite,
         )
     )
@@ -658,29 +710,32 @@ def export(
     print(f"{done.path}: {done.model}; inputs {', '.join(done.inputs)}; differs from PyTorch by {done.difference:.1e}")
 
 
-def _training(
-    recipe: str,
-    config: Path | None,
-    options: dict[str, Any],
-    device: str,
-    cache: Literal["ram", "device", "none"],
-    workers: int | None,
-    scheduler: str | None,
-) -> "tuple[TrainConfig, Machine]":
-    """Config and machine of a training command."""
-    from pipeline.cluster import choose_device, connect
-    from schemas.config import Execution
-    from schemas.settings import read_toml, validated
-    from training.machine import Machine
+def _config(recipe: str, file: Path | None, options: dict[str, Any]) -> "TrainConfig":
+    """Config of a training command."""
+    from schemas.settings import read_toml
     from training.recipes import resolve
 
-    given = {name: value for name, value in options.items() if value is not None}
-    resolved = resolve(recipe, read_toml(config), given)
+    return resolve(recipe, read_toml(file), _given(options))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _machine(
+    device: str, cache: Literal["ram", "device", "none"], workers: int | None, scheduler: str | None
+) -> "Machine":
+    """Where a training command runs."""
+    from pipeline.cluster import choose_device, connect
+    from schemas.config import Execution
+    from schemas.settings import validated
+    from training.machine import Machine
+
     execution = validated(Execution, {"workers": workers, "scheduler": scheduler, "device": device})
     chosen = choose_device(execution)
     here = workers == 0 and scheduler is None
     cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
-    return resolved, Machine(device=chosen, cluster=cluster, cache=cache, loaders=2, console=_console())
+    return Machine(device=chosen, cluster=cluster, cache=cache, loaders=2, console=_console())
 
 
 @app.command()

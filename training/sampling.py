@@ -49,10 +49,17 @@ def epoch_order(labels: Sequence[int], *, sampling: Sampling, random: np.random.
 
 def batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     """The order in parts of at most ``size``; a last part of one clip joins its neighbour: batch norm needs two."""
-    cuts = list(range(size, len(order), size))
-    if cuts and len(order) - cuts[-1] == 1:
-        cuts.pop()
-    yield from np.split(order, cuts)
+    yield from np.split(order, _cuts(len(order), size))
+
+
+def batch_count(clips: int, size: int) -> int:
+    """How many ``batches`` there are of so many clips."""
+    return len(_cuts(clips, size)) + 1
+
+
+def _cuts(clips: int, size: int) -> list[int]:
+    cuts = list(range(size, clips, size))
+    return cuts[:-1] if cuts and clips - cuts[-1] == 1 else cuts
 
 
 def draw_seed(*of: object) -> int:
