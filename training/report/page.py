@@ -25,11 +25,13 @@ class Table:
     Attributes:
         title: caption.
         columns: heads.
-        rows: as many cells each.
+        rows: as many cells each, or two: a name, and a sentence in place of numbers.
         folded: shown when asked for; printed always.
         strong: the row to stand out.
         note: below the table.
         words: the cells hold words rather than numbers, and stand to the left.
+        apart: so many of the last columns are not of the same kind as the others, and stand apart.
+        floors: so many of the last rows, likewise.
     """
 
     title: str
@@ -39,11 +41,13 @@ class Table:
     strong: int | None = None
     note: str = ""
     words: bool = False
+    apart: int = 0
+    floors: int = 0
     kind: Literal["table"] = "table"
 
     def __post_init__(self) -> None:
         for row in self.rows:
-            if len(row) != len(self.columns):
+            if len(row) not in (2, len(self.columns)):
                 raise ValueError(f"{self.title}: a row of {len(row)} cells under {len(self.columns)} heads: {row}")
 
 

@@ -16,6 +16,24 @@ CAVEATS = (
     'In Table 5 the column "Surprised" lies within 0.07 of the mean of the other seven in every row.',
 )
 
+# Name of a model here -> the method's name in the paper's tables.
+PAPER_METHODS = {
+    "madv_net": "MADV-Net",
+    "c3d": "C3D",
+    "r2plus1d-18": "R(2+1)D-18",
+    "r3d-18": "3D ResNet-18",
+    "ec-stfl": "EC-STFL",
+    "resnet18-lstm": "ResNet-18 + LSTM",
+    "resnet18-gru": "ResNet-18 + GRU",
+    "former-dfer": "Former-DFER",
+    "ceflnet": "CEFLNet",
+    "est": "EST",
+    "stt": "STT",
+    "nr-dfernet": "NR-DFERNet",
+    "videomae": "VideoMAE",
+    "mae-dfer": "MAE-DFER",
+}
+
 
 class PaperRow(NamedTuple):
     """One method: accuracy of each class and their mean in per cent, macro-F1 of Eq. 30."""
@@ -42,6 +60,10 @@ class PaperTable(NamedTuple):
     title: str
     classes: tuple[str, ...]
     rows: tuple[PaperRow, ...]
+
+    def row_of(self, model: str) -> PaperRow | None:
+        """What the paper printed for the method that has this name here."""
+        return next((row for row in self.rows if row.method == PAPER_METHODS.get(model)), None)
 
 
 # fmt: off

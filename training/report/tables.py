@@ -25,7 +25,7 @@ def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, expla
         guesses = (f"{f.expected:.3f}" + ("" if f.low == f.high else f" ({f.low:.3f} to {f.high:.3f})") for f in floors)
         rows.append((METRIC_TITLES[metric], mean_sd(spread), interval(spread), *guesses))
     return Table(
-        f"{name}: {group.clips} clips, {group.subjects} subjects, {_count(len(seeds), 'seed')}",
+        f"{name}: {group.clips} clips, {group.subjects} subjects, {count(len(seeds), 'seed')}",
         ("", "mean ± sd" if len(seeds) > 1 else "result", f"{level} interval", *(f.name for f in group.floors)),
         tuple(rows),
         note=note if explained else "",
@@ -106,7 +106,7 @@ def ablation_table(ablation: Ablation) -> Table:
         rows.append((variant.name, variant.switched_off or "nothing", *cells))
     heads = (head for metric in metrics for head in (METRIC_TITLES[metric], "against full"))
     return Table(
-        f"{ablation.model} under {ablation.protocol}, {_count(len(ablation.seeds), 'seed')}",
+        f"{ablation.model} under {ablation.protocol}, {count(len(ablation.seeds), 'seed')}",
         ("variant", "switched off", *heads),
         tuple(rows),
         strong=0,
@@ -129,7 +129,7 @@ def paper_table(table: PaperTable) -> Table:
 
 def config_table(run: Run) -> Table:
     """The resolved config, every field."""
-    return _pairs("resolved config", tuple(_flat(run.config.model_dump(mode="json"))))
+    return pairs_table("resolved config", tuple(_flat(run.config.model_dump(mode="json"))))
 
 
 def stores_table(run: Run) -> Table:
@@ -163,12 +163,12 @@ def folds_table(run: Run, folders: Sequence[FoldFolder]) -> Table:
 
 def packages_table(run: Run) -> Table:
     """Versions."""
-    return _pairs("package versions", tuple(sorted(run.packages.items())), folded=True)
+    return pairs_table("package versions", tuple(sorted(run.packages.items())), folded=True)
 
 
 def left_out_table(left_out: Mapping[str, int]) -> Table:
     """Clips of the stores that the task does not take."""
-    return _pairs("clips that the task leaves out", tuple((reason, str(n)) for reason, n in left_out.items()))
+    return pairs_table("clips that the task leaves out", tuple((reason, str(n)) for reason, n in left_out.items()))
 
 
 def mean_sd(spread: Spread) -> str:
@@ -186,6 +186,16 @@ def signed(spread: Spread) -> str:
     return f"{spread.mean:+.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
 
 
+def count(number: int, what: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def pairs_table(title: str, pairs: tuple[tuple[str, str], ...], *, folded: bool = False) -> Table:
+    """Names and values."""
+    return Table(title, ("", ""), pairs, folded=folded, words=True)
+
+
 def _with_interval(spread: Spread) -> str:
     return mean_sd(spread) + ("" if spread.interval is None else f" ({interval(spread)})")
 
@@ -196,10 +206,6 @@ def _state(folder: FoldFolder) -> str:
     return "failed" if folder.failure.is_file() else "not finished"
 
 
-def _pairs(title: str, pairs: tuple[tuple[str, str], ...], *, folded: bool = False) -> Table:
-    return Table(title, ("", ""), pairs, folded=folded, words=True)
-
-
 def _flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """Dotted field and value."""
     for name, inner in value.items():
@@ -208,7 +214,3 @@ def _flat(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]
         else:
             text = ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)
             yield f"{above}{name}", text if inner not in ({}, None) else "-"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

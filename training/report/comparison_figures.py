@@ -1,0 +1,249 @@
+"""The figures of a comparison that show scores: against floors, differences, ranks, cost, confusion."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from training.comparison.result import ComparedModel, ComparisonResult, Ranks
+from training.evaluation_result import GroupResult
+from training.metrics import METRIC_TITLES, Scores
+from training.report.comparison_tables import OURS, model_title, quantity
+from training.report.drawing import BLUE, INK, LINE, ORANGE, WIDTH, new_figure
+from training.report.label_places import place_labels
+
+SIGNIFICANT = 0.05
+_SHOWN = ("uf1", "uar")
+_MATRICES = 4  # confusion matrices side by side
+_BAR = 0.42  # of a text line, from one bar of the diagram of ranks to the next
+_STRONGEST = 0.5  # opacity of the largest difference: the ink stays readable on it, on white as on black
+
+
+def scores_figure(result: ComparisonResult, group: str) -> Figure:
+    """UF1 and UAR of every model with its interval and seeds, and both floors as lines."""
+    count = len(result.models)
+    figure = new_figure(WIDTH, 1.15 + 0.25 * count)
+    panels = figure.subplots(1, 2, sharey=True)
+    of = next(model.groups[group] for model in result.models if group in model.groups)
+    for axes, metric in zip(panels, _SHOWN, strict=True):
+        _draw_floors(axes, of, metric)
+        for row, model in enumerate(result.models):
+            if group in model.groups:
+                _draw_score(axes, row, model.groups[group], metric, BLUE if model.name == OURS else INK)
+            else:
+                axes.text(0.02, row, "no result", va="center", fontsize=8, fontstyle="italic")
+        axes.set(title=METRIC_TITLES[metric], xlim=(0, 1), ylim=(count - 0.4, -0.6))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(count), [model_title(model.name) for model in result.models])
+    _stress_ours(panels[0].get_yticklabels(), [model.name for model in result.models])
+    handles = [
+        Line2D(
+            [], [], color=INK, marker="o", markersize=5, linewidth=1.6, label="mean over seeds, interval over subjects"
+        ),
+        *([Line2D([], [], color=INK, marker="|", linestyle="", label="each seed")] if len(result.seeds) > 1 else []),
+        Line2D([], [], color=INK, linestyle=":", label=of.floors[0].name),
+        Line2D([], [], color=ORANGE, linestyle="--", label=of.floors[1].name),
+        Patch(color=ORANGE, alpha=0.16, linewidth=0, label="95% of single guesses"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _draw_floors(axes: Axes, group: GroupResult, metric: str) -> None:
+    majority, guesser = (floor.metrics[metric] for floor in group.floors)
+    axes.axvspan(guesser.low, guesser.high, color=ORANGE, alpha=0.16, linewidth=0)
+    axes.axvline(guesser.expected, color=ORANGE, linestyle="--", linewidth=1.1)
+    axes.axvline(majority.expected, color=INK, linestyle=":", linewidth=1.1)
+
+
+def _draw_score(axes: Axes, row: int, group: GroupResult, metric: str, colour: str) -> None:
+    spread = group.metrics[metric]
+    if spread.interval is not None:
+        axes.hlines(row, spread.interval.low, spread.interval.high, color=colour, linewidth=1.6)
+    seeds = [getattr(scores, metric) for scores in group.seeds.values()]
+    if len(seeds) > 1:
+        axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=9)
+    axes.plot(spread.mean, row, "o", color=colour, markersize=5.5)
+
+
+def differences_figure(result: ComparisonResult, metric: str) -> Figure:
+    """Row minus column of every pair; a frame where it is significant after correction."""
+    names = [model.name for model in result.models if model.groups]
+    count = len(names)
+    found = {(p.first, p.second): p.differences[metric] for p in result.pairs}
+    scale = max(abs(difference.mean) for difference in found.values()) or 1
+    cell = min(0.62, (WIDTH - 1.6) / count)
+    figure = new_figure(min(WIDTH, 2.2 + cell * count), 1.5 + 0.62 * cell * count)
+    axes = figure.subplots()
+    for row, one in enumerate(names):
+        for column, other in enumerate(names):
+            if one == other:
+                continue
+            sign, pair = (1, (one, other)) if (one, other) in found else (-1, (other, one))
+            mean = sign * found[pair].mean
+            sure = found[pair].p_corrected < SIGNIFICANT
+            axes.add_patch(
+                Rectangle(
+                    (column - 0.46, row - 0.44), 0.92, 0.88, edgecolor=INK if sure else "none", linewidth=1.2,
+                    facecolor=to_rgba(BLUE if mean > 0 else ORANGE, _STRONGEST * abs(mean) / scale),
+                )
+            )  # fmt: skip
+            weight = "bold" if sure else "normal"
+            axes.text(
+                column,
+                row,
+                f"{round(mean, 2) + 0.0:+.2f}",
+                ha="center",
+                va="center_baseline",
+                fontsize=7,
+                fontweight=weight,
+            )
+    titles = [model_title(name) for name in names]
+    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(count), titles, rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(count), titles)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        _stress_ours(labels, names)
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    keys = [
+        Patch(color=BLUE, alpha=_STRONGEST, linewidth=0, label="row better"),
+        Patch(color=ORANGE, alpha=_STRONGEST, linewidth=0, label="column better"),
+        Patch(facecolor="none", edgecolor=INK, linewidth=1.2, label=f"p < {SIGNIFICANT:g} after Holm"),
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=3)
+    return figure
+
+
+def ranks_figure(ranks: Ranks) -> Figure:
+    """Critical-difference diagram (Demšar, JMLR 7, 2006): models that a bar joins are not told apart."""
+    ordered = sorted(ranks.ranks, key=lambda name: (ranks.ranks[name], name))
+    values = [ranks.ranks[name] for name in ordered]
+    cliques = joined(values, ranks.critical_difference)
+    count, half = len(ordered), (len(ordered) + 1) // 2
+    first = 0.5 + _BAR * len(cliques)  # of the names' lines, below axis and bars; all heights in text lines
+    depth = first + half - 0.3
+    figure = new_figure(WIDTH, 0.24 * (depth + 2.6))
+    axes = figure.subplots()
+    axes.set(xlim=(1 - 0.27 * (count - 1), count + 0.27 * (count - 1)), ylim=(depth, -2.6))
+    axes.axis("off")
+    axes.hlines(0, 1, count, color=INK, linewidth=1)
+    for tick in range(1, count + 1):
+        axes.vlines(tick, -0.3, 0, color=INK, linewidth=1)
+        axes.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8)
+    _draw_critical_difference(axes, ranks.critical_difference)
+    for place, (low, high) in enumerate(cliques):
+        axes.hlines(0.4 + _BAR * place, low - 0.004 * count, high + 0.004 * count, color=INK, linewidth=3)
+    for index, (name, rank) in enumerate(zip(ordered, values, strict=True)):
+        left = index < half
+        y = first + 0.35 + (index if left else count - 1 - index)
+        edge = 1 - 0.02 * count if left else count + 0.02 * count
+        colour = BLUE if name == OURS else INK
+        axes.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=1.4 if name == OURS else 0.8)
+        axes.text(
+            edge - 0.006 * count if left else edge + 0.006 * count, y, f"{model_title(name)}  {rank:.2f}" if left else
+            f"{rank:.2f}  {model_title(name)}", ha="right" if left else "left", va="center", color=colour,
+            fontsize=8.5, fontweight="bold" if name == OURS else "normal",
+        )  # fmt: skip
+    return figure
+
+
+def _draw_critical_difference(axes: Axes, difference: float) -> None:
+    axes.plot(
+        [1, 1, 1, 1 + difference, 1 + difference, 1 + difference],
+        [-1.85, -1.45, -1.65, -1.65, -1.85, -1.45],
+        color=INK,
+        linewidth=1,
+    )
+    axes.text(1 + difference / 2, -1.8, f"critical difference {difference:.2f}", ha="center", va="bottom", fontsize=8)
+
+
+def joined(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
+    """Least and largest rank of each widest run of sorted ranks that lie within the difference of each other."""
+    found: list[tuple[float, float]] = []
+    for index, low in enumerate(ranks):
+        high = max(rank for rank in ranks[index:] if rank - low <= difference)
+        if high > low and (not found or high > found[-1][1]):
+            found.append((low, high))
+    return found
+
+
+def cost_figure(models: Sequence[ComparedModel]) -> Figure:
+    """UF1 against multiply-accumulates of a clip, with every model's name beside its point."""
+    shown = [(model, model.cost) for model in models if model.groups and model.cost is not None]
+    figure = new_figure(WIDTH, 4.2)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.12)
+    guesser = shown[0][0].headline.floors[1]
+    axes.axhline(guesser.metrics["uf1"].expected, color=ORANGE, linestyle="--", linewidth=1.1, label=guesser.name)
+    points = []
+    for model, cost in shown:
+        x, y = max(cost.macs, 1), model.headline.metrics["uf1"].mean  # a logarithm of 0 is none
+        colour = BLUE if model.name == OURS else INK
+        axes.plot(x, y, "o", color=colour, markersize=6)
+        points.append((x, y, model_title(model.name), colour, model.name == OURS))
+    axes.set(xlabel="multiply-accumulates of a clip", ylabel="UF1")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value, digits=1)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.legend(loc="lower left")
+    place_labels(axes, points)
+    return figure
+
+
+def confusions_figure(scores: Mapping[str, Scores]) -> Figure:
+    """Small confusion matrices of several models, per cent of the row."""
+    names = list(scores)
+    classes = [own.name for own in scores[names[0]].classes]
+    count = len(classes)
+    columns = min(_MATRICES, len(names))
+    lines = -(-len(names) // columns)
+    side = min(2.3, (WIDTH - 0.8) / columns)
+    figure = new_figure(0.9 + side * columns, 0.8 + (side + 0.22) * lines)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for index, axes in enumerate(grid.flat):
+        if index >= len(names):
+            axes.set_visible(False)
+            continue
+        lowest = index + columns >= len(names)
+        _draw_confusion(axes, scores[names[index]], size=7.5 if count <= 4 else 6.5 if count <= 6 else 5.5)
+        title = axes.set_title(model_title(names[index]), fontsize=9, fontweight="normal")
+        _stress_ours([title], [names[index]])
+        axes.set_xticks(range(count), classes if lowest else [], rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(count), classes if index % columns == 0 else [])
+        axes.tick_params(length=0, labelsize=7.5)
+    figure.supxlabel("predicted", fontsize=9)
+    figure.supylabel("true", fontsize=9)
+    return figure
+
+
+def _draw_confusion(axes: Axes, scores: Scores, *, size: float) -> None:
+    percents = np.array(scores.confusion_percent)
+    count = len(percents)
+    colours = [to_rgba(BLUE, 0.75 * share / 100) for share in percents.ravel()]
+    mesh = axes.pcolormesh(
+        np.arange(count + 1) - 0.5, np.arange(count + 1) - 0.5, percents, edgecolor=LINE, linewidth=0.5
+    )
+    mesh.set_array(None)
+    mesh.set_facecolor(colours)
+    for (row, column), percent in np.ndenumerate(percents):
+        weight = "bold" if row == column else "normal"
+        axes.text(column, row, f"{percent:.0f}", ha="center", va="center_baseline", fontsize=size, fontweight=weight)
+    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _stress_ours(labels: Sequence[Text], names: Sequence[str]) -> None:
+    for label, name in zip(labels, names, strict=True):
+        if name == OURS:
+            label.set(fontweight="bold", color=BLUE)
