@@ -15,79 +15,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from pipeline import hub
+from pipeline.model_sources import MODELS, ModelSource
 from schemas.errors import ConfigError, WeightsInvalidError, WeightsUnavailableError
 from schemas.weights import Weights
 
 MODELS_DIR_VARIABLE = "MER_MODELS"
 RECORD_NAME = "weights.json"
 
-_DEPTH_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model on the hub.
-
-    Attributes:
-        name: as the command line and the models folder call it.
-        repository: ``owner/name`` on the hub.
-        revision: pinned commit; ``None`` takes the newest, and its sha256 is then recorded at fetch.
-        files: all that is needed, the weights last.
-        sha256: of the weights at that commit, where it is known.
-        licence: of the weights.
-    """
-
-    name: str
-    repository: str
-    revision: str | None
-    files: tuple[str, ...]
-    sha256: str | None
-    licence: str
-
-    @property
-    def weights_file(self) -> str:
-        """Name of the safetensors file."""
-        return self.files[-1]
-
-
-# Commits and hashes as published by several independent projects that pin the same files. For Base no hash, and
-# for py-feat neither (its file of this name is younger than any lock that we found), is public to our knowledge.
-_SOURCES = (
-    ModelSource(
-        name="depth-anything-v2-small",
-        repository="depth-anything/Depth-Anything-V2-Small-hf",
-        revision="5426e4f0f36572d16453bbda7a8389317b1bef99",
-        files=_DEPTH_FILES,
-        sha256="3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
-        licence="Apache-2.0",
-    ),
-    ModelSource(
-        name="depth-anything-v2-base",
-        repository="depth-anything/Depth-Anything-V2-Base-hf",
-        revision="b1958afc87fb45a9e3746cb387596094de553ed8",
-        files=_DEPTH_FILES,
-        sha256=None,
-        licence="CC-BY-NC-4.0",
-    ),
-    ModelSource(
-        name="depth-anything-v2-large",
-        repository="depth-anything/Depth-Anything-V2-Large-hf",
-        revision="7581137eff8d4e94f6e796d3baea0e9fa79b22d2",
-        files=_DEPTH_FILES,
-        sha256="4e01e34ed5549b529b70b92d53226bc370f03041977b390d3dde45d47f516cf9",
-        licence="CC-BY-NC-4.0",
-    ),
-    ModelSource(
-        name="py-feat",
-        repository="py-feat/face_multitask_v2",
-        revision=None,
-        files=("face_multitask_v28.safetensors",),
-        sha256=None,
-        licence="non-commercial research only",
-    ),
-)
-MODELS: dict[str, ModelSource] = {source.name: source for source in _SOURCES}
 
 
 @dataclass(frozen=True)
@@ -263,7 +198,7 @@ def _unavailable_message(source: ModelSource, models: Path | None, reason: str) 
         f"  with a network      mer models fetch {source.name}\n"
         f"  without a network   bring {', '.join(source.files)} (revision {source.revision or 'main'}) from another "
         f"machine into the folder {folder} and give --models-dir {folder.parent}, or set {MODELS_DIR_VARIABLE}\n"
-        "  without a download  --depth mesh --au mesh"
+        f"  without a download  {source.instead}"
     )
 
 

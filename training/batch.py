@@ -19,7 +19,8 @@ class ClipBatch:
         texture: ``(B, T, 3, H, W)`` float, normalised RGB; raw: uint8. No channel where the model reads none.
         depth: ``(B, T, 1, H, W)`` float, normalised; raw: float16. No channel where the model reads none.
         au: ``(B, A)`` float, apex minus onset (Eq. 3's V), as an estimator sees it, never annotated.
-        label: ``(B,)`` int64 class index, or ``None`` where there is none to know.
+        label: ``(B,)`` int64 class index; ``(B, C)`` float shares of the classes where ``training.mixing`` made them;
+            ``None`` where there is none to know.
         n_frames: ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.
     """
 
@@ -45,7 +46,7 @@ class ClipBatch:
         return self._each(lambda tensor: tensor[index])
 
     def targets(self) -> Tensor:
-        """``(B,)`` labels, for a loss.
+        """``label``, for a loss; cross entropy takes either kind.
 
         Raises:
             ValueError: the batch has none.
@@ -53,6 +54,15 @@ class ClipBatch:
         if self.label is None:
             raise ValueError("the batch has no labels; a loss needs a label for every clip")
         return self.label
+
+    def classes(self) -> Tensor:
+        """``(B,)`` int64: the class of each clip, the one with the largest share where they are mixed.
+
+        Raises:
+            ValueError: the batch has none.
+        """
+        target = self.targets()
+        return target if target.dim() == 1 else target.argmax(-1)
 
     def held(self) -> Self:
         """The batch with every padded frame replaced by its clip's last real one, and no padding left.

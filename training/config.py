@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from schemas.config import canonical_sha256
 from schemas.model import Model
+from schemas.weights import Weights
 from training.tasks import Counts
 
 Cache = Literal["ram", "device", "none"]
@@ -22,6 +23,8 @@ class Augmentation(Model):
     brightness: float = Field(0.2, ge=0, lt=1, description="largest relative change; texture only")
     contrast: float = Field(0.2, ge=0, lt=1, description="largest relative change; texture only")
     saturation: float = Field(0.2, ge=0, lt=1, description="largest relative change; texture only")
+    mixup: float = Field(0, ge=0, description="alpha of the beta distribution of a blend of two clips; 0: none")
+    cutmix: float = Field(0, ge=0, description="alpha of that of a box of another clip; 0: none; one of both a batch")
     frame_jitter: bool = Field(True, description="draw each frame from its part of the clip, instead of its middle")
 
 
@@ -41,6 +44,10 @@ class Optimisation(Model):
     lr: float = Field(5e-5, gt=0)
     lr_min: float = Field(1e-6, ge=0, description="end of the cosine")
     weight_decay: float = Field(0.05, ge=0, description="not of biases, norms and other vectors")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="on the learning rate, from each layer to the one below it; 1: none"
+    )
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of a label that is spread over all classes")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
 
     @model_validator(mode="after")
@@ -68,11 +75,18 @@ class TrainConfig(Model):
     optimisation: Optimisation = Optimisation()
     augmentation: Augmentation = Augmentation()
     pretrained: str | None = Field(None, description="sha256 of the run whose weights folds start from")
+    published: Weights | None = Field(None, description="published weights that folds start from")
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"a seed stands there twice: {self.seeds}")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> Self:
+        if self.pretrained is not None and self.published is not None:
+            raise ValueError("folds start from a pre-training run or from published weights, not from both")
         return self
 
     @property

@@ -4,51 +4,33 @@ import logging
 import math
 import shutil
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from schemas.errors import ConfigError, TrainingDivergedError
-from schemas.model import Model
+from training.backbone import Backbone
 from training.batch import ClipBatch
+from training.checkpoint import Checkpoint, restore, write_checkpoint
 from training.config import Optimisation
 from training.dataset import BatchReader, FoldData, StoreDataset
 from training.epoch_metrics import Means, Metrics, metrics_csv
 from training.frame_difference import FrameDifferencePretraining
+from training.mixing import Mixer
 from training.models.base import ClipClassifier, Pretraining
-from training.optimisation import autocast_of, build_optimiser, learning_rate
+from training.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 from training.predictions import Predictions, write_predictions
-from training.preparation import Augmenter, Normalisation, measure_normalisation
+from training.preparation import Augmenter, measure_normalisation
+from training.recipes import check_recipe
 from training.run_folder import FoldFolder, Run, write_text
 from training.sampling import batches, draw_seed, epoch_order
-from training.tensor_file import read_tensors, write_tensors
+from training.tensor_file import read_tensors
 from training.trained_model import TrainedModel, TrainedModelHeader
 
 log = logging.getLogger("mer")
 _EXPLODED = 100  # times the first epoch's loss
-
-
-class Checkpoint(Model):
-    """Header of ``checkpoint.safetensors``: where a fold stands after an epoch.
-
-    Attributes:
-        epoch: epochs done.
-        threads: of PyTorch, kept when the fold goes on: another number changes the last bit.
-        history: one line of metrics an epoch.
-        best: epoch with the lowest validation loss, from 1; 0 where there is no validation part.
-        scaler: state of the gradient scaler.
-    """
-
-    epoch: int
-    threads: int
-    normalisation: Normalisation
-    history: list[Metrics] = Field(default_factory=list)
-    best: int = 0
-    scaler: dict[str, Any] = Field(default_factory=dict)
 
 
 def train_fold(
@@ -58,7 +40,7 @@ def train_fold(
     *,
     device: torch.device,
     threads: int,
-    backbone: dict[str, Tensor] | None = None,
+    backbone: Backbone | dict[str, Tensor] | None = None,
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
 ) -> None:
     """Train one fold to its end, or go on with it where it was killed.
@@ -80,6 +62,8 @@ def train_fold(
     """
     if len(folder.fold.train) < 2:
         raise ConfigError(f"{folder.name}: {len(folder.fold.train)} training clips; a model needs two or more")
+    if isinstance(backbone, dict):
+        backbone = Backbone(backbone, None, f"the pre-trained weights do not fit this {run.config.model}")
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.failure.unlink(missing_ok=True)
     dataset = StoreDataset(data.source, data.labels, frames=run.config.frames)
@@ -107,7 +91,7 @@ class _Fit:
         *,
         device: torch.device,
         threads: int,
-        backbone: dict[str, Tensor] | None,
+        backbone: Backbone | None,
     ) -> None:
         self.run, self.folder, self.reader, self.device = run, folder, reader, device
         self.config, self.seed = run.config, folder.seed
@@ -127,7 +111,11 @@ class _Fit:
         torch.manual_seed(draw_seed(self.seed, "weights"))
         network: ClipClassifier = self._header().build()
         if backbone is not None:
-            _load_backbone(network, backbone, self.config.model)
+            backbone.load(network)
+        self.mixer: Mixer | None = None
+        if run.classes:
+            check_recipe(self.config, network)
+            self.mixer = Mixer(self.config, len(run.classes))
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
         self.autocast = autocast_of(self.config.amp, device)
@@ -139,7 +127,9 @@ class _Fit:
         self.scaler = self._new_scaler()
         self.best: dict[str, Tensor] = {}
         if resumed is not None:
-            self._load(resumed[0])
+            self.best = restore(resumed[0], self.network, self.optimiser)
+            if self.state.scaler:
+                self.scaler.load_state_dict(self.state.scaler)
         shutil.rmtree(folder.tensorboard, ignore_errors=True)  # written again: lines of a killed run would double
         self.board = SummaryWriter(str(folder.tensorboard))
         for line in self.state.history:
@@ -198,9 +188,10 @@ class _Fit:
         sums = Means()
         for step, raw in enumerate(self.reader.read(parts, jitter=jitter)):
             batch = self.state.normalisation.apply(self.augmenter.apply(raw, augmentation))
+            if self.mixer and not phase:  # what is trained first reads no labels
+                batch = self.mixer.apply(batch, augmentation)
             lr = learning_rate(epoch + step / len(parts), config)
-            for group in optimiser.param_groups:
-                group["lr"] = lr
+            set_learning_rate(optimiser, lr)
             terms, right = self._step(network, optimiser, scaler, batch)
             sums.add(len(batch), {**terms, "accuracy": right})
         return sums.means(), lr
@@ -249,7 +240,7 @@ class _Fit:
         torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.optimisation.clip_norm)
         scaler.step(optimiser)
         scaler.update()
-        right = (prediction.logits.argmax(-1) == batch.targets()).float().mean()
+        right = (prediction.logits.argmax(-1) == batch.classes()).float().mean()
         return {name: term.detach() for name, term in terms.items()}, right
 
     @torch.inference_mode()
@@ -305,27 +296,8 @@ class _Fit:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         update = {"epoch": epoch, "history": history, "best": best, "scaler": self.scaler.state_dict()}
         self.state = self.state.model_copy(update=update)
-        tensors = {f"model/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
-        for number, slots in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{name}": value for name, value in slots.items()}
-        write_tensors(self.folder.checkpoint, tensors, self.state)
+        write_checkpoint(self.folder.checkpoint, self.state, self.network, self.optimiser, self.best)
         write_text(self.folder.metrics, metrics_csv(history))
-
-    def _load(self, tensors: dict[str, Tensor]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
-        self.network.load_state_dict(parts["model"])
-        self.best = parts["best"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            number, _, slot = name.partition("/")
-            state.setdefault(int(number), {})[slot] = tensor
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        if self.state.scaler:
-            self.scaler.load_state_dict(self.state.scaler)
 
     def _header(self) -> TrainedModelHeader:
         config = self.config
@@ -342,12 +314,3 @@ class _Fit:
             epoch=self.state.best or self.state.epoch,
             threads=self.state.threads,
         )
-
-
-def _load_backbone(network: ClipClassifier, backbone: dict[str, Tensor], model: str) -> None:
-    try:
-        network.load_backbone(backbone)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"the pre-trained weights do not fit this {model}; pre-train with the same model, frames and size: {error}"
-        ) from error

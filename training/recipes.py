@@ -6,6 +6,7 @@ from typing import Any, get_args
 from schemas.errors import ConfigError
 from schemas.settings import validated
 from training.config import RecipeName, TrainConfig
+from training.models.base import ClipClassifier
 from training.models.registry import fast_options, native_recipe
 
 # The paper's own settings are the defaults of `TrainConfig`. `fast` is for a laptop: a third of the pixels, half
@@ -39,6 +40,24 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
     if isinstance(model, str):  # what else it may be is a problem for the config to name
         fields = _over(_of_model(recipe, model), fields)
     return validated(TrainConfig, fields)
+
+
+def check_recipe(config: TrainConfig, network: ClipClassifier) -> None:
+    """Whether a model can be trained as the config says.
+
+    Raises:
+        ConfigError: it asks for something that the model has not.
+    """
+    optimisation, augmentation = config.optimisation, config.augmentation
+    soft = {
+        "augmentation.mixup": augmentation.mixup,
+        "augmentation.cutmix": augmentation.cutmix,
+        "optimisation.label_smoothing": optimisation.label_smoothing,
+    }
+    if asked := [name for name, value in soft.items() if value and not network.mixes]:
+        raise ConfigError(f"the loss of {config.model} needs one class a clip: set {' and '.join(asked)} to 0")
+    if optimisation.layer_decay < 1 and not network.layers:
+        raise ConfigError(f"{config.model} does not say what its layers are: set optimisation.layer_decay to 1")
 
 
 def _of_model(recipe: str, model: str) -> Mapping[str, Any]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.weights import MODELS, fetch, list_models, locate
+from pipeline.model_sources import MODELS
+from pipeline.weights import fetch, list_models, locate
 from schemas.errors import ConfigError, WeightsInvalidError, WeightsUnavailableError
 from schemas.weights import Weights
 
@@ -46,12 +47,14 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def test_every_name_in_the_config_has_a_source() -> None:
-    """Whatever the config lets one choose can be located, except the backends without weights."""
+    """What the config lets one choose, but for the backends without weights, and what models start from."""
     from typing import get_args
 
     from schemas.config import ActionUnitBackend, DepthBackend
+    from training.models.registry import model_names, published_sources
 
-    assert set(MODELS) == {*get_args(DepthBackend), *get_args(ActionUnitBackend)} - {"mesh", "none"}
+    backends = {*get_args(DepthBackend), *get_args(ActionUnitBackend)} - {"mesh", "none"}
+    assert set(MODELS) == backends | {source for name in model_names() for source in published_sources(name)}
 
 
 def test_weights_in_a_models_folder_are_hashed_and_keep_the_identity_of_their_record(tmp_path: Path) -> None:
@@ -239,6 +242,21 @@ def test_unreachable_weights_say_what_to_do_within_ten_seconds(tmp_path: Path, a
         "--depth mesh --au mesh",
     ):
         assert part in output
+
+
+def test_what_a_model_starts_from_is_missed_in_the_same_words(tmp_path: Path) -> None:
+    """But for what one does without it."""
+    with hub({}) as address:
+        call = f"locate('resnet18-imagenet', Path({str(tmp_path)!r}))"
+        output = run_python(LOCATE.format(call=call), HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf"))
+    for part in (
+        "model.safetensors of timm/resnet18.tv_in1k is not in",
+        "mer models fetch resnet18-imagenet",
+        f"(revision bbd144b3e556{MODELS['resnet18-imagenet'].revision[12:]}) from another machine into the folder",
+        "without a download  leave out --weights",
+    ):
+        assert part in output
+    assert "mesh" not in output
 
 
 def test_a_file_that_the_hub_lacks_is_unavailable(tmp_path: Path) -> None:

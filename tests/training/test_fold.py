@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ from small_stores import CLASSES, MODEL, PROTOCOL, relabelled, small_store
 
 from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.store import Store
+from training.backbone import read_backbone
+from training.checkpoint import Checkpoint
 from training.clips import ClipCache, ClipReader, ClipSource, StoredClip
 from training.dataset import BatchReader, FoldData, StoreDataset
 from training.epoch_metrics import Metrics
-from training.fold import Checkpoint, train_fold
+from training.fold import train_fold
 from training.plan import TrainPlan, plan_training
 from training.predictions import read_predictions
 from training.preparation import measure_normalisation
 from training.recipes import resolve
 from training.run_folder import FoldFolder, Run, RunFolder
 from training.tensor_file import read_tensors
-from training.trained_model import TrainedModelHeader, load_trained_model
+from training.trained_model import load_trained_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -85,6 +88,40 @@ def contents(folder: FoldFolder) -> dict[str, bytes]:
 def metrics_of(folder: FoldFolder) -> list[dict[str, str]]:
     with folder.metrics.open() as file:
         return list(csv.DictReader(file))
+
+
+def test_everything_that_recipes_have_is_resumed_too(
+    tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path
+) -> None:
+    """Mixed clips, soft labels, slower layers, skipped blocks: equal bytes after a kill, and other ones without."""
+
+    def plan_of(augmentation: dict[str, Any], **optimisation: Any) -> TrainPlan:
+        small = {"dim": 12, "heads": 3, "depth": 2, "drop_path": 0.5, "pretrain_epochs": 0}
+        own = {"model": "mae-dfer", "model_options": small, "protocol": protocol, "augmentation": augmentation}
+        fields = {**FIELDS, **own, "optimisation": {**FIELDS["optimisation"], "epochs": 2, **optimisation}}
+        return plan_training([tiny], resolve("paper", fields), "cpu")
+
+    def interrupt(epoch: int, metrics: Metrics) -> None:
+        raise Interrupted
+
+    mixing = {"mixup": 0.8, "cutmix": 1.0}
+    plan = plan_of(mixing, label_smoothing=0.1, layer_decay=0.5)
+    whole = contents(trained(plan, kept, tmp_path / "whole"))
+    with pytest.raises(Interrupted):
+        trained(plan, kept, tmp_path / "cut", on_epoch=interrupt)
+    assert contents(trained(plan, kept, tmp_path / "cut")) == whole
+    others = [plan_of({}), plan_of(mixing), plan_of({}, label_smoothing=0.1), plan_of({}, layer_decay=0.5)]
+    models = {contents(trained(other, kept, tmp_path / str(i)))[BYTES[0]] for i, other in enumerate(others)}
+    assert len(models | {whole[BYTES[0]]}) == 5
+
+
+def test_a_recipe_that_the_model_cannot_follow_stops_the_fold(
+    tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path
+) -> None:
+    """MADV-Net's focal loss knows one class a clip."""
+    plan = planned(tiny, protocol, augmentation={"mixup": 0.5})
+    with pytest.raises(ConfigError, match=r"loss of madv_net needs one class a clip: set augmentation\.mixup to 0"):
+        trained(plan, kept, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -276,20 +313,21 @@ def test_weights_that_are_no_numbers_are_not_saved(
 ) -> None:
     """A last step that overflows leaves a loss that looks well; the epoch before stays the last good one."""
     plan = planned(tiny, protocol)
-    backbone, _ = read_tensors(trained(plan, kept, tmp_path / "teacher").model, TrainedModelHeader)
-    large = {name: 1e4 * value if value.is_floating_point() else value for name, value in backbone.items()}
+    backbone = read_backbone(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
+    large = {name: 1e4 * value if value.is_floating_point() else value for name, value in backbone.state.items()}
+    backbone = replace(backbone, state=large)
     one_step = {"lr": 1e19, "weight_decay": 1e18, "batch_size": 64, "warmup_epochs": 0}
     with pytest.raises(
         TrainingDivergedError, match="epoch 1: the last step left weights that are no numbers; no epoch"
     ):
-        trained(planned(tiny, protocol, optimisation=one_step), kept, tmp_path / "run", backbone=large)
+        trained(planned(tiny, protocol, optimisation=one_step), kept, tmp_path / "run", backbone=backbone)
     assert not first_fold(plan.run, tmp_path / "run").checkpoint.exists()
 
 
 def test_weights_of_another_model_are_refused(tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path) -> None:
     """With what must be equal, and the shapes that are not."""
     plan = planned(tiny, protocol)
-    backbone = load_trained_model(trained(plan, kept, tmp_path / "teacher").model).network.state_dict()
+    backbone = read_backbone(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
     wider = planned(tiny, protocol, model_options={"au_width": 16})
     with pytest.raises(
         ConfigError, match=r"do not fit this madv_net; pre-train with the same model, frames and size: "
@@ -323,7 +361,7 @@ def test_a_fold_starts_from_pretrained_weights(tiny: Store, kept: ClipSource, pr
     """At a learning rate of nothing it ends with them, but for the heads, which are fresh; without, it does not."""
     plan = planned(tiny, protocol)
     teacher = trained(plan, kept, tmp_path / "teacher")
-    backbone, _ = read_tensors(teacher.model, TrainedModelHeader)
+    backbone = read_backbone(teacher.model, plan.run.config)
     still = planned(tiny, protocol, seeds=[5], optimisation={"lr": 1e-30, "epochs": 1})
     taught, student, fresh = (
         load_trained_model(folder.model).network

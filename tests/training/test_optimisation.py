@@ -10,7 +10,7 @@ from small_stores import MODEL
 
 from training.config import Amp, Optimisation
 from training.models.registry import create_model
-from training.optimisation import autocast_of, build_optimiser, learning_rate
+from training.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 
 
 def test_learning_rate_at_known_points() -> None:
@@ -61,6 +61,41 @@ def test_frozen_weights_are_not_trained() -> None:
     held = [value for group in build_optimiser(network, Optimisation()).param_groups for value in group["params"]]
     assert len(held) == len(list(network.parameters())) - 1
     assert all(value is not frozen for value in held)
+
+
+@pytest.mark.parametrize("name", ["videomae", "mae-dfer"])
+def test_lower_layers_move_slower(name: str) -> None:
+    """Each layer by the decay less than the one above it, the embedding least, what is behind the last by all of it."""
+    torch.manual_seed(0)
+    small = {"patch": 8, "dim": 12, "heads": 3, "depth": 2}
+    network = create_model(name, classes=2, frames=4, size=32, action_units=4, **small)
+    config = Optimisation(optimiser="sgd", lr=1e-2, weight_decay=0.1, layer_decay=0.5)
+    optimiser = build_optimiser(network, config)
+    assert sum(len(group["params"]) for group in optimiser.param_groups) == len(list(network.parameters()))
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    for value in network.parameters():
+        value.grad = torch.ones_like(value)
+    set_learning_rate(optimiser, 4e-3)
+    optimiser.step()
+    expected = {"embedding": 1 / 8, "representatives": 1 / 8, "0": 1 / 4, "1": 1 / 2, "head": 1, "norm": 1,
+                "fc_norm": 1, "classifier": 1}  # fmt: skip
+    seen = set()
+    for key, value in network.named_parameters():
+        words = key.removeprefix("model.").removeprefix("videomae.").replace("embeddings", "embedding").split(".")
+        layer = next(word for word in words if word in expected)
+        decay = 0.1 * before[key] if value.dim() > 1 else 0
+        moved = before[key] - 4e-3 * expected[layer] * (1 + decay)
+        torch.testing.assert_close(value.detach(), moved, msg=lambda m, key=key: f"{key}: {m}")
+        seen.add(expected[layer])
+    assert seen == {1 / 8, 1 / 4, 1 / 2, 1}
+
+
+def test_without_decay_all_layers_move_alike() -> None:
+    """Two groups, as ever: matrices and vectors."""
+    network = create_model("videomae", classes=2, frames=4, size=32, action_units=4, dim=12, heads=3, depth=1)
+    optimiser = build_optimiser(network, Optimisation())
+    set_learning_rate(optimiser, 0.5)
+    assert [(group["weight_decay"], group["lr"]) for group in optimiser.param_groups] == [(0.05, 0.5), (0, 0.5)]
 
 
 @pytest.mark.parametrize(

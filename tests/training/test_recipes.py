@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import mer
 
 from schemas.errors import ConfigError
 from schemas.settings import read_toml
 from training.config import TrainConfig
 from training.models.madv_net import FAST_OPTIONS
-from training.recipes import RECIPES, resolve
+from training.models.registry import create_model, fast_options, model_names
+from training.recipes import RECIPES, check_recipe, resolve
 
 
 def test_the_paper_is_the_default() -> None:
@@ -38,6 +40,56 @@ def test_fast_takes_the_models_own_small_options() -> None:
     config = resolve("fast", {"model_options": {"depth": False, "stem_width": 4}})
     assert config.model_options == {**FAST_OPTIONS, "depth": False, "stem_width": 4}
     assert resolve("paper", {"model_options": {"depth": False}}).model_options == {"depth": False}
+
+
+def test_masked_autoencoders_are_fine_tuned_as_published() -> None:
+    """AdamW 1e-3 a batch of 256, layer decay, stochastic depth, smoothing, mixup, cutmix: on in `native` alone."""
+    for name in ("videomae", "mae-dfer"):
+        paper, native = resolve("paper", {"model": name}), resolve("native", {"model": name})
+        optimisation, augmentation = native.optimisation, native.augmentation
+        assert optimisation.lr / optimisation.batch_size == pytest.approx(1e-3 / 256)
+        assert (optimisation.weight_decay, optimisation.layer_decay, optimisation.label_smoothing) == (0.05, 0.75, 0.1)
+        assert (augmentation.mixup, augmentation.cutmix, native.model_options["drop_path"]) == (0.8, 1, 0.1)
+        off = (paper.optimisation.layer_decay, paper.optimisation.label_smoothing, paper.augmentation.mixup,
+               paper.augmentation.cutmix, paper.model_options)  # fmt: skip
+        assert off == (1, 0, 0, 0, {})
+
+
+def test_every_model_can_be_trained_as_its_authors_do() -> None:
+    """No native recipe, and neither of the two others, asks a model for what it has not."""
+    for name in model_names():
+        with torch.device("meta"):
+            network = create_model(name, classes=3, frames=16, size=64, action_units=20, **fast_options(name))
+        for recipe in RECIPES:
+            check_recipe(resolve(recipe, {"model": name}), network)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        ("madv_net", {"augmentation": {"mixup": 0.8}}, "loss of madv_net needs one class a clip: set augmentation.mix"),
+        ("stt", {"augmentation": {"cutmix": 1}}, "loss of stt needs one class a clip: set augmentation.cutmix to 0"),
+        (
+            "ec-stfl",
+            {"augmentation": {"mixup": 1}, "optimisation": {"label_smoothing": 0.1}},
+            "loss of ec-stfl needs .*: set augmentation.mixup and optimisation.label_smoothing to 0",
+        ),
+        (
+            "c3d",
+            {"optimisation": {"layer_decay": 0.75}},
+            "c3d does not say what its layers are: set .*layer_decay to 1",
+        ),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused(model: str, fields: dict[str, object], message: str) -> None:
+    """A loss that reads one class a clip, or layers that nobody has put in order; another model takes the recipe."""
+    networks = {}
+    for name in (model, "mae-dfer"):
+        with torch.device("meta"):
+            networks[name] = create_model(name, classes=3, frames=16, size=64, action_units=4, **fast_options(name))
+    with pytest.raises(ConfigError, match=message):
+        check_recipe(resolve("paper", {"model": model}, fields), networks[model])
+    check_recipe(resolve("paper", {"model": "mae-dfer"}, fields), networks["mae-dfer"])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What the trainer knows of a model: clips in, logits out, its own loss, and two hooks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.batch import INPUTS, ClipBatch, Input
+
+
+def within(name: str, parts: Collection[str]) -> bool:
+    """Whether a weight or buffer belongs to one of the submodules, or is one of the tensors, that are named."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,16 @@ class ClipClassifier(nn.Module, ABC):
         inputs: what ``forward`` reads of a batch; the rest may come without channels.
         head_prefixes: names of the submodules and buffers that depend on the classes;
             ``load_backbone`` leaves them alone.
+        layers: submodules and parameters from the input to the head, which is what they leave out: for learning rates
+            that fall from layer to layer. None for a model that nobody trains in that way.
+        mixes: whether its loss takes shares of classes for labels.
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
     """
 
     inputs: frozenset[Input] = INPUTS
     head_prefixes: ClassVar[tuple[str, ...]]
+    layers: tuple[tuple[str, ...], ...] = ()
+    mixes: ClassVar[bool] = True
     feature_width: int | None = None
 
     @abstractmethod
@@ -67,18 +77,23 @@ class ClipClassifier(nn.Module, ABC):
         What it sets must be part of the state dict, so that a loaded checkpoint evaluates as it trained.
         """
 
-    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+    def load_backbone(self, state: Mapping[str, Tensor], parts: Collection[str] | None = None) -> None:
         """Load a pre-trained state but for the heads, which may have other classes.
 
-        Raises:
-            RuntimeError: a weight outside the heads is missing, unknown, or of another shape.
-        """
-        own_heads = {name: tensor for name, tensor in self.state_dict().items() if self._in_head(name)}
-        backbone = {name: tensor for name, tensor in state.items() if not self._in_head(name)}
-        self.load_state_dict(backbone | own_heads)
+        Args:
+            state: by the names of this model.
+            parts: submodules that the state is of, the others stay as they are; ``None``: it is of all.
 
-    def _in_head(self, name: str) -> bool:
-        return any(name == prefix or name.startswith(f"{prefix}.") for prefix in self.head_prefixes)
+        Raises:
+            RuntimeError: a weight of these parts is missing, unknown, or of another shape.
+        """
+
+        def stays(name: str) -> bool:
+            return within(name, self.head_prefixes) or (parts is not None and not within(name, parts))
+
+        own = {name: tensor for name, tensor in self.state_dict().items() if stays(name)}
+        backbone = {name: tensor for name, tensor in state.items() if not within(name, self.head_prefixes)}
+        self.load_state_dict(backbone | own)
 
 
 class Pretraining(ClipClassifier):

@@ -17,6 +17,7 @@ from schemas.errors import ConfigError
 from schemas.settings import problems
 from training.batch import ClipBatch
 from training.models.base import ClipClassifier
+from training.models.published import PublishedWeights
 
 # name -> "module:function"; the function takes classes, frames, size, action_units and the model's own options.
 # A string, so that listing the names imports no model.
@@ -123,6 +124,37 @@ def ablations(name: str) -> Mapping[str, Mapping[str, object]]:
     """
     found: Mapping[str, Mapping[str, object]] = getattr(_found(name)[0], "ABLATIONS", {})
     return found
+
+
+def published_sources(name: str) -> tuple[str, ...]:
+    """Names in `mer models` of the published weights that a model can start from, the usual ones first.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    return tuple(weights.source for weights in _published(name))
+
+
+def published_weights(name: str, source: str) -> PublishedWeights:
+    """How a model takes published weights.
+
+    Args:
+        name: of the model.
+        source: of the weights, as `mer models` calls them.
+
+    Raises:
+        ConfigError: no such model, or it cannot start from these.
+    """
+    known = {weights.source: weights for weights in _published(name)}
+    if source not in known:
+        hint = f"known are {', '.join(known)}" if known else "it always starts from random weights"
+        raise ConfigError(f"{name} has no published weights {source!r}; {hint}")
+    return known[source]
+
+
+def _published(name: str) -> tuple[PublishedWeights, ...]:
+    weights: tuple[PublishedWeights, ...] = getattr(_found(name)[0], "PUBLISHED_WEIGHTS", ())
+    return weights
 
 
 def _found(name: str) -> tuple[ModuleType, str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.batch import ClipBatch
+from training.models.base import ClipClassifier
 from training.models.baselines.ceflnet import CEFLNet, ceflnet
 from training.models.baselines.est import EST, distant_orders, est
 from training.models.baselines.former_dfer import former_dfer
@@ -513,12 +514,21 @@ def test_pretraining_learns_and_leaves_the_head(build: Masked) -> None:
 
 
 @masked_models
-def test_labels_are_smoothed(build: Masked) -> None:
-    """The classifier's loss is cross entropy with smoothed labels, as both are fine-tuned."""
-    model, batch = build(**SHAPE, **TINY_MASKED, label_smoothing=0.3).eval(), clips(4)
-    prediction = model(batch)
-    expected = F.cross_entropy(prediction.logits, batch.targets(), label_smoothing=0.3)
-    torch.testing.assert_close(model.loss(prediction, batch), {"cross_entropy": expected})
+def test_blocks_are_skipped_in_fine_tuning_alone(build: Masked) -> None:
+    """Some clips skip a part of the last block, none of the first; none where patches are hidden, or in eval mode."""
+    model, batch = build(**SHAPE, **TINY_MASKED, drop_path=0.5), clips(4)
+    assert model.config.drop_rates == (0, 0.5)
+
+    def answers(network: ClipClassifier) -> int:
+        with torch.no_grad():
+            found = [network.feature_maps(batch) for _ in range(6)]
+        return len({tuple(maps.flatten().tolist()) for maps in found})
+
+    assert answers(model.eval()) == 1
+    assert answers(model.train()) > 1
+    assert answers(MaskedPretraining(model).train().network) == 1
+    assert answers(model.train()) > 1
+    assert answers(build(**SHAPE, **TINY_MASKED).train()) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.snippets import SnippetContext, windows
 from training.models.baselines.transformer import video_of
 from training.models.config import ModelConfig
+from training.models.published import RESNET18_PARTS, resnet18
 
 # Frames, px, parameters, multiply-accumulates (none published), and whose figures these are; 7 classes.
 PUBLISHED = (35, 112, 13e6, None, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
@@ -24,6 +25,8 @@ FAST_OPTIONS = {"layers": (1, 1, 1, 1)}
 
 # The paper's section 4, for DFEW.
 NATIVE_RECIPE = {"optimisation": {"optimiser": "adam", "lr": 1e-4, "batch_size": 8, "epochs": 120, "warmup_epochs": 10}}
+
+PUBLISHED_WEIGHTS = (resnet18(*(f"resnet.{part}" for part in RESNET18_PARTS)),)
 
 
 class CEFLNetConfig(ModelConfig):

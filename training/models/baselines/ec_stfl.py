@@ -1,5 +1,7 @@
 """EC-STFL: expression-clustered features (Jiang et al., DFEW, ACM MM 2020), on 3D ResNet-18."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -33,6 +35,8 @@ class ECSTFLConfig(VideoResNetConfig):
 
 class ECSTFL(VideoResNet):
     """3D ResNet-18 whose features also gather by expression, and part from other expressions."""
+
+    mixes: ClassVar[bool] = False  # a mixed clip gathers with no class
 
     def __init__(self, config: ECSTFLConfig) -> None:
         super().__init__(config, factorised=False)

@@ -11,6 +11,7 @@ from training.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.transformer import Block, video_of
 from training.models.config import ModelConfig
+from training.models.published import resnet18
 
 # Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
 PUBLISHED = (16, 112, 18e6, 9e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
@@ -33,6 +34,8 @@ NATIVE_RECIPE = {
         "warmup_epochs": 0,
     }
 }
+
+PUBLISHED_WEIGHTS = (resnet18("stem.0", "stem.1", "stages.0", "stages.1", "stages.2", "last_stage"),)
 
 
 class FormerDFERConfig(ModelConfig):

@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from training.batch import ClipBatch, Input
 from training.models.base import Prediction
-from training.models.baselines.masked_pretraining import MaskedAutoencoder, MaskedConfig
+from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
 from training.models.baselines.transformer import MLP, Attention, sinusoids, video_of
 
 # Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
@@ -26,10 +26,7 @@ FAST_OPTIONS = {
     "decoder_heads": 3,
 }
 
-# Section 4.2; 1e-3 a batch of 256.
-NATIVE_RECIPE = {
-    "optimisation": {"lr": 1.25e-4, "weight_decay": 0.05, "batch_size": 32, "epochs": 100, "warmup_epochs": 5}
-}
+NATIVE_RECIPE = FINE_TUNING
 
 _TALLEST = 7  # tokens, of a region whose size is not given
 
@@ -43,14 +40,12 @@ class MAEDFERConfig(MaskedConfig):
         depth: blocks.
         region: tokens in time, height and width of a local region; by default two in time, the whole width, and at
             most 7 in height: the paper's (2, 5, 10) at 160 px.
-        drop_path: stochastic depth of the last block; that of the first is 0.
     """
 
     dim: int = Field(default=512, ge=2)
     heads: int = Field(default=8, ge=1)
     depth: int = Field(default=16, ge=1)
     region: tuple[int, int, int] | None = None
-    drop_path: float = Field(default=0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _regions_tile(self) -> Self:
@@ -118,8 +113,8 @@ class MAEDFER(MaskedAutoencoder):
         self.embedding = nn.Conv3d(3, config.dim, kernel_size=kernel, stride=kernel)
         self.register_buffer("positions", sinusoids(regions * size, config.dim), persistent=False)
         self.representatives = nn.Parameter(torch.empty(regions, 1, config.dim))
-        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
-        self.blocks = nn.Sequential(*(LocalGlobalBlock(config.dim, config.heads, rate) for rate in rates))
+        self.blocks = nn.Sequential(*(LocalGlobalBlock(config.dim, config.heads, rate) for rate in config.drop_rates))
+        self.layers = (("embedding", "representatives"), *((f"blocks.{i}",) for i in range(config.depth)))
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.classes)
         self._initialise()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from training.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.config import ModelConfig
+from training.models.published import resnet18
 
 # For the `fast` recipe: a quarter of the width, one block a stage.
 FAST_OPTIONS = {"width": 16, "layers": (1, 1, 1, 1), "hidden": 128}
@@ -28,6 +29,8 @@ NATIVE_RECIPE = {
         "warmup_epochs": 0,
     }
 }
+
+PUBLISHED_WEIGHTS = (resnet18(*(f"backbone.{part}" for part in (0, 1, 4, 5, 6, 7))),)
 
 Blocks = Annotated[int, Field(ge=1)]
 
@@ -94,8 +97,8 @@ def _resnet(config: ResNetRNNConfig) -> nn.Sequential:
             stride = 2
             convolution = nn.Conv2d(width, out, kernel_size=1, stride=stride, bias=False)
             shortcut = nn.Sequential(convolution, nn.BatchNorm2d(out))
-        layers.append(BasicBlock(width, out, stride, shortcut))
-        layers += [BasicBlock(out, out) for _ in range(blocks - 1)]
+        others = (BasicBlock(out, out) for _ in range(blocks - 1))
+        layers.append(nn.Sequential(BasicBlock(width, out, stride, shortcut), *others))
         width = out
     network = nn.Sequential(*layers)
     for module in network.modules():

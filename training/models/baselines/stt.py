@@ -15,6 +15,7 @@ from training.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.transformer import MLP, Attention, video_of
 from training.models.config import ModelConfig
+from training.models.published import resnet18
 
 # Frames, px; nobody has published parameters or multiply-accumulates.
 PUBLISHED = (16, 112, None, None, "none: neither Ma et al. nor MAE-DFER (Sun et al., ACM MM 2023), Table 12, has any")
@@ -34,6 +35,8 @@ NATIVE_RECIPE = {
         "warmup_epochs": 0,
     }
 }
+
+PUBLISHED_WEIGHTS = (resnet18(*(f"features.{part}" for part in (0, 1, 4, 5, 6, 7))),)
 
 WIDTH = 512  # of the ResNet's features, the tokens' too
 
@@ -91,6 +94,7 @@ class STT(ClipClassifier):
 
     inputs: frozenset[Input] = frozenset({"texture"})
     head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
+    mixes: ClassVar[bool] = False  # the compact loss needs to know which classes are wrong
     feature_width = WIDTH
 
     def __init__(self, config: STTConfig) -> None:

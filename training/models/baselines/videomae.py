@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from torchvision.ops import StochasticDepth
 
 from training.batch import ClipBatch, Input
 from training.models.base import Prediction
-from training.models.baselines.masked_pretraining import MaskedAutoencoder, MaskedConfig
+from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
 from training.models.baselines.transformer import video_of
+from training.models.published import PublishedWeights
 
 # Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
 PUBLISHED = (16, 160, 86e6, 81e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
@@ -25,10 +27,22 @@ FAST_OPTIONS = {
     "decoder_heads": 3,
 }
 
-# Fine-tuning as of MAE-DFER, section 4.2, for both; 1e-3 a batch of 256.
-NATIVE_RECIPE = {
-    "optimisation": {"lr": 1.25e-4, "weight_decay": 0.05, "batch_size": 32, "epochs": 100, "warmup_epochs": 5}
-}
+NATIVE_RECIPE = FINE_TUNING
+
+# Of ViT-B alone. Their files are of an older transformers, which kept two biases apart from their layers.
+_ENCODER = {f"videomae.{part}": f"model.videomae.{part}" for part in ("embeddings", "encoder")}
+_BIASES = {".q_bias": ".query.bias", ".v_bias": ".value.bias"}
+PUBLISHED_WEIGHTS = (
+    PublishedWeights(
+        "videomae-base",
+        _ENCODER,
+        unused=("videomae.layernorm", "mask_token", "encoder_to_decoder", "decoder"),
+        endings=_BIASES,
+    ),
+    PublishedWeights(
+        "videomae-base-kinetics", {**_ENCODER, "fc_norm": "model.fc_norm"}, unused=("classifier",), endings=_BIASES
+    ),
+)
 
 
 class VideoMAEConfig(MaskedConfig):
@@ -71,6 +85,13 @@ class VideoMAE(MaskedAutoencoder):
         )
         published.num_labels = config.classes
         self.model: Any = transformers.VideoMAEForVideoClassification(published)
+        blocks: Any = self.model.videomae.encoder.layer
+        for block, rate in zip(blocks, config.drop_rates, strict=True):
+            # transformers has no stochastic depth, but a dropout of 0 where it belongs.
+            block.attention.output.dropout = StochasticDepth(rate, "row")
+            block.output.dropout = StochasticDepth(rate, "row")
+        encoder = ((f"model.videomae.encoder.layer.{i}",) for i in range(config.depth))
+        self.layers = (("model.videomae.embeddings",), *encoder)
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, nothing else."""

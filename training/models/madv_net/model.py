@@ -105,6 +105,7 @@ class MADVNet(ClipClassifier):
     """
 
     head_prefixes: ClassVar[tuple[str, ...]] = ("head", "stage_heads", "au_encoder.classifier", "class_weight")
+    mixes: ClassVar[bool] = False  # the focal loss and Eq. 11 are of one class
 
     keep: Tensor
     class_weight: Tensor
