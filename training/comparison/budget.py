@@ -2,25 +2,27 @@
 
 import re
 import time
-from collections.abc import Sequence
-from statistics import median
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self
 
 import torch
 
-from schemas.config import Device
 from schemas.errors import ConfigError
 from schemas.model import Model
-from training.batch import ClipBatch
 from training.config import TrainConfig
+from training.fold_tasks import tasks_here
+from training.machine import Machine, PlannedRun
 from training.models.registry import create_model
-from training.optimisation import autocast_of, build_optimiser
 from training.plan import TrainPlan
+from training.progress import EpochDone
+from training.run_folder import RunFolder
 from training.sampling import batch_count
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_SHARE = 0.8  # of the time is for updates; reading, augmenting, testing and writing take the rest
-_REPEATS = 3
+_SHARE = 0.9  # of the time is for epochs; starting, testing and writing take the rest
 
 
 class Budget(Model):
@@ -76,20 +78,25 @@ def pretraining_epochs(config: TrainConfig, *, action_units: int) -> int:
     return 0 if first is None else first.epochs
 
 
-def epochs_within(seconds: float, plans: Sequence[TrainPlan], seconds_per_update: Sequence[float]) -> int:
-    """Epochs of each fold, the same for all models, that the time allows on one device.
+def epochs_within(seconds: float, plans: Mapping[str, TrainPlan], per_epoch: Mapping[str, float]) -> int:
+    """Epochs of each fold, the same for all models, that the time allows in one process.
+
+    Args:
+        seconds: of all folds, seeds and models together.
+        plans: by model.
+        per_epoch: seconds of an epoch of each model's first fold.
 
     Raises:
         ConfigError: not even one.
     """
-    one = sum(
-        per_update * len(plan.run.config.seeds) * sum(updates_per_epoch(plan))
-        for plan, per_update in zip(plans, seconds_per_update, strict=True)
-    )
+    one = 0.0
+    for name, taken in per_epoch.items():
+        updates = updates_per_epoch(plans[name])
+        one += taken * len(plans[name].run.config.seeds) * sum(updates) / updates[0]
     epochs = int(seconds * _SHARE / one)
     if epochs < 1:
         raise ConfigError(
-            f"--budget: one epoch of {len(plans)} models takes about {one / _SHARE:.0f} s here, {seconds:.0f} s are "
+            f"--budget: one epoch of {len(per_epoch)} models takes about {one / _SHARE:.0f} s here, {seconds:g} s are "
             "given; give more, or take fewer models, seeds, folds (--protocol kfold-3), or --recipe fast"
         )
     return epochs
@@ -101,37 +108,28 @@ def updates_per_epoch(plan: TrainPlan) -> list[int]:
     return [batch_count(len(fold.train), size) for fold in plan.run.folds]
 
 
-def seconds_per_update(plan: TrainPlan, device: Device) -> float:
-    """Median time of one update on noise, after one that is not timed."""
-    run, config = plan.run, plan.run.config
-    where = torch.device(device)
-    size = config.optimisation.batch_size
-    with where:
-        batch = ClipBatch(
-            texture=torch.rand(size, config.frames, 3, config.size, config.size),
-            depth=torch.rand(size, config.frames, 1, config.size, config.size),
-            au=torch.rand(size, len(run.action_units)),
-            label=torch.arange(size) % len(run.classes),
-        )
-    network = create_model(
-        config.model,
-        classes=len(run.classes),
-        frames=config.frames,
-        size=config.size,
-        action_units=len(run.action_units),
-        **config.model_options,
-    ).to(where)
-    network.on_fold(torch.bincount(batch.targets(), minlength=len(run.classes)))
-    network.train()
-    optimiser = build_optimiser(network, config.optimisation)
-    taken = []
-    for _ in range(_REPEATS + 1):
-        start = time.perf_counter()
-        with autocast_of(config.amp, where):
-            loss = torch.stack(list(network.loss(network(batch), batch).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        loss.item()  # waits for a GPU
-        taken.append(time.perf_counter() - start)
-    return median(taken[1:])
+def seconds_per_epoch(plans: Mapping[str, TrainPlan], machine: Machine) -> dict[str, float]:
+    """Of each model the time of one epoch of its first fold, in this process, after one that is not timed.
+
+    A model whose fold fails is left out; it will fail again, and say why, when it is trained.
+    """
+    ends: dict[str, list[float]] = {}
+    with TemporaryDirectory() as scratch:
+        tasks = [task for plan in plans.values() for task in _trial(plan, Path(scratch)).tasks(machine)]
+        names = {task.name: task.common.run.config.model for task in tasks}
+
+        def note(event: EpochDone) -> None:
+            ends.setdefault(names[event.fold], []).append(time.monotonic())
+
+        for _ in tasks_here(tasks, note):
+            pass
+    return {model: times[1] - times[0] for model, times in ends.items() if len(times) == 2}
+
+
+def _trial(plan: TrainPlan, scratch: Path) -> PlannedRun:
+    run = plan.run
+    config = within_epochs(run.config, 2, action_units=len(run.action_units))
+    short = run.model_copy(
+        update={"config": config.model_copy(update={"seeds": config.seeds[:1]}), "folds": run.folds[:1]}
+    )
+    return PlannedRun(replace(plan, run=short), RunFolder(scratch / config.model))

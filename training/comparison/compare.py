@@ -13,7 +13,7 @@ from schemas.model import Model
 from schemas.output import locked, log_file
 from schemas.settings import problems
 from schemas.store import Store
-from training.comparison.budget import Budget, epochs_within, seconds_per_update, within_epochs
+from training.comparison.budget import Budget, epochs_within, seconds_per_epoch, within_epochs
 from training.comparison.summary import comparison_report, summarise
 from training.config import RecipeName, TrainConfig
 from training.machine import Machine, PlannedRun, train_folds
@@ -35,7 +35,7 @@ class Comparison(Model):
         models: names, in the order of tables.
         budget: as it was asked for; ``None``: as long as the recipe says.
         epochs: that it came to, of each fold.
-        seconds_per_update: of each model, where the budget is a time.
+        seconds_per_epoch: of each model's first fold, where the budget is a time.
     """
 
     format: Literal["mer-comparison"] = "mer-comparison"
@@ -44,7 +44,7 @@ class Comparison(Model):
     recipe: RecipeName
     budget: Budget | None
     epochs: int | None = None
-    seconds_per_update: dict[str, float] = Field(default_factory=dict)
+    seconds_per_epoch: dict[str, float] = Field(default_factory=dict)
 
 
 def configs_of(models: str, recipe: RecipeName, *layers: Mapping[str, Any]) -> dict[str, TrainConfig]:
@@ -174,12 +174,12 @@ def _settle(
         return asked
     if asked.budget.kind == "epochs":
         return asked.model_copy(update={"epochs": int(asked.budget.amount)})
-    if before is not None and before.model_copy(update={"epochs": None, "seconds_per_update": {}}) == asked:
+    if before is not None and before.model_copy(update={"epochs": None, "seconds_per_epoch": {}}) == asked:
         return before
-    machine.say(f"timing one update of {len(plans)} models")
-    taken = {name: seconds_per_update(plan, machine.device) for name, plan in plans.items()}
-    epochs = epochs_within(asked.budget.amount, list(plans.values()), list(taken.values()))
-    return asked.model_copy(update={"epochs": epochs, "seconds_per_update": taken})
+    machine.say(f"timing an epoch of {len(plans)} models")
+    taken = seconds_per_epoch(plans, machine)
+    epochs = epochs_within(asked.budget.amount, plans, taken)
+    return asked.model_copy(update={"epochs": epochs, "seconds_per_epoch": taken})
 
 
 def _limited(plan: TrainPlan, epochs: int) -> TrainPlan:
