@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from schemas.errors import ConfigError, MerError, StoreDamagedError, StoreWriteError, TransferError
 from schemas.location import StoreUrl
 from schemas.manifest import StoredObject
-from schemas.store_files import FileKind, is_safe
+from schemas.store_files import BLOCK, FileKind, is_safe
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -25,7 +25,8 @@ JOURNAL_FOLDER = "push.journal"
 
 _Result = TypeVar("_Result")
 _PAUSES = (0.1, 0.4, 1.0, 2.0)  # s, between the tries
-_BLOCK = 16 * 2**20  # bytes of one request
+_REQUEST = 16 * 2**20  # bytes
+_LOCAL = ("file", "local")
 _LARGEST_FILE = 4 * 2**30  # bytes; nothing of a store comes near
 _STALLED = 60.0  # s without a byte
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -115,7 +116,7 @@ class Remote:
 
         def copy() -> None:
             digest, length = hashlib.sha256(), 0
-            with _writing(file) as out:
+            with writing(file) as out:
                 for block in self._blocks(name, expected["bytes"]):
                     digest.update(block)
                     length += len(block)
@@ -181,6 +182,11 @@ class Remote:
         return filesystem, path
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.url.scheme in _LOCAL
+
+    @property
     def _is_web(self) -> bool:
         return self.url.scheme in ("http", "https")
 
@@ -208,8 +214,9 @@ class Remote:
     def _part(self, path: str, start: int, end: int) -> Iterator[bytes]:
         """Bytes of what the file system calls ``path``, as far as there are any."""
         if not self._is_web:
-            for first in range(start, end, _BLOCK):
-                yield self.filesystem.cat_file(path, start=first, end=min(first + _BLOCK, end))
+            step = BLOCK if self.is_local else _REQUEST
+            for first in range(start, end, step):
+                yield self.filesystem.cat_file(path, start=first, end=min(first + step, end))
             return
         part = {"headers": {"Range": f"bytes={start}-{end - 1}"}} if start else {}  # not all web servers know it
         size = end - start
@@ -219,7 +226,7 @@ class Remote:
                     f"{self.url}: this web server sends whole files only, so that a zip file there cannot be read in "
                     "place; download it, and read it here"
                 )
-            while size > 0 and (block := stream.read(min(size, _BLOCK))):
+            while size > 0 and (block := stream.read(min(size, BLOCK))):
                 size -= len(block)
                 yield block
 
@@ -244,7 +251,7 @@ def is_of_push(name: str) -> bool:
 
 
 @contextmanager
-def _writing(file: Path) -> Iterator[Callable[[bytes], None]]:
+def writing(file: Path) -> Iterator[Callable[[bytes], None]]:
     """A function that writes to a new file, which is on the disk when the block ends.
 
     Raises:

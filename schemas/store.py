@@ -31,7 +31,7 @@ from schemas.location import StoreLocation, StoreUrl, located
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.object_cache import Streamed
 from schemas.remote_zip import remote_files
-from schemas.store_files import StoreFiles, open_files, read_file
+from schemas.store_files import BLOCK, StoreFiles, open_files, read_file
 from schemas.strict_json import strict_json
 
 JOURNAL_NAME = "journal.jsonl"
@@ -127,22 +127,28 @@ class Store:
         return self._read(name, ..., "all clips", self._column_objects(name))
 
     def object_bytes(self, name: str, expected: StoredObject) -> bytes:
-        """One file of the store as it is, checked against what the manifest says of it.
+        """One file of the store as it is, checked against what the manifest says of it; raises as ``object_blocks``."""
+        return b"".join(self.object_blocks(name, expected))
+
+    def object_blocks(self, name: str, expected: StoredObject) -> Iterator[bytes]:
+        """The same piece by piece; that they are the right ones shows when the last has come.
 
         Raises:
             StoreDamagedError: it is missing, or has not the size or hash that was written.
         """
+        digest = hashlib.sha256()
         if (found := self.files.size(name)) != expected["bytes"]:
             missing = "it is missing" if found is None else f"it has {found} bytes, expected {expected['bytes']}"
             raise self._damaged(name, missing)
         try:
             with self.files.open(name) as file:
-                data = file.read()
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                    yield block
         except (OSError, BadZipFile) as error:
             raise self._damaged(name, error) from error
-        if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        if digest.hexdigest() != expected["sha256"]:
             raise self._damaged(name, "its bytes are not those that were written")
-        return data
 
     def _listed(self, name: str) -> StoredObject:
         if (stored := self.manifest.objects.get(name)) is None:

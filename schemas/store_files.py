@@ -14,6 +14,8 @@ from schemas.location import StoreLocation
 
 FileKind = Literal["file", "link", "folder", "nothing"]
 
+BLOCK = 2**20  # bytes copied at once; much larger ones, never in a cache, take three times as long
+
 _EXPECTED = "expected a store made by `mer preprocess`"
 _LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
 _UNREADABLE = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched

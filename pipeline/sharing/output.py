@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,9 +40,15 @@ def new_output(out: Path) -> Iterator[Path]:
 
 def write_durably(file: Path, data: bytes) -> None:
     """Write a file that survives a power cut once the manifest does."""
+    write_blocks(file, [data])
+
+
+def write_blocks(file: Path, blocks: Iterable[bytes]) -> None:
+    """The same of a file that comes in pieces."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("xb") as stream:
-        stream.write(data)
+        for block in blocks:
+            stream.write(block)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 from pipeline.sharing.assembly import require_sealed
-from pipeline.sharing.output import new_output, write_durably
+from pipeline.sharing.output import new_output, write_blocks, write_durably
 from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
@@ -38,7 +38,9 @@ def pack(store: Store, out: Path) -> None:
     require_sealed(store)
     with new_output(out) as unfinished, ZipFile(unfinished, "x") as archive:
         for name, stored in sorted(store.manifest.all_objects().items()):
-            archive.writestr(_member(name), store.object_bytes(name, stored))
+            with archive.open(_member(name, stored["bytes"]), "w") as member:
+                for block in store.object_blocks(name, stored):
+                    member.write(block)
         archive.writestr(_member(MANIFEST_NAME), read_file(store.path, MANIFEST_NAME))
 
 
@@ -58,7 +60,7 @@ def unpack(archive: Path, out: Path) -> Manifest:
     with new_output(out) as path:
 
         def write(item: tuple[str, StoredObject]) -> None:
-            write_durably(path / item[0], store.object_bytes(*item))
+            write_blocks(path / item[0], store.object_blocks(*item))
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(write, objects.items()))  # raises what a thread has raised
@@ -83,8 +85,9 @@ def _refuse_foreign(store: Store, expected: set[str]) -> None:
             )
 
 
-def _member(name: str) -> ZipInfo:
+def _member(name: str, size: int = 0) -> ZipInfo:
     member = ZipInfo(name, _EPOCH)
+    member.file_size = size  # tells whether it needs the longer form of a header
     member.compress_type = ZIP_STORED
     member.create_system = _UNIX
     member.external_attr = _PLAIN_FILE

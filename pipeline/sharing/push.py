@@ -141,7 +141,7 @@ def _upload(
     journal.overwriting(differing)
 
     def upload(item: tuple[str, StoredObject]) -> tuple[str, StoredObject]:
-        target.put(item[0], store.object_bytes(*item))
+        target.put(item[0], store.object_blocks(*item))
         return item
 
     with TransferProgress(console, "push", total) as progress:

@@ -4,19 +4,20 @@ Before a push overwrites objects, it notes in the journal which; then, now and t
 comes after a push that was killed thus knows of every object what it holds, or that nobody knows.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.store_arrays import output_errors
 from schemas.errors import ConfigError, TransferError
 from schemas.location import StoreLocation, StoreUrl, located
-from schemas.remote_files import JOURNAL_FOLDER, Remote, is_of_push
+from schemas.remote_files import JOURNAL_FOLDER, Remote, is_of_push, writing
 from schemas.strict_json import strict_json
 
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # a file is there whole, or not at all
-_LOCAL = {"file", "local"}
 _FLUSHED = 5.0  # s between notes in the journal, unless there are so many objects to be noted:
 _NOTED = 32
 
@@ -39,22 +40,28 @@ class PushTarget(Remote):
                 "there what `mer pack` has written"
             )
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it is on this machine."""
-        return self.url.scheme in _LOCAL
-
-    def put(self, name: str, data: bytes) -> None:
-        """Write a file."""
-        self._write(name, data, "overwrite")
+    def put(self, name: str, blocks: Iterable[bytes]) -> None:
+        """Write a file; in a folder of this machine whole and flushed to disk, or not at all."""
+        if not self.is_local:
+            self._write(name, b"".join(blocks), "overwrite")
+            return
+        file = self._folder / name
+        coming = self._folder / JOURNAL_FOLDER / f"coming-{hashlib.sha256(name.encode()).hexdigest()}"
+        with output_errors(file):
+            for folder in (file.parent, coming.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            with writing(coming) as write:
+                for block in blocks:
+                    write(block)
+            coming.replace(file)
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file that readers see whole, the old one or the new one."""
-        if self.url.scheme in _NO_FOLDERS:
-            self.put(name, data)
+        if self.is_local or self.url.scheme in _NO_FOLDERS:
+            self.put(name, [data])
             return
         coming = f"{JOURNAL_FOLDER}/{name}"
-        self.put(coming, data)
+        self.put(coming, [data])
         self.asked(name, lambda: self.filesystem.mv(self.at(coming), self.at(name)))
 
     def create(self, name: str, data: bytes) -> bool:
@@ -78,10 +85,13 @@ class PushTarget(Remote):
             if name.startswith(f"{JOURNAL_FOLDER}/"):
                 self.delete(name)
         if self.is_local:
-            root = Path(self.url.url.removeprefix("file://"))
-            for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+            for folder in sorted((path for path in self._folder.rglob("*") if path.is_dir()), reverse=True):
                 if not any(folder.iterdir()):
                     folder.rmdir()
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.url.url.partition("://")[2])
 
     def _write(self, name: str, data: bytes, mode: Literal["overwrite", "create"]) -> None:
         path = self.at(name)
@@ -129,7 +139,7 @@ class PushJournal:
     def flush(self) -> None:
         """Write the notes."""
         if self._pending:
-            self._target.put(f"{JOURNAL_FOLDER}/{self._next:09d}", json.dumps(self._pending).encode())
+            self._target.put(f"{JOURNAL_FOLDER}/{self._next:09d}", [json.dumps(self._pending).encode()])
             self._next += 1
             self._pending = {}
         self._flushed = time.monotonic()

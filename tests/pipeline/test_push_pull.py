@@ -329,7 +329,7 @@ def test_a_lock_without_a_sign_of_life_is_over(folder: Store, memory: str, monke
     with target.open("push.lock") as file:
         text = json.loads(file.read())
     text["time"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
-    target.put("push.lock", json.dumps(text).encode())
+    target.put("push.lock", [json.dumps(text).encode()])
     with PushLock(target):
         with pytest.raises(OutputLockedError, match="is pushing there"):
             sleeper.require()
