@@ -1,0 +1,126 @@
+"""One training step and one prediction of every model, and what `mer compare` adds to the sum of its trainings.
+
+uv run python tests/benchmarks/models.py [--store casme2.zarr] [--recipe paper --batch 4] [--device cuda]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from schemas.config import Device
+from training.batch import ClipBatch
+from training.comparison.compare import configs_of
+from training.config import TrainConfig
+from training.models.registry import create_model, model_names
+from training.optimisation import autocast_of, build_optimiser
+from training.run_folder import FoldTime
+
+CLASSES, UNITS, REPEATS = 5, 20, 5
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, help="to compare on; without it only steps are timed")
+    parser.add_argument("--models", default="all")
+    parser.add_argument("--recipe", choices=("paper", "fast"), default="fast")
+    parser.add_argument("--batch", type=int, default=8, help="clips of a step")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--epochs", type=int, default=3, help="of the comparison")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    steps(arguments.models, arguments.recipe, arguments.batch, arguments.device)
+    if arguments.store is not None:
+        scheduling(arguments.store, arguments.models, arguments.epochs)
+
+
+def steps(models: str, recipe: Literal["paper", "fast"], batch: int, device: Device) -> None:
+    """Seconds of an update and of a prediction, in one run."""
+    table = Table(
+        "model", "step, ms", f"clips/s in training, batch {batch}", "one clip, ms", title=f"{recipe}, {device}"
+    )
+    for name, config in configs_of(models, recipe).items():
+        step, prediction = timed(config, batch, torch.device(device))
+        table.add_row(name, f"{1e3 * step:.1f}", f"{batch / step:.1f}", f"{1e3 * prediction:.1f}")
+    Console().print(table)
+
+
+def timed(config: TrainConfig, batch: int, device: torch.device) -> tuple[float, float]:
+    """Median seconds of one update, and of one prediction of one clip, on noise."""
+    clips = noise(config, batch, device)
+    options = {"classes": CLASSES, "frames": config.frames, "size": config.size, "action_units": UNITS}
+    network = create_model(config.model, **options, **config.model_options).to(device)
+    network.on_fold(torch.bincount(clips.targets(), minlength=CLASSES))
+    optimiser = build_optimiser(network, config.optimisation)
+    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+
+    def update() -> None:
+        with autocast_of(config.amp, device):
+            loss = torch.stack(list(network.loss(network(clips), clips).values())).sum()
+        optimiser.zero_grad()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimiser)
+        scaler.update()
+        loss.item()  # waits for a GPU
+
+    network.train()
+    step = seconds(update)
+    one = clips.select(torch.tensor([0], device=device))
+    network.eval()
+    with torch.inference_mode():
+        return step, seconds(lambda: network(one).logits.sum().item())
+
+
+def noise(config: TrainConfig, clips: int, device: torch.device) -> ClipBatch:
+    """Clips as a network reads them."""
+    with device:
+        return ClipBatch(
+            texture=torch.rand(clips, config.frames, 3, config.size, config.size),
+            depth=torch.rand(clips, config.frames, 1, config.size, config.size),
+            au=torch.rand(clips, UNITS),
+            label=torch.arange(clips) % CLASSES,
+        )
+
+
+def seconds(of: Callable[[], object]) -> float:
+    """Median of some calls after one that is not timed."""
+    taken = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        of()
+        taken.append(time.perf_counter() - start)
+    return median(taken[1:])
+
+
+def scheduling(store: Path, models: str, epochs: int) -> None:
+    """`mer compare` from start to page, against the seconds that its folds trained."""
+    table = Table("workers", "mer compare, s", "sum of its trainings, s", "ratio")
+    with tempfile.TemporaryDirectory(dir=store.parent) as scratch:
+        for workers in (0, 2):
+            out = Path(scratch) / f"workers-{workers}"
+            start = time.perf_counter()
+            chosen = ("--store", store, "--models", models, "--recipe", "fast", "--protocol", "kfold-3", "--partial")
+            limits = ("--seeds", 1, "--budget", epochs, "--workers", workers, "--out", out)
+            command = (Path(sys.executable).with_name("mer"), "compare", *chosen, *limits)
+            subprocess.run(list(map(str, command)), check=True)
+            took = time.perf_counter() - start
+            folds = sum(FoldTime(**json.loads(file.read_text())).seconds for file in out.rglob("time.json"))
+            table.add_row(str(workers), f"{took:.1f}", f"{folds:.1f}", f"{took / folds:.2f}")
+    Console().print(f"{len(model_names()) if models == 'all' else models} models, 3 folds, {epochs} epochs")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
