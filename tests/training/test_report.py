@@ -2,13 +2,13 @@
 
 import re
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import find_browser, measure
 from labelled_manifests import make_entry, make_manifest
+from page_tables import Tables
 from PIL import Image
 from run_folders import make_run_folder
 from small_stores import MODEL, small_store
@@ -55,33 +55,6 @@ def square_regions(size: int) -> dict[str, np.ndarray]:
     masks["AU01"][:20, :20] = True
     masks["AU26"][-30:, -30:] = True
     return masks
-
-
-class Tables(HTMLParser):
-    """Caption -> rows of cells of every table of a page."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.found: dict[str, list[list[str]]] = {}
-        self._text = ""
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: D102
-        if tag in ("caption", "td", "th"):
-            self._text = ""
-        elif tag == "tr":
-            self._row: list[str] = []
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: D102
-        if tag == "caption":
-            self._rows = self.found.setdefault(self._text, [])
-        elif tag in ("td", "th"):
-            self._row.append(self._text)
-        elif tag == "tr":
-            self._rows.append(self._row)
-
-    def handle_data(self, data: str) -> None:  # noqa: D102
-        self._text += data
 
 
 @pytest.fixture(scope="module")

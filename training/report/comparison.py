@@ -119,7 +119,6 @@ class _Comparison:
         if any(papers.values()):
             yield Text(f"What the paper printed stands apart, in grey. {CAVEATS[0]}", "caution")
         for group, paper in papers.items():
-            yield self._table(f"classes-{group}", tables.classes_table(self.result, group, paper))
             classes = len(self.result.protocol.task.classes)
             if paper is not None and len(paper.classes) != classes:
                 yield Text(
@@ -127,6 +126,7 @@ class _Comparison:
                     f"{classes}: not even the task is the same.",
                     "caution",
                 )
+            yield self._table(f"classes-{group}", tables.classes_table(self.result, group, paper))
 
     def _paper_of(self, group: str) -> PaperTable | None:
         return next((table for table in PAPER_TABLES if table.dataset == group), None)
@@ -160,10 +160,10 @@ class _Comparison:
             tested = [pair.differences[metric] for pair in pairs]
             sure = sum(difference.p_corrected < figures.SIGNIFICANT for difference in tested)
             alone = sum(difference.p < figures.SIGNIFICANT for difference in tested)
-            parts.append(f"in {METRIC_TITLES[metric]} {sure} ({alone} without the correction)")
+            parts.append(f"{sure} in {METRIC_TITLES[metric]} ({alone} without the correction)")
         return (
-            f"Of {count(len(pairs), 'pair')} of models so many differ at p < {figures.SIGNIFICANT:g} after Holm's "
-            f"correction for their number: {' and '.join(parts)}. No proof of a difference is no proof of equality."
+            f"Of {count(len(pairs), 'pair')} differ, at p < {figures.SIGNIFICANT:g} after Holm's correction for their "
+            f"number: {', '.join(parts)}. That no difference was found does not show that there is none."
         )
 
     def _ranks(self) -> Iterator[Part]:
@@ -192,6 +192,9 @@ class _Comparison:
         held_back = any("validation_loss" in own for own in self.courses.values())
         clips = "training clips, and of held-back clips where there are any" if held_back else "training clips"
         yield Text(f"These are curves of {clips}. Test clips are in none of them: they say nothing of the result.")
+        unfinished = [tables.model_title(m.name) for m in self.result.models if m.name in self.courses and not m.groups]
+        if unfinished:
+            yield Text(f"Not all folds, or not to the end: {', '.join(unfinished)}.", "caution")
         for what, remark in (
             ("accuracy", ""),
             (

@@ -38,13 +38,13 @@ def courses_figure(courses: Courses, what: str) -> Figure:
         lengths = {int(course.epochs[-1]) for course in shown.values()}
         for name, course in shown.items():
             _draw(whole, course.epochs, course.mean, looks[name])
-        whole.set(xlabel="epoch", title=f"{what}, {_TITLES[column.removesuffix(what)]}")
+        whole.set(xlim=(0, max(lengths)), xlabel="epoch", title=f"{what}, {_TITLES[column.removesuffix(what)]}")
         whole.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         whole.set_ylim(0, 1 if what == "accuracy" else None)
         ends = _draw_enlarged(enlarged, shown, looks, in_epochs=len(lengths) == 1)
-        enlarged.set_title(f"its last {ENLARGED:.0%}", fontweight="normal")
+        enlarged.set_title("the last part, enlarged", fontweight="normal")
         _scale(enlarged, shown, logarithm=what == "loss")
-        if len(lengths) == 1:
+        if len(lengths) == 1 and max(lengths) > 2:
             (left, right), (low, high) = enlarged.get_xlim(), enlarged.get_ylim()
             frame = Rectangle((left, low), right - left, high - low, fill=False, edgecolor=INK, linewidth=0.8)
             whole.add_patch(frame)

@@ -16,11 +16,13 @@ from training.evaluation_result import GroupResult
 from training.metrics import METRIC_TITLES, Scores
 from training.report.comparison_tables import OURS, model_title, quantity
 from training.report.drawing import BLUE, INK, LINE, ORANGE, WIDTH, new_figure
+from training.report.figures import shortened
 from training.report.label_places import place_labels
 
 SIGNIFICANT = 0.05
 _SHOWN = ("uf1", "uar")
-_MATRICES = 4  # confusion matrices side by side
+_LONGEST_CLASS = 12  # letters of a class beside a small matrix
+_MATRICES = 4  # confusion matrices side by side, at least
 _BAR = 0.42  # of a text line, from one bar of the diagram of ranks to the next
 _STRONGEST = 0.5  # opacity of the largest difference: the ink stays readable on it, on white as on black
 
@@ -28,7 +30,7 @@ _STRONGEST = 0.5  # opacity of the largest difference: the ink stays readable on
 def scores_figure(result: ComparisonResult, group: str) -> Figure:
     """UF1 and UAR of every model with its interval and seeds, and both floors as lines."""
     count = len(result.models)
-    figure = new_figure(WIDTH, 1.15 + 0.25 * count)
+    figure = new_figure(WIDTH, 1.3 + 0.25 * count)
     panels = figure.subplots(1, 2, sharey=True)
     of = next(model.groups[group] for model in result.models if group in model.groups)
     for axes, metric in zip(panels, _SHOWN, strict=True):
@@ -80,7 +82,7 @@ def differences_figure(result: ComparisonResult, metric: str) -> Figure:
     found = {(p.first, p.second): p.differences[metric] for p in result.pairs}
     scale = max(abs(difference.mean) for difference in found.values()) or 1
     cell = min(0.62, (WIDTH - 1.6) / count)
-    figure = new_figure(min(WIDTH, 2.2 + cell * count), 1.5 + 0.62 * cell * count)
+    figure = new_figure(max(5.0, min(WIDTH, 2.2 + cell * count)), 1.5 + 0.62 * cell * count)
     axes = figure.subplots()
     for row, one in enumerate(names):
         for column, other in enumerate(names):
@@ -203,12 +205,13 @@ def cost_figure(models: Sequence[ComparedModel]) -> Figure:
 def confusions_figure(scores: Mapping[str, Scores]) -> Figure:
     """Small confusion matrices of several models, per cent of the row."""
     names = list(scores)
-    classes = [own.name for own in scores[names[0]].classes]
+    classes = [shortened(own.name, _LONGEST_CLASS) for own in scores[names[0]].classes]
     count = len(classes)
-    columns = min(_MATRICES, len(names))
+    side = min(max(1.5, 0.3 * count + 0.55), (WIDTH - 0.9) / _MATRICES)
+    columns = min(int((WIDTH - 0.9) / side), len(names))
     lines = -(-len(names) // columns)
-    side = min(2.3, (WIDTH - 0.8) / columns)
-    figure = new_figure(0.9 + side * columns, 0.8 + (side + 0.22) * lines)
+    figure = new_figure(0.9 + side * columns, 0.8 + (side + 0.25) * lines)
+    figure.set_layout_engine("constrained", h_pad=0.07)
     grid = figure.subplots(lines, columns, squeeze=False)
     for index, axes in enumerate(grid.flat):
         if index >= len(names):

@@ -138,7 +138,7 @@ def pairs_of_models_table(result: ComparisonResult) -> Table:
         )
 
     return Table(
-        f"all {count(len(result.pairs), 'pair')}",
+        f"every pair, {len(result.pairs)} in all",
         (
             "first",
             "second",

@@ -147,7 +147,7 @@ def subjects_figure(subjects: Sequence[SubjectResult], accuracy: float) -> Figur
             axes.plot([place] * len(values), values, "o", color=CYCLE[index % len(CYCLE)], markersize=3)
         clips = sum(subject.class_clips.values())
         axes.text(place, 1.03, str(clips), ha="center", va="bottom", fontsize=7.5 if len(ordered) <= 40 else 5.5)
-    names = [_short(subject.subject.split("/", 1)[1]) for subject in ordered]
+    names = [shortened(subject.subject.split("/", 1)[1]) for subject in ordered]
     axes.set_xticks(range(len(ordered)), names, rotation=0 if few and max(map(len, names)) < 8 else 90)
     if len(ordered) > 40:
         axes.tick_params(axis="x", labelsize=6.5)
@@ -162,10 +162,11 @@ def subjects_figure(subjects: Sequence[SubjectResult], accuracy: float) -> Figur
     return figure
 
 
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name of so many letters at most, for where there is little room."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     """A key that puts ``s2`` before ``s10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
@@ -28,8 +29,10 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str, bool
     figure.draw_without_rendering()
     scale = figure.dpi / 72
     centres = axes.transData.transform([(x, y) for x, y, *_ in points])
-    taken = [Bbox.from_extents(*(centre - _MARKER * scale), *(centre + _MARKER * scale)) for centre in centres]
     frame = axes.get_window_extent()
+    markers = [Bbox.from_extents(*(centre - _MARKER * scale), *(centre + _MARKER * scale)) for centre in centres]
+    names: list[Bbox] = []
+    leaders: list[Path] = []
     for (x, y, name, colour, bold), centre in zip(points, centres, strict=True):
         label = axes.annotate(
             name, (x, y), textcoords="offset points", xytext=(0, 0), fontsize=8, color=colour,
@@ -38,27 +41,37 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str, str, bool
         label.set_in_layout(False)
         extent = label.get_window_extent()
         size = np.array([extent.width, extent.height])
-        box, distance, corner = _free(centre, size, scale, taken, frame)
-        taken.append(box)
+        corner = _free_corner(centre, size, scale, [*markers, *names], names, leaders, frame)
+        box = Bbox.from_bounds(*(centre + corner), *size)
         label.set_position(tuple(corner / scale))
-        if distance > _DISTANCES[0]:
-            near = np.clip(centre, box.min, box.max)
-            ends = axes.transData.inverted().transform([centre, near])
-            axes.plot(*ends.T, color=INK, linewidth=0.5, zorder=1)
+        leader = Path([centre, np.clip(centre, box.min, box.max)])
+        if np.ptp(leader.vertices, axis=0).max() > 1.3 * _DISTANCES[0] * scale:  # not right beside it
+            axes.plot(*axes.transData.inverted().transform(leader.vertices).T, color=INK, linewidth=0.5, zorder=1)
+            leaders.append(leader)
+        names.append(box)
 
 
-def _free(
-    centre: NDArray[np.float64], size: NDArray[np.float64], scale: float, taken: Sequence[Bbox], frame: Bbox
-) -> tuple[Bbox, float, NDArray[np.float64]]:
-    """The box, its distance in points, and its lower left corner from the centre, in pixels."""
+def _free_corner(
+    centre: NDArray[np.float64],
+    size: NDArray[np.float64],
+    scale: float,
+    taken: Sequence[Bbox],
+    names: Sequence[Bbox],
+    leaders: Sequence[Path],
+    frame: Bbox,
+) -> NDArray[np.float64]:
+    """Lower left corner from the centre, in pixels, of the first place that is free; of the last, if none is."""
+    corner = np.zeros(2)
     for distance, direction in product(_DISTANCES, _DIRECTIONS):
         way = np.array(direction)
         corner = way * distance * scale + (np.sign(way) - 1) / 2 * size
         box = Bbox.from_bounds(*(centre + corner), *size)
         inside = frame.containsx(box.x0) and frame.containsx(box.x1) and frame.containsy(box.y0)
-        if inside and frame.containsy(box.y1) and not box.count_overlaps(list(taken)):
-            return box, distance, corner
-    return box, distance, corner
+        own = Path([centre, np.clip(centre, box.min, box.max)])
+        crossed = any(own.intersects_bbox(name) for name in names) or any(line.intersects_bbox(box) for line in leaders)
+        if inside and frame.containsy(box.y1) and not box.count_overlaps(list(taken)) and not crossed:
+            break
+    return corner
 
 
 def spread_out(wanted: Sequence[float], gap: float) -> list[float]:
