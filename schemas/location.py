@@ -7,6 +7,7 @@ from pathlib import Path
 from schemas.errors import ConfigError
 
 _URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _PASSWORD = re.compile(r"(://[^/@]*:)[^/@]*@")
 
 
@@ -43,6 +44,21 @@ class StoreUrl:
 
 
 StoreLocation = Path | StoreUrl
+
+
+def require_path(place: Path) -> None:
+    """Refuse a URL that was taken for a path, before a folder named ``s3:`` is made.
+
+    Raises:
+        ConfigError: saying what takes URLs.
+    """
+    scheme, *rest = place.parts or (".",)
+    if rest and _SCHEME.fullmatch(scheme):
+        url = StoreUrl("/".join([scheme, "", *rest]))
+        raise ConfigError(
+            f"{url}: a URL, where a path is needed; `mer push` writes a store to a URL, `mer pull` brings one, packed "
+            "or not, to a path"
+        )
 
 
 def located(place: StoreLocation | str) -> StoreLocation:

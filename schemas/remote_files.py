@@ -27,6 +27,7 @@ _Result = TypeVar("_Result")
 _PAUSES = (0.1, 0.4, 1.0, 2.0)  # s, between the tries
 _REQUEST = 16 * 2**20  # bytes
 _LOCAL = ("file", "local")
+_OF_EXTRA = ("s3", "s3a", "http", "https")  # what the extra `s3` brings
 _LARGEST_FILE = 4 * 2**30  # bytes; nothing of a store comes near
 _STALLED = 60.0  # s without a byte
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -173,10 +174,10 @@ class Remote:
 
                 options["client_kwargs"] = {"timeout": ClientTimeout(total=None, sock_read=_STALLED)}
             filesystem, path = url_to_fs(self.url.url, **options)
-        except ImportError as error:
-            raise ConfigError(
-                f"{self.url}: {error}; `pip install 'madv-mer[s3]'` brings what s3:// and https:// need"
-            ) from error
+        except ImportError as error:  # which names the package
+            extra = self.url.scheme in _OF_EXTRA
+            remedy = "`pip install 'madv-mer[s3]'` brings it" if extra else "install that package beside mer"
+            raise ConfigError(f"{self.url}: {error}; {remedy}") from error
         except ValueError as error:
             raise ConfigError(f"{self.url}: {error}") from error
         return filesystem, path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.store_arrays import output_errors
 from schemas.errors import StoreExistsError
+from schemas.location import require_path
 from schemas.output import locked
 
 
@@ -19,9 +20,11 @@ def new_output(out: Path) -> Iterator[Path]:
 
     Raises:
         StoreExistsError: there is something at ``out``.
+        ConfigError: ``out`` is a URL.
         OutputLockedError: another command is writing ``out``.
         StoreWriteError: disk full, read-only, gone.
     """
+    require_path(out)
     unfinished = out.with_name(out.name + ".partial")
     with output_errors(out), locked(unfinished):
         _require_free(out)

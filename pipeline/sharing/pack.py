@@ -12,6 +12,7 @@ from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.output import new_output, write_blocks, write_durably
 from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
+from schemas.location import require_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.store import Store
 from schemas.store_files import is_safe, read_file
@@ -48,9 +49,11 @@ def unpack(archive: Path, out: Path) -> Manifest:
     """Write the folder that was packed; all of it or nothing, and nothing outside ``out``.
 
     Raises:
+        ConfigError: a URL.
         StoreError: the zip file holds other files than its manifest lists, links, names that lead elsewhere, ...
         StoreDamagedError: a file is not what the manifest says.
     """
+    require_path(archive)
     if not is_zipfile(archive):
         raise StoreError(f"{archive}: not a zip file; expected one made by `mer pack`")
     store = Store.open(archive)

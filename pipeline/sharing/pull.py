@@ -18,7 +18,7 @@ from pipeline.sharing.transfer import TransferProgress, in_parallel
 from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
 from pipeline.store_arrays import output_errors, stored_object
 from schemas.errors import ConfigError, StoreExistsError
-from schemas.location import StoreLocation, StoreUrl, located
+from schemas.location import StoreLocation, StoreUrl, located, require_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import locked
 from schemas.remote_zip import remote_files
@@ -53,6 +53,7 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
         overwrite: also replace a store that has no clip in common with it.
 
     Raises:
+        ConfigError: ``out`` is a URL, or ``source`` is neither a URL nor a folder.
         ManifestMissingError: there is no store.
         ManifestInvalidError: it is no manifest that mer has written; nothing was fetched.
         StoreDamagedError: objects are not what the manifest lists, or not what mer writes.
@@ -62,11 +63,12 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
         StoreWriteError: disk full, read-only, gone.
     """
     place = located(source)
+    target = out or _default(place)
+    require_path(target)
     url = place if isinstance(place, StoreUrl) else _url_of(place)
     text = read_file(url, MANIFEST_NAME)
     theirs = Store(url, parsed_manifest(url, text))
     refuse_foreign(theirs)
-    target = out or _default(place)
     unfinished = target.with_name(f"{target.name}.partial")
     with output_errors(target), locked(unfinished):
         mine = _replaceable(target, theirs.manifest, overwrite)

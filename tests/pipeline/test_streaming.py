@@ -6,15 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from object_servers import Faults, web_server
+from rich.console import Console
 from tiny_stores import tiny_store
 
 from pipeline.inspection import summarise
 from pipeline.sharing.merge import merge
+from pipeline.sharing.pack import pack, unpack
+from pipeline.sharing.pull import pull
 from pipeline.verification import verify
 from schemas import remote_files
 from schemas.errors import ConfigError, ManifestMissingError, StoreDamagedError, StoreWriteError, TransferError
@@ -206,3 +210,29 @@ def test_what_a_user_types_is_a_path_or_a_url() -> None:
     for wrong in ("s3://", "https://host/s.zarr?token=1", "https://host/s\n.zarr"):
         with pytest.raises(ConfigError, match="expected the URL of a store's folder or zip file"):
             located(wrong)
+
+
+def test_a_url_where_a_path_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder named after its scheme is made; a path with a colon is a path."""
+    monkeypatch.chdir(tmp_path)
+    store = tiny_store(tmp_path / "a:b.zarr", KEYS[:1])
+    url = Path("s3://team/s.zip")  # as a command line's option makes of it
+    for command in (
+        lambda: pack(store, url),
+        lambda: unpack(url, Path("u.zarr")),
+        lambda: merge([store], url),
+        lambda: pull(str(store.path), url, console=Console(quiet=True)),
+    ):
+        with pytest.raises(ConfigError, match=r"s3://team/s\.zip: a URL, where a path is needed; `mer push`"):
+            command()
+    pack(store, Path("c:d.zip"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a:b.zarr", "c:d.zip"]
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("sftp", "paramiko")])
+def test_a_package_that_is_missing_is_named(scheme: str, package: str) -> None:
+    """With what to do, and no advice that would not help."""
+    if find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ConfigError, match=rf"{scheme}://team/s\.zarr: .*{package}.*; install that package beside mer"):
+        Store.open(f"{scheme}://team/s.zarr")
