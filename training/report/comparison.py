@@ -6,6 +6,7 @@ missing, and a model that failed stands in every table with its reason.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -138,8 +139,9 @@ class _Comparison:
             return
         yield Text(self._how_many_differ())
         yield Text(
-            "McNemar's test takes clips for independent, which those of one person are not: its p are too small. "
-            "Where the two disagree, believe the test by subject.",
+            "McNemar's test takes clips for independent, which those of one person are not: its p are too small, and "
+            "intervals by resampling few subjects are a little too narrow. Where they disagree with the test by "
+            "subject, believe the test by subject.",
             "caution",
         )
         caption = (
@@ -218,12 +220,11 @@ class _Comparison:
             yield self._table(f"confusion-{group}", tables.confusions_table(self.result, group))
 
     def _paper(self) -> Iterator[Part]:
-        yield Text(f"{CITATION}. As printed there, for reference.")
         for caveat in CAVEATS:
             yield Text(caveat, "caution")
         mine = [table for table in PAPER_TABLES if table.dataset in self.result.protocol.task.dataset_names]
         for table in mine:
-            yield self._table(f"paper-{table.number}", paper_table(table))
+            yield self._table(f"paper-{table.number}", replace(paper_table(table), note=f"As printed in {CITATION}."))
         if not mine:
             yield Text("The paper has no table of these datasets.", "missing")
 

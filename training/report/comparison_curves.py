@@ -104,6 +104,7 @@ def _scale(axes: Axes, shown: Mapping[str, Course], *, logarithm: bool) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(f"{axes.get_title(loc='left')}, logarithmic", fontweight="normal")
     else:
         margin = 0.05 * (high - low) or 0.01
         axes.set_ylim(low - margin, high + margin)

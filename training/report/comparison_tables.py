@@ -80,7 +80,8 @@ def classes_table(result: ComparisonResult, group: str, paper: PaperTable | None
         strong=_position(result),
         apart=len(heads),
         note="Accuracy of a class is the share of its clips that were called it (recall), all seeds together; the "
-        "average is the unweighted mean over classes, that is, UAR.",
+        "average is the unweighted mean over classes, that is, UAR."
+        + ("" if paper is None else " What the paper printed is not comparable: its split and its clips are unknown."),
     )
 
 
