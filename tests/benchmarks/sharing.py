@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +32,7 @@ from tree_hash import tree_hash  # noqa: E402
 
 from pipeline.commit import write_store  # noqa: E402
 from pipeline.journal import ClipColumns, ClipRecord  # noqa: E402
+from pipeline.sharing.pack import pack, unpack  # noqa: E402
 from pipeline.sharing.pull import pull  # noqa: E402
 from pipeline.sharing.push import push  # noqa: E402
 from pipeline.store_arrays import Dimensions, create_arrays, write_clip  # noqa: E402
@@ -43,9 +46,10 @@ QUIET = Console(quiet=True)
 FRAMES, SIZE = 64, 224  # a clip of noise that does not compress: 9.6 MB
 SERVER = """
 import sys
-from object_servers import s3_server
-with s3_server() as (endpoint, _):
-    print(endpoint, flush=True)
+from pathlib import Path
+from object_servers import s3_server, web_server
+with s3_server() as (endpoint, _), web_server(Path(sys.argv[1])) as (url, _):
+    print(endpoint, url, flush=True)
     sys.stdin.read()
 """
 
@@ -57,24 +61,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:3])}
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        os.environ |= {
-            "AWS_ENDPOINT_URL": server.stdout.readline().strip(), "AWS_ACCESS_KEY_ID": "mer",
-            "AWS_SECRET_ACCESS_KEY": "mer", "AWS_DEFAULT_REGION": "us-east-1",
-        }  # fmt: skip
-        with TemporaryDirectory(dir=arguments.folder) as folder:
-            os.environ["MER_CACHE"] = f"{folder}/cache"
-            measure(Path(folder), clips=max(2, round(arguments.megabytes / (FRAMES * SIZE * SIZE * 3 / 1e6))))
-    finally:
-        server.kill()
+    with TemporaryDirectory(dir=arguments.folder) as folder:
+        command = [sys.executable, "-c", SERVER, folder]
+        server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            endpoint, web = server.stdout.readline().split()
+            os.environ |= {
+                "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "mer", "AWS_SECRET_ACCESS_KEY": "mer",
+                "AWS_DEFAULT_REGION": "us-east-1", "MER_CACHE": f"{folder}/cache",
+            }  # fmt: skip
+            clips = max(2, round(arguments.megabytes / (FRAMES * SIZE * SIZE * 3 / 1e6)))
+            measure(Path(folder), web, clips=clips)
+        finally:
+            server.kill()
 
 
-def measure(folder: Path, *, clips: int) -> None:
-    """All figures, for a store of so many clips."""
+def measure(folder: Path, web: str, *, clips: int) -> None:
+    """All figures, for a store of so many clips; ``web`` is the folder's URL."""
     s3 = fsspec.filesystem("s3")
     s3.mkdir("team")
     store, changed = (
@@ -89,20 +93,24 @@ def measure(folder: Path, *, clips: int) -> None:
         action()
         base[what] = seconds = time.perf_counter() - started
         ratio = f"{seconds / base[against]:6.2f} x {against}" if against else ""
-        print(f"{what:44} {seconds:7.2f} s {moved / seconds / 1e6:7.0f} MB/s  {ratio}", flush=True)
+        print(f"{what:46} {seconds:7.2f} s {moved / seconds / 1e6:7.0f} MB/s  {ratio}", flush=True)
 
     row("cp -r", lambda: subprocess.run(["cp", "-r", store.path, folder / "cp"], check=True))
+    row("cp -r, flushed to disk", lambda: copied(store.path, folder / "flushed"), "cp -r")
     if shutil.which("rsync"):
         row(
             "rsync -a", lambda: subprocess.run(["rsync", "-a", f"{store.path}/", folder / "rsync"], check=True), "cp -r"
         )
-    row("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), "cp -r")
-    row("pull from a folder", lambda: pull(str(store.path), folder / "pulled.zarr", console=QUIET), "cp -r")
+    flushed = "cp -r, flushed to disk"
+    row("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), flushed)
+    row("pull from a folder", lambda: pull(str(store.path), folder / "pulled.zarr", console=QUIET), flushed)
+    row("pack", lambda: pack(store, folder / "s.zip"), flushed)
+    row("unpack", lambda: unpack(folder / "s.zip", folder / "unpacked.zarr"), flushed)
     row("fsspec.put to S3", lambda: s3.put(str(store.path), "team/plain.zarr", recursive=True))
     row("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put to S3")
     row("fsspec.get from S3", lambda: s3.get("team/plain.zarr", str(folder / "got"), recursive=True))
     row("pull from S3", lambda: pull("s3://team/s.zarr", folder / "back.zarr", console=QUIET), "fsspec.get from S3")
-    for copy in ("cp", "pushed.zarr", "pulled.zarr", "got", "back.zarr"):
+    for copy in ("cp", "pushed.zarr", "pulled.zarr", "unpacked.zarr", "got", "back.zarr"):
         assert tree_hash(folder / copy) == tree_hash(store.path), copy
     one = size // clips
     row("push to S3 again, nothing changed", lambda: pushed(store, "s3://team/s.zarr"), "push to S3", 0)
@@ -117,6 +125,17 @@ def measure(folder: Path, *, clips: int) -> None:
     row("training reads, local", lambda: read(str(folder / "back.zarr")))
     row("training reads, S3, cold cache", lambda: read("s3://team/s.zarr"), "training reads, local")
     row("training reads, S3, warm cache", lambda: read("s3://team/s.zarr"), "training reads, local")
+    for what, name in (("web server", "s.zarr"), ("zip on a web server", "s.zip")):  # the S3 server reads all of it
+        shutil.rmtree(os.environ["MER_CACHE"])
+        row(f"training reads, {what}, cold cache", partial(read, f"{web}/{name}"), "training reads, local")
+
+
+def copied(source: Path, target: Path) -> None:
+    """``cp -r``, and then every file flushed to disk, as ``mer`` does."""
+    subprocess.run(["cp", "-r", source, target], check=True)
+    for file in target.rglob("*"):
+        with suppress(IsADirectoryError), file.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def pushed(store: Store, url: str) -> None:

@@ -85,10 +85,11 @@ class _Handler(SimpleHTTPRequestHandler):
         if not file.is_file():
             self.send_error(404)
             return
-        body = file.read_bytes()
         part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if self.ranges else None
-        if part is not None:
-            body = body[int(part[1]) : int(part[2]) + 1]
+        start, end = (int(part[1]), int(part[2]) + 1) if part else (0, file.stat().st_size)
+        with file.open("rb") as stream:
+            stream.seek(start)
+            body = stream.read(end - start)
         self.faults.sent += len(body)
         first, second = spoilt(body, fault)
         self.send_response(200 if part is None else 206)
