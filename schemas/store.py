@@ -31,7 +31,7 @@ from schemas.location import StoreLocation, StoreUrl, located
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.object_cache import Streamed
 from schemas.remote_zip import remote_files
-from schemas.store_files import BLOCK, StoreFiles, open_files, read_file
+from schemas.store_files import BLOCK, StoreFiles, is_strangers, open_files, read_file
 from schemas.strict_json import strict_json
 
 JOURNAL_NAME = "journal.jsonl"
@@ -77,7 +77,7 @@ class Store:
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
-        if isinstance(self.path, StoreUrl):
+        if is_strangers(self.path):
             array_metadata(self.path, self.object_bytes("zarr.json", self._listed("zarr.json")), self.manifest)
         try:
             return zarr.open_group(self.files.for_zarr(), mode="r")
@@ -253,14 +253,14 @@ def read_manifest(place: StoreLocation) -> Manifest:
 
 
 def parsed_manifest(place: StoreLocation, text: bytes) -> Manifest:
-    """The manifest in the text of a ``manifest.json``; one from a URL is taken for a stranger's.
+    """The manifest in the text of a ``manifest.json``; one from a URL or a zip file is taken for a stranger's.
 
     Raises:
         ManifestInvalidError: it is none.
         StoreVersionError: written by a newer version of the format.
     """
     file = f"{place}/{MANIFEST_NAME}"
-    if isinstance(place, StoreUrl):
+    if is_strangers(place):
         try:
             strict_json(text)
         except ValueError as error:

@@ -188,6 +188,11 @@ def open_files(path: Path) -> StoreFiles:
     return Packed(path) if is_zipfile(path) else Folder(path)
 
 
+def is_strangers(place: StoreLocation) -> bool:
+    """Whether a store may have come from anybody: it lies at a URL, or is a zip file. Folders are our own."""
+    return not isinstance(place, Path) or is_zipfile(place)
+
+
 def read_file(place: StoreLocation, name: str) -> bytes:
     """A file of a store that has to be there, in full, if it is of a size that one can hold in memory.
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -187,12 +188,25 @@ METADATA: dict[str, tuple[Callable[[Json], object], str]] = {
 def test_hostile_metadata_is_refused(
     theirs: Path, tmp_path: Path, change: Callable[[Json], object], message: str
 ) -> None:
-    """By pull, and by whoever reads the store in place, before Zarr sees it."""
+    """By pull, and by whoever reads the store in place, at a URL or in a zip file, before Zarr sees it."""
     edited(theirs, change, own=False)
     refused(theirs, StoreDamagedError, message, tmp_path)
     there = Store.open(theirs)
     with pytest.raises(StoreDamagedError, match="so nothing was decoded"):
         array_metadata(URL, (theirs / "zarr.json").read_bytes(), there.manifest)
+    pack(there, tmp_path / "theirs.zip")
+    with pytest.raises(StoreDamagedError, match="so nothing was decoded"):
+        Store.open(tmp_path / "theirs.zip").texture(KEYS[0])
+
+
+def test_a_hostile_text_in_a_zip_file_is_refused(folder: Store, tmp_path: Path) -> None:
+    """As at a URL."""
+    with ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(
+            ZipInfo("manifest.json"), (folder.path / "manifest.json").read_text().replace("{", '{"a":1,"a":2,', 1)
+        )
+    with pytest.raises(ManifestInvalidError, match="the key 'a' is there twice"):
+        Store.open(tmp_path / "s.zip")
 
 
 def test_an_array_that_says_otherwise_about_itself_is_refused(theirs: Path, tmp_path: Path) -> None:
