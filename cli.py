@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
+    from pipeline.weights import LocatedWeights
     from training.config import TrainConfig
     from training.machine import Machine
 
@@ -72,6 +75,10 @@ WorkersOption = Annotated[
 ]
 PretrainOption = Annotated[
     str | None, typer.Option(help="a store to learn from first (SMIC in the paper), or a run of `mer pretrain`")
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(help="published weights to start from, as `mer models list` names them; several with commas"),
 ]
 OverwriteRunOption = Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")]
 PartialOption = Annotated[
@@ -451,6 +458,8 @@ def train(
         bool, typer.Option("--frame-difference/--no-frame-difference", help="inter-frame difference")
     ] = True,
     pretrain: PretrainOption = None,
+    weights: WeightsOption = None,
+    models_dir: ModelsDir = None,
     partial: PartialOption = False,
     amp: AmpOption = None,
     device: DeviceOption = "auto",
@@ -485,6 +494,7 @@ def train(
         "model_options": {name: False for name, on in switches.items() if not on} or None,
     }
     resolved, machine = _config(recipe, config, options), _machine(device, cache, workers, scheduler)
+    resolved, published = _starting(resolved, _published([resolved.model], weights, models_dir))
     stores = [located(place) for place in store]
     default = Path("-".join([resolved.model, *(place.name.removesuffix(".zarr") for place in stores)]))
     raise typer.Exit(
@@ -494,6 +504,7 @@ def train(
             machine,
             out=out or default,
             pretrain=located(pretrain) if pretrain else None,
+            published=published,
             regions=region_masks,
             overwrite=overwrite,
         )
@@ -591,6 +602,8 @@ def compare(
     seeds: SeedsOption = None,
     frames: FramesOption = None,
     size: TrainSizeOption = None,
+    weights: WeightsOption = None,
+    models_dir: ModelsDir = None,
     partial: PartialOption = False,
     amp: AmpOption = None,
     device: DeviceOption = "auto",
@@ -614,12 +627,16 @@ def compare(
         "counts": "any" if partial else None,
         "amp": amp,
     }
+    configs = configs_of(models, recipe, read_toml(config), _given(options))
+    published = _published(list(configs), weights, models_dir)
+    started = {name: _starting(resolved, published) for name, resolved in configs.items()}
     raise typer.Exit(
         run(
             [located(place) for place in store],
-            configs_of(models, recipe, read_toml(config), _given(options)),
+            {name: resolved for name, (resolved, _) in started.items()},
             _machine(device, cache, workers, scheduler),
             out=out,
+            published={name: file for name, (_, file) in started.items() if file is not None},
             recipe=recipe,
             budget=None if budget is None else Budget.parse(budget),
             overwrite=overwrite,
@@ -720,6 +737,31 @@ def _config(recipe: str, file: Path | None, options: dict[str, Any]) -> "TrainCo
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _published(models: "Sequence[str]", weights: str | None, models_dir: Path | None) -> "dict[str, LocatedWeights]":
+    """Model -> the published weights, of those that were named, that it starts from."""
+    from pipeline.weights import locate
+    from schemas.errors import ConfigError
+    from training.models.registry import published_sources
+
+    wanted = [] if weights is None else [name.strip() for name in weights.split(",")]
+    chosen = {model: next((s for s in published_sources(model) if s in wanted), None) for model in models}
+    if unused := [name for name in wanted if name not in chosen.values()]:
+        known = {source for model in models for source in published_sources(model)}
+        raise ConfigError(
+            f"--weights {unused[0]}: {', '.join(models)} cannot start from them; "
+            f"known are {', '.join(sorted(known)) or 'none'}"
+        )
+    return {model: locate(source, models_dir) for model, source in chosen.items() if source is not None}
+
+
+def _starting(config: "TrainConfig", published: "Mapping[str, LocatedWeights]") -> "tuple[TrainConfig, Path | None]":
+    """The config of a model that starts from published weights, and their file."""
+    found = published.get(config.model)
+    if found is None:
+        return config, None
+    return config.model_copy(update={"published": found.record}), found.path
 
 
 def _machine(

@@ -15,11 +15,11 @@ from uuid import uuid4
 import torch
 from distributed import Client, as_completed, get_worker
 from distributed.scheduler import KilledWorker
-from torch import Tensor
 
 from schemas.config import Device
 from schemas.errors import RunError
 from schemas.location import StoreLocation
+from training.backbone import Backbone, read_backbone
 from training.batch import Input
 from training.clips import ClipCache, ClipReader, ClipSource
 from training.config import Cache
@@ -28,8 +28,6 @@ from training.epoch_metrics import Metrics
 from training.fold import train_fold
 from training.progress import EpochDone
 from training.run_folder import FoldFailure, FoldFolder, FoldTime, Run, write_text
-from training.tensor_file import read_tensors
-from training.trained_model import TrainedModelHeader
 
 log = logging.getLogger("mer")
 _TRIES = 3  # of a fold whose worker dies
@@ -105,9 +103,9 @@ class FoldTask(NamedTuple):
             return _failed(folder, error)
         return None
 
-    def _backbone(self) -> dict[str, Tensor] | None:
+    def _backbone(self) -> Backbone | None:
         files = self.common.pretrained
-        return read_tensors(files[self.folder.seed], TrainedModelHeader)[0] if files else None
+        return read_backbone(files[self.folder.seed], self.common.run.config) if files else None
 
 
 Outcome = tuple[FoldTask, FoldFailure | None]

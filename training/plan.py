@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from schemas.config import Device
 from schemas.errors import ConfigError, ProtocolError
 from schemas.store import Store
+from training.backbone import read_backbone
 from training.batch import Input
 from training.clips import check_stores
 from training.config import TrainConfig
 from training.models.registry import create_model
 from training.protocols import Protocol, choose_protocol, default_protocol
+from training.recipes import check_recipe
 from training.run_folder import Run, RunStore
 from training.splits import Fold, make_folds
 from training.tasks import LabelledClip, Selection, select_clips, subject_of
@@ -46,6 +49,7 @@ def plan_training(
     *,
     protocol: Protocol | None = None,
     pretraining: Run | None = None,
+    weights: Path | None = None,
 ) -> TrainPlan:
     """A run under a protocol.
 
@@ -55,9 +59,10 @@ def plan_training(
         device: to train on.
         protocol: instead of the config's, which is its name.
         pretraining: run whose weights the folds start from.
+        weights: file of the published ones that the config names, to see whether they fit.
 
     Raises:
-        ConfigError: protocol, model and stores do not fit together.
+        ConfigError: protocol, model, weights and stores do not fit together.
         ProtocolError: the stores do not hold the protocol's clips, or pre-training saw people under test.
     """
     manifests = [store.manifest for store in stores]
@@ -70,7 +75,7 @@ def plan_training(
         _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
     config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
-    inputs, run = _fitted(stores, config, device, folds, protocol)
+    inputs, run = _fitted(stores, config, device, folds, protocol, weights)
     return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
 
 
@@ -99,7 +104,12 @@ def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfi
 
 
 def _fitted(
-    stores: Sequence[Store], config: TrainConfig, device: Device, folds: Sequence[Fold], protocol: Protocol | None
+    stores: Sequence[Store],
+    config: TrainConfig,
+    device: Device,
+    folds: Sequence[Fold],
+    protocol: Protocol | None,
+    weights: Path | None = None,
 ) -> tuple[frozenset[Input], Run]:
     """What the model reads, and the run; without a protocol there are no labels to learn from."""
     action_units = stores[0].manifest.action_units.names
@@ -111,6 +121,9 @@ def _fitted(
         action_units=len(action_units),
         **config.model_options,
     )
+    check_recipe(config, model)
+    if weights is not None:
+        read_backbone(weights, config).load(model)
     check_stores(stores, size=config.size, inputs=model.inputs)
     run = Run(
         config=config,

@@ -32,6 +32,7 @@ def train(
     out: Path,
     protocol: Protocol | None = None,
     pretrain: StoreLocation | None = None,
+    published: Path | None = None,
     regions: Regions | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -44,6 +45,7 @@ def train(
         out: run folder; one that was interrupted goes on.
         protocol: instead of the config's, which is its name.
         pretrain: a store to learn from first, with its labels, or a run of `mer pretrain`.
+        published: file of the weights that the config names as ``published``.
         regions: of the action units in a crop, for the report's figure of their depth.
         overwrite: replace the run that is there.
 
@@ -54,9 +56,11 @@ def train(
         MerError: wrong input or usage.
     """
     opened = [Store.open(store) for store in stores]
+    if pretrain is not None and published is not None:
+        raise ConfigError("--pretrain and --weights: folds start from one of them; leave the other out")
     first: TrainPlan | None = None  # what is to be pre-trained
     before: Run | None = None
-    weights: Mapping[int, Path] = {}
+    weights: Mapping[int, Path] = {} if published is None else dict.fromkeys(config.seeds, published.absolute())
     if isinstance(pretrain, Path) and (pretrain / RUN_FILE).is_file():
         before = RunFolder(pretrain).read()
         weights = _weights(RunFolder(pretrain), config)
@@ -69,7 +73,7 @@ def train(
             ) from error
         first = plan_supervised_pretraining([taught], config, machine.device)
         before = first.run
-    plan = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before)
+    plan = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before, weights=published)
     selection, protocol = plan.selection, plan.run.protocol
     assert selection is not None
     assert protocol is not None

@@ -1,13 +1,18 @@
 """`mer compare`: many models under one protocol; goes on, goes past failures, and keeps to its budget."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import Outcome, mer
+from safetensors.torch import load_file, save_file
 from small_stores import PROTOCOL, small_store
+from torchvision.models import resnet18
 
 from schemas.errors import ConfigError
+from schemas.weights import Weights
 from training.comparison.budget import (
     Budget,
     epochs_within,
@@ -148,6 +153,30 @@ def test_a_budget_of_time_is_settled_once(place: Place) -> None:
     assert "one epoch of 1 models takes about" in too_little.error
 
 
+def test_models_start_from_published_weights_where_they_can(place: Place) -> None:
+    """Those found in the folder of weights; which ones stands in the result, and the run's record has their hash."""
+    source = place.root / "models" / "resnet18-imagenet"
+    source.mkdir(parents=True)
+    torch.manual_seed(0)
+    theirs = resnet18().state_dict()
+    save_file(theirs, source / "model.safetensors")
+    sha256 = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
+    record = Weights(name=source.name, repository="me/mine", revision=None, file="model.safetensors", sha256=sha256)
+    (source / "weights.json").write_text(record.model_dump_json())
+    weights = ("--weights", "resnet18-imagenet", "--models-dir", source.parent)
+    small = place.compare("small", *weights, models="resnet18-gru")  # as --recipe fast makes it
+    assert small.code == 2
+    assert "resnet18-imagenet is of its full size" in small.error
+
+    started = place.compare("started", *weights, "--recipe", "paper", "--budget", 1, models="au-logistic,resnet18-gru")
+    assert started.code == 0, started.error
+    assert [model.weights for model in place.result("started").models] == [None, "resnet18-imagenet"]
+    folder = RunFolder(place.root / "started" / "resnet18-gru")
+    assert folder.read().config.published == record
+    first = load_file(next(folder.folds(folder.read())).model)["backbone.0.weight"]
+    assert (first - theirs["conv1.weight"]).abs().max() < 1e-3  # one epoch at 5e-5 is not far
+
+
 def test_what_is_refused(place: Place, compared: Outcome) -> None:
     """Each with what to do instead."""
     (place.root / "mine").mkdir()
@@ -161,6 +190,7 @@ def test_what_is_refused(place: Place, compared: Outcome) -> None:
         (("x", "--budget", "soon"), "expected a number of epochs (20) or a time (90s, 45m, 2h)"),
         (("x", "--budget", "3", "--recipe", "native"), "native trains each model as long as its authors do"),
         (("x", "--config", place.root / "one.toml"), "sets model_options, but a comparison is of several models"),
+        (("x", "--weights", "py-feat"), "--weights py-feat: au-logistic, mae-dfer, madv_net cannot start from them"),
         (("all", "--budget", "2"), "config.optimisation.epochs"),
     ):
         refused = place.compare(*arguments)

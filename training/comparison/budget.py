@@ -64,7 +64,9 @@ def within_epochs(config: TrainConfig, epochs: int, *, action_units: int) -> Tra
 
 
 def pretraining_epochs(config: TrainConfig, *, action_units: int) -> int:
-    """For how long a model trains itself before it sees a label."""
+    """For how long a model trains itself before it sees a label; not at all where it starts from weights."""
+    if config.pretrained is not None or config.published is not None:
+        return 0
     with torch.device("meta"):
         network = create_model(
             config.model,

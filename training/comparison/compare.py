@@ -76,6 +76,7 @@ def compare(
     *,
     out: Path,
     recipe: RecipeName,
+    published: Mapping[str, Path] | None = None,
     budget: Budget | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -89,6 +90,7 @@ def compare(
         machine: where to train.
         out: folder of the comparison; one that was interrupted goes on.
         recipe: that the configs are of.
+        published: model -> file of the weights that its config names as ``published``.
         budget: ``None``: as long as the recipe says.
         overwrite: replace the runs that are there.
 
@@ -101,13 +103,14 @@ def compare(
     if budget is not None and recipe == "native":
         raise ConfigError("--budget: native trains each model as long as its authors do; use --recipe paper or fast")
     opened = [Store.open(store) for store in stores]
-    plans, failures = _plan(opened, configs, machine)
+    weights = {} if published is None else {name: file.absolute() for name, file in published.items()}
+    plans, failures = _plan(opened, configs, weights, machine)
     with locked(out), log_file(out / "compare.log"):
         before = None if overwrite else _read(out)
         asked = _settle(Comparison(models=tuple(configs), recipe=recipe, budget=budget), before, plans, machine)
         if asked.epochs is not None:
             plans = {name: _limited(plan, asked.epochs) for name, plan in plans.items()}
-        runs = {name: PlannedRun(plan, RunFolder(out / name)) for name, plan in plans.items()}
+        runs = {name: _run(plan, out / name, weights.get(name)) for name, plan in plans.items()}
         for run in runs.values():
             run.folder.begin(run.plan.run, overwrite=overwrite)
         write_text(out / COMPARISON_FILE, asked.model_dump_json(indent=1) + "\n")
@@ -135,13 +138,13 @@ def compare(
 
 
 def _plan(
-    stores: Sequence[Store], configs: Mapping[str, TrainConfig], machine: Machine
+    stores: Sequence[Store], configs: Mapping[str, TrainConfig], weights: Mapping[str, Path], machine: Machine
 ) -> tuple[dict[str, TrainPlan], dict[str, str]]:
     """Runs by model, and why other models cannot be trained."""
     plans, failures = {}, {}
     for name, config in configs.items():
         try:
-            plans[name] = plan_training(stores, config, machine.device)
+            plans[name] = plan_training(stores, config, machine.device, weights=weights.get(name))
         except ConfigError as error:
             failures[name] = str(error)
     if not plans:
@@ -186,6 +189,10 @@ def _limited(plan: TrainPlan, epochs: int) -> TrainPlan:
     run = plan.run
     config = within_epochs(run.config, epochs, action_units=len(run.action_units))
     return replace(plan, run=run.model_copy(update={"config": config}))
+
+
+def _run(plan: TrainPlan, out: Path, weights: Path | None) -> PlannedRun:
+    return PlannedRun(plan, RunFolder(out), dict.fromkeys(plan.run.config.seeds, weights) if weights else {})
 
 
 def _announce(

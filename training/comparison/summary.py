@@ -83,6 +83,7 @@ def _compared(name: str, run: PlannedRun, result: EvaluationResult, device: Devi
         lr=config.optimisation.lr,
         frames=config.frames,
         size=config.size,
+        weights=None if config.published is None else config.published.name,
         groups=result.groups,
         cost=_cost(run, device),
     )

@@ -227,9 +227,10 @@ def models_table(result: ComparisonResult) -> Table:
             model.name,
             ", ".join(model.inputs) or "-",
             *("-" if number is None else f"{number:g}" for number in numbers),
+            model.weights or ("random" if model.groups else "-"),
         )
 
-    heads = ("model", "name", "reads", "epochs", "batch", "learning rate", "frames", "size (px)")
+    heads = ("model", "name", "reads", "epochs", "batch", "learning rate", "frames", "size (px)", "weights at first")
     rows = tuple((model_title(model.name), *row(model)) for model in result.models)
     return Table("how each model was trained", heads, rows, strong=_position(result), words=True)
 
