@@ -29,6 +29,7 @@ _REQUEST = 16 * 2**20  # bytes
 _LOCAL = ("file", "local")
 _OF_EXTRA = ("s3", "s3a", "http", "https")  # what the extra `s3` brings
 _LARGEST_FILE = 4 * 2**30  # bytes; nothing of a store comes near
+_LARGEST_UNLISTED = 512 * 2**20  # bytes; that of manifests
 _STALLED = 60.0  # s without a byte
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PARTIAL = 206  # HTTP's status of an answer to a request with a range
@@ -92,9 +93,10 @@ class Remote:
             if (listed := self.objects.get(name)) is not None:
                 return b"".join(self._blocks(name, listed["bytes"] + 1))
             said = self._said(name)
-            if said is not None and said > _LARGEST_FILE:
-                raise StoreDamagedError(f"{self.url}/{name}: {said} bytes; no file of a store has as many")
-            data = b"".join(self._blocks(name, _LARGEST_FILE if said is None else said))
+            too_many = _LARGEST_UNLISTED + 1
+            data = b"".join(self._blocks(name, too_many if said is None else min(said, too_many)))
+            if len(data) == too_many:
+                raise StoreDamagedError(f"{self.url}/{name}: {too_many} bytes or more; no manifest has as many")
             if said is not None and len(data) != said:
                 raise WrongBytesError(f"{len(data)} of {said} bytes came")
             return data

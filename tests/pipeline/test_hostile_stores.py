@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -19,7 +22,7 @@ from pipeline.sharing import trust
 from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from pipeline.store_arrays import Dimensions, create_arrays, stored_object, write_columns
-from schemas import store_files
+from schemas import remote_files, store_files
 from schemas.array_metadata import array_metadata
 from schemas.errors import ManifestInvalidError, MerError, StoreDamagedError, StoreWriteError
 from schemas.location import StoreUrl
@@ -133,6 +136,35 @@ def test_a_hostile_text_is_refused(
     assert change(text) != text
     (theirs / "manifest.json").write_bytes(change(text))
     refused(theirs, ManifestInvalidError, message, tmp_path)
+
+
+class _Endless(BaseHTTPRequestHandler):
+    """Answers without end, and without saying how long."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(ConnectionError):
+            while True:
+                self.wfile.write(b"[" * 1000)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_manifest_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read no further than any manifest goes."""
+    monkeypatch.setattr(remote_files, "_LARGEST_UNLISTED", 10**6)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        with pytest.raises(StoreDamagedError, match=r"manifest\.json: 1000001 bytes or more; no manifest has as many"):
+            Store.open(f"http://127.0.0.1:{server.server_port}/s.zarr")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_a_huge_manifest_and_a_store_larger_than_the_disk(
