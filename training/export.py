@@ -92,8 +92,11 @@ def onnx_graph(model: TrainedModel) -> "onnx.ModelProto":
     names = _inputs(model)
     batch = Dim("batch", min=1)
     with warnings.catch_warnings(), torch.no_grad():
-        # Every input has the same first dimension, and PyTorch says that it keeps one name for it.
+        # Every input has the same first dimension, and PyTorch says that it keeps one name for it. The other two are
+        # about what it does itself with a recurrent layer.
         warnings.filterwarnings("ignore", message="# The axis name: batch will not be used", category=UserWarning)
+        warnings.filterwarnings("ignore", message=r"The tensor attributes .*_flat_weights", category=UserWarning)
+        warnings.filterwarnings("ignore", message="_check_is_size will be removed", category=FutureWarning)
         program = torch.onnx.export(
             _RawClips(model).eval(),
             tuple(_noise(model, 2, seed=0)[name] for name in names),

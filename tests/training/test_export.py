@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
@@ -178,20 +177,3 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match="needs onnxruntime, not installed here; `uv sync --extra onnx`"):
         export_onnx(run_folder(tmp_path / "run", trained()), tmp_path / "m.onnx")
-
-
-@pytest.mark.slow
-def test_madv_net_with_every_path() -> None:
-    """All of MADV-Net in one graph, blocks discarded."""
-    small = {"dims": (32, 32, 32), "depths": (1, 1, 1), "stem_width": 4, "au_layers": 1}
-    about = header(model="madv_net", frames=8, model_options=small)
-    torch.manual_seed(0)
-    network = about.build()
-    network.on_epoch(60, 61)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    model = TrainedModel(about, network.eval())
-    graph = onnx_graph(model)
-    onnx.checker.check_model(graph, full_check=True)
-    assert largest_difference(graph, model) <= 1e-4

@@ -1,4 +1,4 @@
-"""Every baseline of the registry: shapes, gradients, learning, checkpoints, cost; and what is special to some."""
+"""Every model of the registry: shapes, gradients, learning, checkpoints, cost; and what is special to some."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from training.frame_difference import FrameDifferencePretraining
 from training.models.base import ClipClassifier
 from training.models.baselines.ec_stfl import clustering_loss
 from training.models.baselines.optical_flow import strain, tv_l1
+from training.models.published_costs import PUBLISHED_COSTS
 from training.models.registry import create_model, fast_options, model_names, native_recipe
 from training.optimisation import build_optimiser, learning_rate
 from training.recipes import resolve
@@ -27,19 +28,7 @@ from training.recipes import resolve
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES, FRAMES, SIZE, UNITS = 3, 8, 32, 20
-every_model = pytest.mark.parametrize("name", [name for name in model_names() if name != "madv_net"])  # has its own
-
-# Parameters in millions and multiply-accumulates in billions at 16 frames of 112 px and 7 classes, as published:
-# DFEW's table of methods in Sun et al., MAE-DFER, ACM MM 2023 (Table 12).
-PUBLISHED: dict[str, tuple[dict[str, int], float | None, float | None]] = {
-    "c3d": ({}, 78, 39),
-    "r2plus1d-18": ({}, 33, 42),
-    "r3d-18": ({}, 33, 8),
-    "ec-stfl": ({}, None, 8),
-    "resnet18-lstm": ({}, None, 8),
-    "resnet18-gru": ({}, None, 8),
-}
-AT_PUBLISHED_INPUT = {"classes": 7, "frames": 16, "size": 112, "action_units": UNITS}
+every_model = pytest.mark.parametrize("name", model_names())
 
 
 def small(name: str, **shape: int) -> ClipClassifier:
@@ -133,7 +122,8 @@ def test_a_clip_stands_alone(name: str) -> None:
 @every_model
 def test_overfits_eight_random_clips(name: str) -> None:
     """Noise with labels is learned by heart."""
-    model, batch = small(name, frames=4), clips(8, frames=4)
+    frames = 8 if name == "madv_net" else 4  # the fewest that it takes
+    model, batch = small(name, frames=frames), clips(8, frames=frames)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for epoch in range(100):
         model.train()
@@ -185,22 +175,24 @@ def test_pre_training_without_labels(name: str) -> None:
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_COSTS)
 def test_cost_is_the_published_one(name: str) -> None:
-    """Parameters and multiply-accumulates at the published input agree to 10 %; whoever publishes none is not here."""
-    shape, parameters, macs = PUBLISHED[name]
+    """Parameters and multiply-accumulates at the published input agree to 10 % with those that are published."""
+    published = PUBLISHED_COSTS[name]
+    frames, size = published.frames, published.size
     with torch.device("meta"), torch.no_grad():
-        model = create_model(name, **{**AT_PUBLISHED_INPUT, **shape}).eval()
+        model = create_model(name, classes=7, frames=frames, size=size, action_units=UNITS).eval()
         clip = ClipBatch(
-            texture=torch.empty(1, 16, 3, 112, 112), depth=torch.empty(1, 16, 1, 112, 112), au=torch.empty(1, UNITS)
+            texture=torch.empty(1, frames, 3, size, size),
+            depth=torch.empty(1, frames, 1, size, size),
+            au=torch.empty(1, UNITS),
         )
-        if parameters is not None:
-            found = sum(p.numel() for p in model.parameters())
-            assert found / 1e6 == pytest.approx(parameters, rel=0.1)
-        if macs is not None:
-            with FlopCounterMode(display=False) as counter:
-                model(clip)
-            assert counter.get_total_flops() / 2e9 == pytest.approx(macs, rel=0.1)
+        with FlopCounterMode(display=False) as counter:
+            model(clip)
+    found = {"parameters": sum(p.numel() for p in model.parameters()), "macs": counter.get_total_flops() / 2}
+    known = {key: value for key in found if (value := getattr(published, key)) is not None}
+    assert known
+    assert {key: found[key] for key in known} == pytest.approx(known, rel=0.1)
 
 
 @every_model
@@ -326,7 +318,7 @@ def test_apex_is_the_frame_that_differs_most() -> None:
     assert flow.shape == (3, 28, 28)
     torch.testing.assert_close(flow.abs().amax((1, 2)), torch.ones(3))
     assert np.corrcoef(flow[0].numpy().ravel(), ndimage.zoom(right, 0.5, order=1).ravel())[0, 1] > 0.9
-    assert auxiliary["flow"][1].abs().max() < 0.05
+    assert (auxiliary["flow"][1] == 0).all()
 
 
 def test_logistic_regression_is_scikit_learns() -> None:

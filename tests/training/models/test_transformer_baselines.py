@@ -1,17 +1,14 @@
 """Transformer baselines: their parts against plain references, order task, compact loss, masked pre-training."""
 
 from collections.abc import Callable
-from importlib import import_module
 from itertools import combinations, pairwise
 from operator import ne
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from training.batch import ClipBatch
 from training.models.base import ClipClassifier
@@ -45,10 +42,6 @@ TINY_MASKED: dict[str, object] = {
     "decoder_depth": 1,
     "decoder_heads": 2,
 }
-MODULES = [
-    import_module(f"training.models.baselines.{name}")
-    for name in ("former_dfer", "ceflnet", "est", "stt", "nr_dfernet", "videomae", "mae_dfer")
-]
 masked_models = pytest.mark.parametrize("build", [videomae, mae_dfer], ids=["videomae", "mae_dfer"])
 Masked = Callable[..., MaskedAutoencoder]
 
@@ -70,22 +63,6 @@ def clips(count: int, *, frames: int = 8, size: int = 32) -> ClipBatch:
 
 def with_texture(texture: Tensor) -> ClipBatch:
     return ClipBatch(texture=texture, depth=texture[:, :, :0], au=torch.zeros(len(texture), 5))
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_cost_is_the_published_one(module: ModuleType) -> None:
-    """Parameters and multiply-accumulates at the published input agree to 10 % with those that somebody published."""
-    frames, size, parameters, macs, source = module.PUBLISHED
-    assert source
-    build = getattr(module, module.__name__.rpartition(".")[2])
-    with torch.device("meta"), torch.no_grad():
-        model = build(classes=7, frames=frames, size=size, action_units=20).eval()
-        with FlopCounterMode(display=False) as counter:
-            model(with_texture(torch.empty(1, frames, 3, size, size)))
-    if parameters is not None:
-        assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.1)
-    if macs is not None:
-        assert counter.get_total_flops() / 2 == pytest.approx(macs, rel=0.1)
 
 
 def attended(attention: Attention, x: Tensor, context: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class C3D(ClipClassifier):
             _convolution(eight, eight),
             nn.MaxPool3d(2, padding=(0, 1, 1), ceil_mode=True),
         )
-        self.pool = nn.AdaptiveAvgPool3d((1, 4, 4))
+        self.pool = nn.AdaptiveAvgPool2d(4)
         self.hidden = nn.Sequential(
             nn.Linear(eight * 4 * 4, config.hidden),
             nn.ReLU(),
@@ -84,7 +84,7 @@ class C3D(ClipClassifier):
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, nothing else."""
-        features = self.pool(self.feature_maps(batch)).flatten(1)  # (B, 8192)
+        features = self.pool(self.feature_maps(batch).mean(2)).flatten(1)  # (B, 8192)
         return Prediction(self.head(self.hidden(features)))
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:

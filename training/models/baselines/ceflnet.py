@@ -17,9 +17,6 @@ from training.models.baselines.transformer import video_of
 from training.models.config import ModelConfig
 from training.models.published import RESNET18_PARTS, resnet18
 
-# Frames, px, parameters, multiply-accumulates (none published), and whose figures these are; 7 classes.
-PUBLISHED = (35, 112, 13e6, None, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: one residual block a stage.
 FAST_OPTIONS = {"layers": (1, 1, 1, 1)}
 

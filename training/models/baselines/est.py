@@ -20,9 +20,6 @@ from training.models.baselines.transformer import sinusoids, video_of
 from training.models.config import ModelConfig
 from training.models.published import RESNET18_PARTS, resnet18
 
-# Frames, px, parameters, multiply-accumulates (none published), and whose figures these are; 7 classes.
-PUBLISHED = (35, 224, 43e6, None, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: one residual block a stage, one block of encoder and decoder.
 FAST_OPTIONS = {"layers": (1, 1, 1, 1), "depth": 1, "hidden": 512, "order_hidden": 256}
 

@@ -13,9 +13,6 @@ from training.models.baselines.transformer import Block, video_of
 from training.models.config import ModelConfig
 from training.models.published import resnet18
 
-# Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
-PUBLISHED = (16, 112, 18e6, 9e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: one residual block a stage, one temporal block of a quarter of the width.
 FAST_OPTIONS = {"layers": (1, 1, 1, 1), "temporal_depth": 1, "temporal_head_dim": 16, "temporal_hidden": 256}
 

@@ -12,9 +12,6 @@ from training.models.base import Prediction
 from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
 from training.models.baselines.transformer import MLP, Attention, sinusoids, video_of
 
-# Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
-PUBLISHED = (16, 160, 85e6, 50e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: a quarter of the width, a quarter of the blocks.
 FAST_OPTIONS = {
     "dim": 128,

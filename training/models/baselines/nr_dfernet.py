@@ -12,9 +12,6 @@ from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.transformer import Block, video_of
 from training.models.config import ModelConfig
 
-# Frames, px, parameters (none published), multiply-accumulates, and whose figures these are; 7 classes.
-PUBLISHED = (16, 112, None, 6e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: a quarter of the width.
 FAST_OPTIONS = {"width": 16, "spatial_hidden": 64, "temporal_hidden": 128}
 

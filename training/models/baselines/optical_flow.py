@@ -45,26 +45,41 @@ def strain(flow: Tensor) -> Tensor:
 
 
 def _solved(reference: Tensor, moving: Tensor, flow: Tensor, *, warps: int, iterations: int) -> Tensor:
-    most = _ATTACHMENT * _TIGHTNESS
     dual = torch.zeros_like(flow)[:, :, None].repeat(1, 1, 2, 1, 1)  # (B, component, axis, H, W)
     for _ in range(warps):
         warped = _warped(moving, flow)
         gradient = torch.cat((_slope(warped, 3), _slope(warped, 2)), 1)
-        energy = gradient.square().sum(1, keepdim=True)
-        energy = torch.where(energy == 0, 1.0, energy)
         constant = warped - reference - (gradient * flow).sum(1, keepdim=True)
-        for _ in range(iterations):
-            residual = constant + (gradient * flow).sum(1, keepdim=True)
-            data = flow - (residual / energy).clamp(-most, most) * gradient
-            flow = data
-            for _ in range(_REGULARISATIONS):
-                slope = torch.stack((F.pad(flow.diff(dim=3), (0, 1)), F.pad(flow.diff(dim=2), (0, 0, 0, 1))), 2)
-                norm = slope.square().sum(2, keepdim=True).sqrt()
-                dual = (dual - _STEP * slope) / (1 + _STEP / _TIGHTNESS * norm)
-                flow = (
-                    data - dual.sum(2) + F.pad(dual[:, :, 0, :, :-1], (1, 0)) + F.pad(dual[:, :, 1, :-1], (0, 0, 1, 0))
-                )
+        flow, dual = _iterated(flow, dual, gradient, constant, iterations)
     return flow
+
+
+def _iterated(flow: Tensor, dual: Tensor, gradient: Tensor, constant: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """The solver so many times over; an export writes it once, in a loop, or it would have thousands of nodes."""
+    most = _ATTACHMENT * _TIGHTNESS
+    energy = gradient.square().sum(1, keepdim=True)
+    energy = torch.where(energy == 0, 1.0, energy)
+
+    def iterate(flow: Tensor, dual: Tensor) -> tuple[Tensor, Tensor]:
+        residual = constant + (gradient * flow).sum(1, keepdim=True)
+        data = flow - (residual / energy).clamp(-most, most) * gradient
+        flow = data
+        for _ in range(_REGULARISATIONS):
+            slope = torch.stack((F.pad(flow.diff(dim=3), (0, 1)), F.pad(flow.diff(dim=2), (0, 0, 0, 1))), 2)
+            norm = slope.square().sum(2, keepdim=True).sqrt()
+            dual = (dual - _STEP * slope) / (1 + _STEP / _TIGHTNESS * norm)
+            flow = data - dual.sum(2) + F.pad(dual[:, :, 0, :, :-1], (1, 0)) + F.pad(dual[:, :, 1, :-1], (0, 0, 1, 0))
+        return flow, dual
+
+    if torch.compiler.is_exporting():
+        from torch._higher_order_ops import scan  # PyTorch has it in no public place yet
+
+        turns = torch.zeros(times, device=flow.device)
+        (flow, dual), _ = scan(lambda fields, turn: (iterate(*fields), turn.clone()), (flow, dual), turns)
+        return flow, dual
+    for _ in range(times):
+        flow, dual = iterate(flow, dual)
+    return flow, dual
 
 
 def _slope(field: Tensor, dim: int) -> Tensor:

@@ -97,7 +97,8 @@ class STSTNet(ClipClassifier):
         at_apex = grey.gather(1, apex[:, None, None, None].expand(-1, 1, *grey.shape[2:]))
         flow = tv_l1(grey[:, :1], at_apex, warps=config.flow_warps, iterations=config.flow_iterations)
         fields = F.adaptive_avg_pool2d(torch.cat((flow, strain(flow)), 1), _SIDE)
-        return fields / fields.abs().amax((2, 3), keepdim=True).clamp_min(_STILL), apex
+        fields = fields / fields.abs().amax((2, 3), keepdim=True).clamp_min(_STILL)
+        return fields * (apex > 0)[:, None, None, None], apex  # of a clip that stands still only rounding is left
 
 
 def ststnet(**fields: object) -> STSTNet:

@@ -17,9 +17,6 @@ from training.models.baselines.transformer import MLP, Attention, video_of
 from training.models.config import ModelConfig
 from training.models.published import resnet18
 
-# Frames, px; nobody has published parameters or multiply-accumulates.
-PUBLISHED = (16, 112, None, None, "none: neither Ma et al. nor MAE-DFER (Sun et al., ACM MM 2023), Table 12, has any")
-
 # For the `fast` recipe: one residual block a stage, one narrow block.
 FAST_OPTIONS = {"layers": (1, 1, 1, 1), "depth": 1, "head_dim": 16, "hidden": 256}
 

@@ -13,9 +13,6 @@ from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAuto
 from training.models.baselines.transformer import video_of
 from training.models.published import PublishedWeights
 
-# Frames, px, parameters, multiply-accumulates, and whose figures these are; 7 classes.
-PUBLISHED = (16, 160, 86e6, 81e9, "MAE-DFER (Sun et al., ACM MM 2023), Table 12")
-
 # For the `fast` recipe: a quarter of the width, a third of the blocks.
 FAST_OPTIONS = {
     "dim": 192,
