@@ -266,7 +266,7 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     folders[1].checkpoint.write_bytes(b"torn")
     reports: list[EpochDone] = []
     outcomes = {}
-    _, machine = cli._training("paper", place.root / "c.toml", {}, "cpu", "ram", 2, None)
+    machine = cli._machine("cpu", "ram", 2, None)
     assert machine.cluster is not None
     with machine.cluster(4) as client:
         for cache, part in (("none", folders[:3]), ("ram", folders[3:])):
