@@ -23,7 +23,6 @@ from training.models.base import ClipClassifier, Pretraining
 from training.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 from training.predictions import Predictions, write_predictions
 from training.preparation import Augmenter, measure_normalisation
-from training.recipes import check_recipe
 from training.run_folder import FoldFolder, Run, write_text
 from training.sampling import batches, draw_seed, epoch_order
 from training.tensor_file import read_tensors
@@ -40,7 +39,7 @@ def train_fold(
     *,
     device: torch.device,
     threads: int,
-    backbone: Backbone | dict[str, Tensor] | None = None,
+    backbone: Backbone | None = None,
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
 ) -> None:
     """Train one fold to its end, or go on with it where it was killed.
@@ -62,8 +61,6 @@ def train_fold(
     """
     if len(folder.fold.train) < 2:
         raise ConfigError(f"{folder.name}: {len(folder.fold.train)} training clips; a model needs two or more")
-    if isinstance(backbone, dict):
-        backbone = Backbone(backbone, None, f"the pre-trained weights do not fit this {run.config.model}")
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.failure.unlink(missing_ok=True)
     dataset = StoreDataset(data.source, data.labels, frames=run.config.frames)
@@ -112,10 +109,7 @@ class _Fit:
         network: ClipClassifier = self._header().build()
         if backbone is not None:
             backbone.load(network)
-        self.mixer: Mixer | None = None
-        if run.classes:
-            check_recipe(self.config, network)
-            self.mixer = Mixer(self.config, len(run.classes))
+        self.mixer = Mixer(self.config, len(run.classes)) if run.classes else None
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
         self.autocast = autocast_of(self.config.amp, device)
