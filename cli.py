@@ -66,6 +66,7 @@ FoldWorkersOption = Annotated[
     int | None, typer.Option(min=0, help="folds at once; 0: one, in this process  [default: as the machine allows]")
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://host:port")]
+WithoutOption = Annotated[str | None, typer.Option(help="leave out texture, depth or au_frames")]
 OutStore = Annotated[Path, typer.Option("--out", "-o", help="the store to write; nothing may be there yet")]
 TrainedRun = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder of `mer train`")]
 FoldOption = Annotated[str | None, typer.Option(help="of this fold alone  [default: all; export: the first]")]
@@ -266,7 +267,7 @@ def subset(
     where: Annotated[
         str | None, typer.Option(help="only clips like these, e.g. emotion=happiness|surprise,expression_type=micro")
     ] = None,
-    without: Annotated[str | None, typer.Option(help="leave out texture, depth or au_frames")] = None,
+    without: WithoutOption = None,
     anonymise: Annotated[
         bool, typer.Option("--anonymise", help="rename subjects and clips, drop source paths")
     ] = False,
@@ -349,23 +350,26 @@ def unpack(
 def push(
     store: StorePlace,
     url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr, gs://, sftp://, a folder, ...")],
+    without: WithoutOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="whoever can read there may see the faces")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace another store that is there")] = False,
 ) -> None:
     """Publish a store: only what differs moves, the manifest last. Killed half way, the same command goes on."""
     from pipeline.sharing.push import push as send
+    from pipeline.sharing.subset import clip_arrays, partial
     from schemas.store import Store
 
     def confirm(question: str) -> bool:
         return yes or (sys.stdin.isatty() and typer.confirm(question))
 
-    done = send(Store.open(store), url, confirm=confirm, console=_console(), overwrite=overwrite)
+    with partial(Store.open(store), clip_arrays(without)) as shared:
+        done = send(shared, url, confirm=confirm, console=_console(), overwrite=overwrite)
     print(f"{done.url}: {done.objects} objects, {done.bytes / 1e6:.1f} MB pushed, {done.deleted} deleted")
 
 
 @app.command()
 def pull(
-    url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr, https://, a folder, ...")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr or .zip, https://, a folder, ...")],
     out: Annotated[
         Path | None, typer.Argument(metavar="[STORE]", help="the store to write  [default: as the URL]")
     ] = None,
@@ -496,7 +500,7 @@ def train(
     resolved, machine = _config(recipe, config, options), _machine(device, cache, workers, scheduler)
     resolved, published = _starting(resolved, _published([resolved.model], weights, models_dir))
     stores = [located(place) for place in store]
-    default = Path("-".join([resolved.model, *(place.name.removesuffix(".zarr") for place in stores)]))
+    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
     raise typer.Exit(
         run(
             stores,

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from schemas.errors import OutputLockedError
+from schemas.location import require_path
 
 log = logging.getLogger("mer")
 
@@ -17,9 +18,11 @@ def locked(out: Path) -> Iterator[None]:
     """One run an output. The lock is the operating system's: it ends with the process, however that ends.
 
     Raises:
+        ConfigError: a URL, which only `mer push` writes to.
         OutputLockedError: another run holds it.
         OSError: nothing can be written beside the output.
     """
+    require_path(out)
     lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -54,6 +54,32 @@ def test_share_no_faces(tmp_path: Path) -> None:
     assert "only with --anonymise" in error
 
 
+def test_push_without_faces(store: Store, tmp_path: Path) -> None:
+    """Depth and action units go where texture may not, without a question; again, and nothing moves."""
+    pushed = mer("push", store.path, tmp_path / "shared.zarr", "--without", "texture")
+    assert pushed.code == 0, pushed.error
+    shared = Store.open(tmp_path / "shared.zarr").manifest
+    assert shared.left_out == ("texture",)
+    assert shared.arrays == tuple(name for name in store.manifest.arrays if name != "texture")
+    assert [clip.key for clip in shared.clips] == [clip.key for clip in store.manifest.clips]
+    again = mer("push", store.path, tmp_path / "shared.zarr", "--without", "texture")
+    assert "0.0 MB pushed" in again.printed
+    nothing = mer("push", store.path, tmp_path / "x.zarr", "--without", "faces")
+    assert "--without 'faces': expected texture, depth" in nothing.error
+
+
+def test_runs_do_not_write_to_urls(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder named ``s3:`` is made."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for command in (("train", "--store", store.path, "--partial"), ("preprocess", tmp_path)):
+        refused = mer(*command, "--out", "s3://team/out")
+        assert refused.code == 2
+    assert "a URL, where a path is needed" in mer("pack", store.path, "s3://team/out.zip").error
+    assert not list(here.iterdir())
+
+
 def test_model_info_counts() -> None:
     """Parameters, MACs and latency of one clip; an unknown name is told what it may have meant."""
     info = json.loads(mer("model", "info", "madv_net", "--frames", "8", "--size", "64", "--json").printed)

@@ -44,6 +44,9 @@ class ClipSource(Protocol):
 
     def __getitem__(self, index: int) -> StoredClip: ...
 
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """Clips one after the other; a source that has to wait for some fetches the next ones meanwhile."""
+
 
 class ClipReader:
     """Clips read from their stores when asked for. Spawned workers open the stores themselves.
@@ -130,6 +133,10 @@ class ClipCache:
 
     def __getitem__(self, index: int) -> StoredClip:
         return self._clips[index]
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """See ``ClipSource``."""
+        return (self._clips[index] for index in indices)
 
 
 @dataclass(frozen=True)

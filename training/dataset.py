@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.batch import ClipBatch
-from training.clips import ClipSource
+from training.clips import ClipSource, StoredClip
 from training.sampling import draw_seed, frame_indices
 
 
@@ -64,7 +64,14 @@ class StoreDataset(Dataset[ClipBatch]):
 
     def __getitem__(self, draw: ClipDraw) -> ClipBatch:
         """Raw pixels: texture ``(1, T, 3, S, S) uint8``, depth ``(1, T, 1, S, S) float16``."""
-        clip = self.source[draw.clip]
+        return self._drawn(draw, self.source[draw.clip])
+
+    def __getitems__(self, draws: Sequence[ClipDraw]) -> list[ClipBatch]:
+        """Several, as ``DataLoader`` asks for a batch; from a URL the next clips are fetched while one is read."""
+        clips = self.source.read(draw.clip for draw in draws)
+        return [self._drawn(draw, clip) for draw, clip in zip(draws, clips, strict=True)]
+
+    def _drawn(self, draw: ClipDraw, clip: StoredClip) -> ClipBatch:
         random = None if draw.seed is None else np.random.default_rng(draw.seed)
         chosen = frame_indices(len(clip.texture), onset=clip.onset, apex=clip.apex, frames=self.frames, random=random)
         at = torch.from_numpy(chosen).to(clip.texture.device)
@@ -119,7 +126,7 @@ class BatchReader:
         if self._loader is not None:
             batches: Iterable[ClipBatch] = self._loader
         else:
-            batches = (join([self._dataset[draw] for draw in part]) for part in self._draws)
+            batches = (join(self._dataset.__getitems__(part)) for part in self._draws)
         for batch in batches:
             yield batch.to(self._device, non_blocking=self._pinned)
 

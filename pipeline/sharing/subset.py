@@ -1,7 +1,9 @@
 """`mer subset`: some clips of a store, or some of its arrays, as a store of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 from pipeline.sharing.assembly import assemble, frames_of, parts_of, without_arrays
@@ -57,6 +59,21 @@ def subset(
     if pseudonyms is not None:
         parts, template = pseudonyms.renamed(parts, template)
     return assemble(out, parts, template, frames=frames_of(store))
+
+
+@contextmanager
+def partial(store: Store, without: Sequence[ClipArrayName]) -> Iterator[Store]:
+    """A store without some of its arrays, for as long as it takes to share it; the store itself where none are named.
+
+    Arguments and errors as of ``subset``; what is left is copied to the folder for temporary files.
+    """
+    if not without:
+        yield store
+        return
+    with TemporaryDirectory() as scratch:
+        part = Path(scratch) / store.path.name
+        subset(store, part, without=without)
+        yield Store.open(part)
 
 
 def clip_arrays(text: str | None) -> tuple[ClipArrayName, ...]:

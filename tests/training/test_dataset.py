@@ -1,6 +1,6 @@
 """Draws of clips as batches: the same whoever reads, in whatever order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 import torch
@@ -29,6 +29,10 @@ class Numbered:
             onset=0,
             apex=9,
         )
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """Without looking ahead."""
+        return (self[index] for index in indices)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from training.clips import ClipReader
+from training.clips import ClipCache, ClipReader
 from training.dataset import ClipDraw, StoreDataset
 from training.report.drawing import WIDTH, bare, name_row, new_figure
 from training.report.examples import Example
@@ -64,9 +64,10 @@ def attention_at_apex(example: Example) -> Attention:
     trained = load_trained_model(example.folder.model)
     header, network = trained.header, trained.network
     reader = ClipReader([example.store.path], [example.key], size=header.size, inputs=network.inputs)
-    clip = reader[0]
+    source = ClipCache(reader, "cpu")  # read once, for its apex and for its frames
+    clip = source[0]
     chosen = frame_indices(len(clip.texture), onset=clip.onset, apex=clip.apex, frames=header.frames)
-    raw = StoreDataset([clip], [0], frames=header.frames)[ClipDraw(0)]
+    raw = StoreDataset(source, [0], frames=header.frames)[ClipDraw(0)]
     found = network(trained.prepare(raw)).auxiliary
     position = int(np.abs(chosen - clip.apex).argmin())
     at_apex = {
