@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.weights import LocatedWeights
     from training.config import TrainConfig
-    from training.machine import Machine
+    from training.runs.machine import Machine
 
 app = typer.Typer(
     name="mer",
@@ -425,8 +425,8 @@ def evaluate(
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
     from schemas.location import located
-    from training.evaluation import evaluate_file
-    from training.evaluation_report import evaluation_report
+    from training.evaluation.evaluate import evaluate_file
+    from training.evaluation.terminal import evaluation_report
 
     result = evaluate_file(
         predictions, [located(place) for place in store], protocol=protocol, counts="any" if partial else "published"
@@ -475,7 +475,7 @@ def train(
     """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
     from pipeline.mesh.regions import region_masks
     from schemas.location import located
-    from training.train import train as run
+    from training.runs.train import train as run
 
     switches = {
         "depth": depth,
@@ -535,7 +535,7 @@ def pretrain(
 ) -> None:
     """Teach a model without labels how hidden blocks of a face moved, for `mer train --pretrain`."""
     from schemas.location import located
-    from training.train import pretrain as run
+    from training.runs.train import pretrain as run
 
     options = {
         "model": model,
@@ -566,8 +566,8 @@ def ablate(
     """Train a model again with each of its paths switched off, and say what each is worth."""
     from pipeline.mesh.regions import region_masks
     from schemas.location import located
-    from training.ablation import ablate as run
-    from training.run_folder import RUN_FILE, RunFolder
+    from training.runs.ablation import ablate as run
+    from training.runs.run_folder import RUN_FILE, RunFolder
 
     if (config / RUN_FILE).is_file():
         before = RunFolder(config).read()
@@ -657,7 +657,7 @@ def report(
     from pipeline.mesh.regions import region_masks
     from schemas.store import Store
     from training.report.report import write_report
-    from training.run_folder import RunFolder
+    from training.runs.run_folder import RunFolder
 
     print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
 
@@ -688,9 +688,9 @@ def predict(
     from schemas.manifest import MANIFEST_NAME
     from schemas.settings import validated
     from schemas.store import Store
-    from training.predict import Ensemble, predict_store, preprocessing_of
-    from training.prediction_output import prediction_report, write_prediction
-    from training.run_folder import RunFolder
+    from training.inference.output import prediction_report, write_prediction
+    from training.inference.predict import Ensemble, predict_store, preprocessing_of
+    from training.runs.run_folder import RunFolder
 
     started = time.monotonic()
     execution = validated(Execution, {"workers": workers, "device": device, "models_dir": models_dir})
@@ -722,8 +722,8 @@ def export(
     seed: SeedOption = None,
 ) -> None:
     """Write one model of a run, normalisation included, once the file agrees with PyTorch to 1e-4."""
-    from training.export import export_onnx
-    from training.run_folder import RunFolder
+    from training.inference.export import export_onnx
+    from training.runs.run_folder import RunFolder
 
     if not onnx:
         raise typer.BadParameter("choose a format: --onnx")
@@ -734,7 +734,7 @@ def export(
 def _config(recipe: str, file: Path | None, options: dict[str, Any]) -> "TrainConfig":
     """Config of a training command."""
     from schemas.settings import read_toml
-    from training.recipes import resolve
+    from training.runs.recipes import resolve
 
     return resolve(recipe, read_toml(file), _given(options))
 
@@ -775,7 +775,7 @@ def _machine(
     from pipeline.cluster import choose_device, connect
     from schemas.config import Execution
     from schemas.settings import validated
-    from training.machine import Machine
+    from training.runs.machine import Machine
 
     execution = validated(Execution, {"workers": workers, "scheduler": scheduler, "device": device})
     chosen = choose_device(execution)

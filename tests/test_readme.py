@@ -9,7 +9,7 @@ import pytest
 
 from schemas.store import Store
 from training.models.registry import create_model
-from training.recipes import resolve
+from training.runs.recipes import resolve
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

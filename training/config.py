@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from schemas.config import canonical_sha256
 from schemas.model import Model
 from schemas.weights import Weights
-from training.tasks import Counts
+from training.protocols.tasks import Counts
 
 Cache = Literal["ram", "device", "none"]
 Amp = Literal["auto", "off", "fp16", "bf16"]

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.config import Device
-from training.batch import ClipBatch
 from training.comparison.compare import configs_of
 from training.config import TrainConfig
+from training.data.batch import ClipBatch
 from training.models.registry import create_model, model_names
-from training.optimisation import autocast_of, build_optimiser
-from training.run_folder import FoldTime
+from training.runs.optimisation import autocast_of, build_optimiser
+from training.runs.run_folder import FoldTime
 
 CLASSES, UNITS, REPEATS = 5, 20, 5
 

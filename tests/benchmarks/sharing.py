@@ -40,7 +40,7 @@ from schemas.config import PreprocessConfig  # noqa: E402
 from schemas.labels import Label  # noqa: E402
 from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance  # noqa: E402
 from schemas.store import Store  # noqa: E402
-from training.clips import ClipReader  # noqa: E402
+from training.data.clips import ClipReader  # noqa: E402
 
 QUIET = Console(quiet=True)
 FRAMES, SIZE = 64, 224  # a clip of noise that does not compress: 9.6 MB

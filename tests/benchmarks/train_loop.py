@@ -19,16 +19,16 @@ from pipeline.commit import records_of, write_store
 from pipeline.store_arrays import Dimensions, create_arrays
 from schemas.layout import object_path
 from schemas.store import Store
-from training.batch import ClipBatch
-from training.clips import ClipReader
 from training.config import Augmentation
-from training.dataset import BatchReader, ClipDraw, StoreDataset
-from training.fold_tasks import open_source
+from training.data.batch import ClipBatch
+from training.data.clips import ClipReader
+from training.data.dataset import BatchReader, ClipDraw, StoreDataset
+from training.data.preparation import Augmenter, Normalisation, measure_normalisation
+from training.data.sampling import batches
 from training.models.registry import create_model, fast_options
-from training.optimisation import autocast_of, build_optimiser
-from training.preparation import Augmenter, Normalisation, measure_normalisation
-from training.recipes import resolve
-from training.sampling import batches
+from training.runs.fold_tasks import open_source
+from training.runs.optimisation import autocast_of, build_optimiser
+from training.runs.recipes import resolve
 
 CPU = torch.device("cpu")
 CONFIG = resolve("fast", {"optimisation": {"batch_size": 16}})

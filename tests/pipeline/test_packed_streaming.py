@@ -33,7 +33,7 @@ from schemas.errors import (
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
 from schemas.store import Store
-from training.clips import ClipReader
+from training.data.clips import ClipReader
 
 KEYS = ("casme2/sub01/EP01", "casme2/sub02/EP01")
 QUIET = Console(quiet=True)

@@ -26,8 +26,8 @@ from schemas.layout import object_path
 from schemas.location import StoreUrl, located
 from schemas.object_cache import ObjectCache
 from schemas.store import Store
-from training.batch import Input
-from training.clips import ClipReader
+from training.data.batch import Input
+from training.data.clips import ClipReader
 
 KEYS = ("casme2/sub01/EP01", "casme2/sub02/EP01")
 

@@ -8,12 +8,12 @@ import numpy as np
 from schemas.manifest import Manifest
 from training.comparison.result import ComparedModel, ComparisonResult, Cost
 from training.comparison.significance import compare_pairs, rank_models
-from training.epoch_metrics import metrics_csv
-from training.evaluation import evaluate
-from training.predictions import Predictions, concatenate
-from training.protocols import Protocol
-from training.splits import make_folds
-from training.tasks import select_clips
+from training.evaluation.evaluate import evaluate
+from training.evaluation.predictions import Predictions, concatenate
+from training.protocols.protocol import Protocol
+from training.protocols.splits import make_folds
+from training.protocols.tasks import select_clips
+from training.runs.epoch_metrics import metrics_csv
 
 REASON = "c3d: TrainingDivergedError: the loss of epoch 2 is nan; lower the learning rate"
 

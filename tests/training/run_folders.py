@@ -10,14 +10,14 @@ import torch
 
 from schemas.store import Store
 from training.config import TrainConfig
-from training.evaluation import evaluate
-from training.predictions import Predictions, concatenate, write_predictions
-from training.preparation import Normalisation
-from training.protocols import Protocol
-from training.run_folder import FoldFailure, FoldFolder, Run, RunFolder, RunStore, write_text
-from training.splits import make_folds
-from training.tasks import select_clips
-from training.trained_model import TrainedModel, TrainedModelHeader
+from training.data.preparation import Normalisation
+from training.evaluation.evaluate import evaluate
+from training.evaluation.predictions import Predictions, concatenate, write_predictions
+from training.models.trained_model import TrainedModel, TrainedModelHeader
+from training.protocols.protocol import Protocol
+from training.protocols.splits import make_folds
+from training.protocols.tasks import select_clips
+from training.runs.run_folder import FoldFailure, FoldFolder, Run, RunFolder, RunStore, write_text
 
 EPOCHS = 3
 

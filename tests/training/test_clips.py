@@ -15,8 +15,8 @@ from schemas.errors import ConfigError, ManifestMissingError, StoreDamagedError,
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
 from schemas.store import JOURNAL_NAME, Store
-from training.batch import INPUTS
-from training.clips import ClipCache, ClipReader, StoredClip, check_stores
+from training.data.batch import INPUTS
+from training.data.clips import ClipCache, ClipReader, StoredClip, check_stores
 
 
 def keys_of(*stores: Store) -> list[str]:

@@ -23,10 +23,10 @@ from training.comparison.budget import (
 from training.comparison.compare import configs_of
 from training.comparison.result import ComparisonResult
 from training.models.registry import model_names
-from training.plan import TrainPlan, plan_training
-from training.protocols import find_protocol
-from training.recipes import resolve
-from training.run_folder import RunFolder
+from training.protocols.protocol import find_protocol
+from training.runs.plan import TrainPlan, plan_training
+from training.runs.recipes import resolve
+from training.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

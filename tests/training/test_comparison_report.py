@@ -14,9 +14,11 @@ from PIL import Image
 
 from schemas.labels import Label
 from training.comparison.result import ComparisonResult
-from training.metrics import METRIC_TITLES
+from training.evaluation.metrics import METRIC_TITLES
 from training.models.registry import model_names
-from training.protocols import Protocol, find_protocol
+from training.protocols.protocol import Protocol, find_protocol
+from training.protocols.splits import Loso
+from training.protocols.tasks import DatasetRule, Task
 from training.report.comparison import write_comparison
 from training.report.comparison_curves import courses_figure
 from training.report.comparison_figures import cost_figure, joined
@@ -27,8 +29,6 @@ from training.report.label_places import spread_out
 from training.report.page import Table
 from training.report.paper_numbers import PAPER_METHODS, PAPER_TABLES
 from training.report.table_files import as_csv, as_latex, as_markdown
-from training.splits import Loso
-from training.tasks import DatasetRule, Task
 
 SKILLS = {"madv_net": 0.5, "c3d": None, "r2plus1d-18": 0.2, "au-logistic": 0.05}
 NASTY = "<b>a_b|c\\d</b> & 5% $x^2$"
@@ -208,7 +208,7 @@ def test_cost_confusion_and_conditions_are_those_of_the_result(page: Path, resul
         assert costs[title][1] == quantity(model.cost.macs)
         assert costs[title][2] == f"{1000 * model.cost.latency:.1f}"
         assert costs[title][3:] == [duration(model.cost.training_seconds), "120 to 124", "0"]
-        assert trained[title][2:] == ["20", "8", "5e-05", "16", "112"]
+        assert trained[title][2:] == ["20", "8", "5e-05", "16", "112", "random"]
         assert counts[title] == [list(row) for row in model.headline.pooled.confusion]
     conditions = body(page, "conditions")
     assert conditions["budget"] == ["20 epochs"]

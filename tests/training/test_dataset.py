@@ -7,9 +7,9 @@ import torch
 from small_stores import small_store
 
 from schemas.store import Store
-from training.batch import ClipBatch
-from training.clips import ClipReader, StoredClip
-from training.dataset import BatchReader, ClipDraw, FoldData, StoreDataset, join
+from training.data.batch import ClipBatch
+from training.data.clips import ClipReader, StoredClip
+from training.data.dataset import BatchReader, ClipDraw, FoldData, StoreDataset, join
 
 CPU = torch.device("cpu")
 

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from schemas.errors import ConfigError, PredictionsError, ProtocolError, StoreError
 from schemas.manifest import Manifest
-from training.evaluation import evaluate, evaluate_file
-from training.evaluation_report import evaluation_report
-from training.evaluation_result import COMPOSITE, EvaluationResult
-from training.metrics import METRICS
-from training.predictions import Predictions, concatenate, write_predictions
-from training.protocols import Protocol, find_protocol
-from training.splits import make_folds
-from training.tasks import select_clips
+from training.evaluation.evaluate import evaluate, evaluate_file
+from training.evaluation.metrics import METRICS
+from training.evaluation.predictions import Predictions, concatenate, write_predictions
+from training.evaluation.result import COMPOSITE, EvaluationResult
+from training.evaluation.terminal import evaluation_report
+from training.protocols.protocol import Protocol, find_protocol
+from training.protocols.splits import make_folds
+from training.protocols.tasks import select_clips
 
 LOSO = find_protocol("smic-3")
 

@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 from schemas.errors import ConfigError, RunFolderError
-from training.batch import INPUTS, ClipBatch
 from training.config import TrainConfig
-from training.export import export_onnx, largest_difference, onnx_graph
+from training.data.batch import INPUTS, ClipBatch
+from training.data.preparation import Normalisation
+from training.inference.export import export_onnx, largest_difference, onnx_graph
 from training.models import registry
 from training.models.base import ClipClassifier, Prediction
-from training.preparation import Normalisation
-from training.protocols import find_protocol
-from training.run_folder import Run, RunFolder
-from training.splits import Fold
-from training.trained_model import TrainedModel, TrainedModelHeader
+from training.models.trained_model import TrainedModel, TrainedModelHeader
+from training.protocols.protocol import find_protocol
+from training.protocols.splits import Fold
+from training.runs.run_folder import Run, RunFolder
 
 FRAMES, SIZE, UNITS = 3, 32, ("AU01", "AU12")
 CLASSES = find_protocol("casme2-5").task.classes

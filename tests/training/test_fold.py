@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,19 @@ from small_stores import CLASSES, MODEL, PROTOCOL, relabelled, small_store
 
 from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.store import Store
-from training.backbone import read_backbone
-from training.checkpoint import Checkpoint
-from training.clips import ClipCache, ClipReader, ClipSource, StoredClip
-from training.dataset import BatchReader, FoldData, StoreDataset
-from training.epoch_metrics import Metrics
-from training.fold import train_fold
-from training.plan import TrainPlan, plan_training
-from training.predictions import read_predictions
-from training.preparation import measure_normalisation
-from training.recipes import resolve
-from training.run_folder import FoldFolder, Run, RunFolder
-from training.tensor_file import read_tensors
-from training.trained_model import load_trained_model
+from training.data.clips import ClipCache, ClipReader, ClipSource, StoredClip
+from training.data.dataset import BatchReader, FoldData, StoreDataset
+from training.data.preparation import measure_normalisation
+from training.evaluation.predictions import read_predictions
+from training.models.backbone import read_backbone
+from training.models.tensor_file import read_tensors
+from training.models.trained_model import load_trained_model
+from training.runs.checkpoint import Checkpoint
+from training.runs.epoch_metrics import Metrics
+from training.runs.fold import train_fold
+from training.runs.plan import TrainPlan, plan_training
+from training.runs.recipes import resolve
+from training.runs.run_folder import FoldFolder, Run, RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -223,14 +224,18 @@ class Recorded:
     """A source that remembers what was read."""
 
     def __init__(self, source: ClipSource) -> None:
-        self.source, self.read = source, list[int]()
+        self.source, self.asked = source, list[int]()
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> StoredClip:
-        self.read.append(index)
+        self.asked.append(index)
         return self.source[index]
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """One after the other."""
+        return (self[index] for index in indices)
 
 
 def test_test_clips_are_read_once_when_training_is_over(
@@ -239,13 +244,13 @@ def test_test_clips_are_read_once_when_training_is_over(
     """Neither for statistics, nor for training, nor to choose the epoch."""
     plan, source = planned(tiny, protocol, validation=0.5), Recorded(kept)
     before: list[set[int]] = []
-    folder = trained(plan, source, tmp_path, on_epoch=lambda epoch, metrics: before.append(set(source.read)))
+    folder = trained(plan, source, tmp_path, on_epoch=lambda epoch, metrics: before.append(set(source.asked)))
     position = {clip.key: index for index, clip in enumerate(plan.clips)}
     train, test = ({position[key] for key in keys} for keys in (folder.fold.train, folder.fold.test))
     validation = {position[key] for key in folder.fold.validation or ()}
     assert before == [train | validation] * 3
-    assert sorted(source.read[-len(test) :]) == sorted(test)
-    assert not test & set(source.read[: -len(test)])
+    assert sorted(source.asked[-len(test) :]) == sorted(test)
+    assert not test & set(source.asked[: -len(test)])
 
 
 def test_what_the_test_clips_hold_does_not_reach_the_model(

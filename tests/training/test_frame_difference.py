@@ -8,9 +8,9 @@ from small_stores import MODEL
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError
-from training.batch import INPUTS, ClipBatch, Input
-from training.frame_difference import FrameDifferencePretraining, hidden_blocks
+from training.data.batch import INPUTS, ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
+from training.models.frame_difference import FrameDifferencePretraining, hidden_blocks
 from training.models.registry import create_model
 
 SIDE, FRAMES = 32, 8

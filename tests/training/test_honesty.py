@@ -8,14 +8,14 @@ from labelled_manifests import casme2, samm, smic
 from pydantic import ValidationError
 
 from schemas.errors import PredictionsError
-from training.evaluation import evaluate
-from training.evaluation_result import EvaluationResult
-from training.floors import prior_floor
-from training.leaky import LeakyScores, leaky_best_epoch
-from training.predictions import Predictions, concatenate
-from training.protocols import find_protocol
-from training.splits import Fold, make_folds
-from training.tasks import select_clips
+from training.evaluation.evaluate import evaluate
+from training.evaluation.floors import prior_floor
+from training.evaluation.leaky import LeakyScores, leaky_best_epoch
+from training.evaluation.predictions import Predictions, concatenate
+from training.evaluation.result import EvaluationResult
+from training.protocols.protocol import find_protocol
+from training.protocols.splits import Fold, make_folds
+from training.protocols.tasks import select_clips
 
 PROTOCOL = find_protocol("megc2019")
 MANIFESTS = [casme2(), samm(), smic()]

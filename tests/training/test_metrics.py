@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score, recall_score
 
 from schemas.errors import ProtocolError
-from training.bootstrap import bootstrap_intervals
-from training.floors import majority_floor, prior_floor
-from training.metrics import METRICS, count_by_group, count_confusion, measure, score
+from training.evaluation.bootstrap import bootstrap_intervals
+from training.evaluation.floors import majority_floor, prior_floor
+from training.evaluation.metrics import METRICS, count_by_group, count_confusion, measure, score
 
 
 @st.composite

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.batch import ClipBatch
 from training.config import TrainConfig
-from training.mixing import Mixer, cut_box
+from training.data.batch import ClipBatch
+from training.data.mixing import Mixer, cut_box
 
 CLASSES, SIDE = 3, 16
 

@@ -10,7 +10,7 @@ from small_stores import MODEL
 
 from training.config import Amp, Optimisation
 from training.models.registry import create_model
-from training.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
+from training.runs.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 
 
 def test_learning_rate_at_known_points() -> None:

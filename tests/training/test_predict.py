@@ -16,16 +16,16 @@ from schemas.errors import ConfigError, RunFolderError
 from schemas.manifest import Failure, Manifest
 from schemas.settings import validated
 from schemas.store import Store
-from training.clips import ClipReader
 from training.config import TrainConfig
-from training.dataset import FoldData
-from training.fold import train_fold
-from training.plan import plan_training
-from training.predict import Ensemble, StorePrediction, predict_store, preprocessing_of
-from training.prediction_output import prediction_csv, prediction_report, write_prediction
-from training.predictions import read_predictions
-from training.run_folder import RunFolder
-from training.trained_model import TrainedModel, load_trained_model
+from training.data.clips import ClipReader
+from training.data.dataset import FoldData
+from training.evaluation.predictions import read_predictions
+from training.inference.output import prediction_csv, prediction_report, write_prediction
+from training.inference.predict import Ensemble, StorePrediction, predict_store, preprocessing_of
+from training.models.trained_model import TrainedModel, load_trained_model
+from training.runs.fold import train_fold
+from training.runs.plan import plan_training
+from training.runs.run_folder import RunFolder
 
 PROTOCOL = """
 [task]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import PredictionsError
-from training.predictions import Predictions, concatenate, read_predictions, write_predictions
+from training.evaluation.predictions import Predictions, concatenate, read_predictions, write_predictions
 
 HEADER = "clip,fold,seed,a,b\n"
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.batch import ClipBatch
 from training.config import Augmentation
-from training.preparation import Augmenter, Normalisation, measure_normalisation, mirrored_columns
+from training.data.batch import ClipBatch
+from training.data.preparation import Augmenter, Normalisation, measure_normalisation, mirrored_columns
 
 UNITS = ("AU04", "AU12L", "AU12R", "AU25", "AU14L")
 SIDE = 24

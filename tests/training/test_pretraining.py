@@ -10,10 +10,10 @@ from small_stores import CONFIG, PROTOCOL, small_smic, small_store
 
 from schemas.store import Store
 from training.models.base import ClipClassifier
-from training.plan import plan_supervised_pretraining
-from training.recipes import resolve
-from training.run_folder import RunFolder
-from training.trained_model import load_trained_model
+from training.models.trained_model import load_trained_model
+from training.runs.plan import plan_supervised_pretraining
+from training.runs.recipes import resolve
+from training.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

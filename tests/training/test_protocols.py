@@ -6,9 +6,9 @@ import pytest
 from labelled_manifests import CASME2_2019, casme2, samm, smic
 
 from schemas.errors import ConfigError
-from training.protocols import Protocol, choose_protocol, find_protocol, infer_protocol, protocol_names
-from training.splits import KFold
-from training.task_catalogue import TASKS
+from training.protocols.catalogue import TASKS
+from training.protocols.protocol import Protocol, choose_protocol, find_protocol, infer_protocol, protocol_names
+from training.protocols.splits import KFold
 
 FILE = """
 [task]

@@ -11,7 +11,7 @@ from schemas.settings import read_toml
 from training.config import TrainConfig
 from training.models.madv_net import FAST_OPTIONS
 from training.models.registry import create_model, fast_options, model_names
-from training.recipes import RECIPES, check_recipe, resolve
+from training.runs.recipes import RECIPES, check_recipe, resolve
 
 
 def test_the_paper_is_the_default() -> None:

@@ -17,10 +17,12 @@ from pipeline.figures import depth_disparity
 from schemas.errors import ConfigError, RunFolderError
 from schemas.labels import Label
 from schemas.store import Store
-from training.evaluation_result import EvaluationResult, Spread
-from training.metrics import METRICS
-from training.predictions import concatenate, read_predictions
-from training.protocols import Protocol
+from training.evaluation.metrics import METRICS
+from training.evaluation.predictions import concatenate, read_predictions
+from training.evaluation.result import EvaluationResult, Spread
+from training.protocols.protocol import Protocol
+from training.protocols.splits import Loso
+from training.protocols.tasks import DatasetRule, Task
 from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.report.attention import Attention, attention_at_apex, over_face
 from training.report.curves import read_courses
@@ -29,9 +31,7 @@ from training.report.drawing import style
 from training.report.examples import choose_examples
 from training.report.paper_numbers import PAPER_TABLES
 from training.report.report import write_report
-from training.run_folder import Run, RunFolder, write_text
-from training.splits import Loso
-from training.tasks import DatasetRule, Task
+from training.runs.run_folder import Run, RunFolder, write_text
 
 NASTY = "<script>alert('a&b')</script> $x^2$"
 

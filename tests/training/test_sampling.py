@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.sampling import batches, draw_seed, epoch_order, frame_indices
+from training.data.sampling import batches, draw_seed, epoch_order, frame_indices
 
 
 @st.composite

@@ -8,11 +8,11 @@ import pytest
 from labelled_manifests import casme2, smic
 from scipy.stats import friedmanchisquare
 
-from training.bootstrap import bootstrap_intervals
 from training.comparison.significance import compare_pairs, holm, rank_models
-from training.metrics import count_by_group, measure
-from training.protocols import find_protocol
-from training.tasks import LabelledClip, select_clips
+from training.evaluation.bootstrap import bootstrap_intervals
+from training.evaluation.metrics import count_by_group, measure
+from training.protocols.protocol import find_protocol
+from training.protocols.tasks import LabelledClip, select_clips
 
 Answers = Mapping[int, np.ndarray]
 

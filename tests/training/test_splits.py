@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from labelled_manifests import casme2, samm, smic
 
 from schemas.errors import ProtocolError
-from training.splits import CrossDataset, Fold, Holdout, KFold, Loso, Lovo, Split, make_folds
-from training.task_catalogue import TASKS
-from training.tasks import LabelledClip, select_clips, subject_of
+from training.protocols.catalogue import TASKS
+from training.protocols.splits import CrossDataset, Fold, Holdout, KFold, Loso, Lovo, Split, make_folds
+from training.protocols.tasks import LabelledClip, select_clips, subject_of
 
 EXHAUSTIVE = [Loso(), Lovo(), KFold(folds=3), CrossDataset()]
 DISJOINT = [Loso(), KFold(folds=3), KFold(folds=3, seed=5), CrossDataset()]

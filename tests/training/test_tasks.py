@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError, ProtocolError
 from schemas.labels import Label
 from schemas.manifest import Manifest
-from training.task_catalogue import TASKS
-from training.tasks import DatasetRule, Task, select_clips
+from training.protocols.catalogue import TASKS
+from training.protocols.tasks import DatasetRule, Task, select_clips
 
 PUBLISHED = {  # clips and subjects as the literature counts them
     "megc2019": (442, 68),

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from schemas.errors import RunFolderError
 from schemas.model import Model
-from training.tensor_file import read_tensors, write_tensors
+from training.models.tensor_file import read_tensors, write_tensors
 
 
 class Header(Model):

@@ -18,11 +18,11 @@ from tree_hash import tree_hash
 
 import cli
 from schemas.store import Store
-from training.batch import INPUTS
-from training.evaluation_result import EvaluationResult
-from training.fold_tasks import FoldTask, FoldTasks, tasks_on
-from training.progress import EpochDone
-from training.run_folder import RunFolder
+from training.data.batch import INPUTS
+from training.evaluation.result import EvaluationResult
+from training.runs.fold_tasks import FoldTask, FoldTasks, tasks_on
+from training.runs.progress import EpochDone
+from training.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,13 +13,13 @@ import torch
 from schemas.errors import ConfigError
 from schemas.model import Model
 from training.config import TrainConfig
-from training.fold_tasks import tasks_here
-from training.machine import Machine, PlannedRun
+from training.data.sampling import batch_count
 from training.models.registry import create_model
-from training.plan import TrainPlan
-from training.progress import EpochDone
-from training.run_folder import RunFolder
-from training.sampling import batch_count
+from training.runs.fold_tasks import tasks_here
+from training.runs.machine import Machine, PlannedRun
+from training.runs.plan import TrainPlan
+from training.runs.progress import EpochDone
+from training.runs.run_folder import RunFolder
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SHARE = 0.9  # of the time is for epochs; starting, testing and writing take the rest

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from schemas.errors import ConfigError, RunError, RunFolderError
+from schemas.errors import ConfigError, RunFolderError
 from schemas.location import StoreLocation
 from schemas.model import Model
 from schemas.output import locked, log_file
@@ -16,16 +16,17 @@ from schemas.store import Store
 from training.comparison.budget import Budget, epochs_within, seconds_per_epoch, within_epochs
 from training.comparison.summary import comparison_report, summarise
 from training.config import RecipeName, TrainConfig
-from training.machine import Machine, PlannedRun, train_folds
 from training.models.registry import model_names
-from training.plan import TrainPlan, plan_training
-from training.recipes import resolve
 from training.report.comparison import write_comparison
-from training.run_folder import FoldFailure, FoldFolder, RunFolder, write_text
-from training.train import evaluate_run
+from training.runs.machine import Machine, PlannedRun, train_folds
+from training.runs.plan import TrainPlan, plan_training
+from training.runs.recipes import resolve
+from training.runs.run_folder import RUN_FILE, FoldFailure, FoldFolder, RunFolder, write_text
+from training.runs.train import evaluate_run
 
 COMPARISON_FILE = "comparison.json"
 RESULT_FILE = "result.json"
+LOG_FILE = "compare.log"
 
 
 class Comparison(Model):
@@ -53,7 +54,7 @@ def configs_of(models: str, recipe: RecipeName, *layers: Mapping[str, Any]) -> d
     Args:
         models: ``all``, or names with commas between them.
         recipe: of all.
-        layers: laid over it, as ``training.recipes.resolve`` takes them.
+        layers: laid over it, as ``training.runs.recipes.resolve`` takes them.
 
     Raises:
         ConfigError: no such model, one named twice, or a layer that is not for all models.
@@ -98,14 +99,14 @@ def compare(
         Exit code: 0 every model has a result, 1 some have none.
 
     Raises:
-        MerError: wrong input or usage, or no model can be trained at all.
+        MerError: wrong input or usage.
     """
     if budget is not None and recipe == "native":
         raise ConfigError("--budget: native trains each model as long as its authors do; use --recipe paper or fast")
     opened = [Store.open(store) for store in stores]
     weights = {} if published is None else {name: file.absolute() for name, file in published.items()}
     plans, failures = _plan(opened, configs, weights, machine)
-    with locked(out), log_file(out / "compare.log"):
+    with locked(out), log_file(out / LOG_FILE):
         before = None if overwrite else _read(out)
         asked = _settle(Comparison(models=tuple(configs), recipe=recipe, budget=budget), before, plans, machine)
         if asked.epochs is not None:
@@ -120,7 +121,8 @@ def compare(
             name: (run, evaluate_run(run.plan, run.folder)) for name, run in runs.items() if name not in failures
         }
         if not finished:
-            raise RunError(f"{out}: no model has a result; {_listed(failures)}")
+            machine.say(f"{out}: no model has a result; {_listed(failures)}")
+            return 1
         result = summarise(
             asked.models,
             finished,
@@ -164,9 +166,10 @@ def _read(out: Path) -> Comparison | None:
     except ValidationError as error:
         raise RunFolderError(f"{file}: not a comparison: {problems(error)}") from error
     except FileNotFoundError as error:
-        if others := sorted(child.name for child in out.iterdir() if child.name != "compare.log"):
+        mine = {child for child in out.iterdir() if child.name == LOG_FILE or (child / RUN_FILE).is_file()}
+        if others := sorted(child.name for child in set(out.iterdir()) - mine):
             raise RunFolderError(f"{out}: holds {others[0]} and no comparison; choose another --out") from error
-        return None
+        return None  # or one that was killed as it began
 
 
 def _settle(

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from schemas.config import Device
 from schemas.model import Model
-from training.bootstrap import Interval
 from training.config import RecipeName
-from training.evaluation_result import COMPOSITE, EvaluatedStore, GroupResult
-from training.protocols import Protocol
+from training.evaluation.bootstrap import Interval
+from training.evaluation.result import COMPOSITE, EvaluatedStore, GroupResult
+from training.protocols.protocol import Protocol
 
 
 class Cost(Model):

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, friedmanchisquare, rankdata, studentized_range
 
-from training.bootstrap import percentile_interval, resample
 from training.comparison.result import Difference, McNemar, Pair, Ranks
-from training.metrics import count_by_group, measure
-from training.tasks import LabelledClip
+from training.evaluation.bootstrap import percentile_interval, resample
+from training.evaluation.metrics import count_by_group, measure
+from training.protocols.tasks import LabelledClip
 
 Probabilities = Mapping[str, Mapping[int, NDArray[np.float64]]]  # model -> seed -> (N, C), rows as the clips
 

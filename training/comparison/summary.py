@@ -14,12 +14,12 @@ from training.comparison.budget import Budget, pretraining_epochs, updates_per_e
 from training.comparison.result import ComparedModel, ComparisonResult, Cost
 from training.comparison.significance import compare_pairs, rank_models
 from training.config import RecipeName
-from training.evaluation_result import EvaluationResult
-from training.machine import PlannedRun
+from training.evaluation.predictions import read_predictions
+from training.evaluation.result import EvaluationResult
 from training.models.registry import model_info
-from training.predictions import read_predictions
 from training.report.tables import interval, mean_sd
-from training.run_folder import FoldTime
+from training.runs.machine import PlannedRun
+from training.runs.run_folder import FoldTime
 
 
 def summarise(

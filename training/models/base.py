@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import INPUTS, ClipBatch, Input
+from training.data.batch import INPUTS, ClipBatch, Input
 
 
 def within(name: str, parts: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from schemas.errors import ConfigError
 from schemas.settings import problems
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
 from training.models.published import PublishedWeights
 

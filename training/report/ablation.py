@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from schemas.model import Model
-from training.evaluation_result import Spread
+from training.evaluation.result import Spread
 
 ABLATION_FILE = "ablation.json"
 

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from training.clips import ClipCache, ClipReader
-from training.dataset import ClipDraw, StoreDataset
+from training.data.clips import ClipCache, ClipReader
+from training.data.dataset import ClipDraw, StoreDataset
+from training.data.sampling import frame_indices
+from training.models.trained_model import load_trained_model
 from training.report.drawing import WIDTH, bare, name_row, new_figure
 from training.report.examples import Example
-from training.sampling import frame_indices
-from training.trained_model import load_trained_model
 
 _ATTENTION, _KEPT = "attention_", "kept_"
 _STREAMS = ("texture", "depth")

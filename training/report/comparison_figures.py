@@ -12,8 +12,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from training.comparison.result import ComparedModel, ComparisonResult, Ranks
-from training.evaluation_result import GroupResult
-from training.metrics import METRIC_TITLES, Scores
+from training.evaluation.metrics import METRIC_TITLES, Scores
+from training.evaluation.result import GroupResult
 from training.report.comparison_tables import OURS, model_title, quantity
 from training.report.drawing import BLUE, INK, LINE, ORANGE, WIDTH, new_figure
 from training.report.figures import shortened

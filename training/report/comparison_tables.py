@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from training.bootstrap import Interval
 from training.comparison.result import ComparedModel, ComparisonResult, Difference, Pair, Ranks
-from training.metrics import METRIC_TITLES
+from training.evaluation.bootstrap import Interval
+from training.evaluation.metrics import METRIC_TITLES
 from training.report.page import Table
 from training.report.paper_numbers import PAPER_METHODS, PaperTable
 from training.report.tables import count, interval, mean_sd, pairs_table

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.store import Store
-from training.predictions import concatenate, read_predictions
-from training.run_folder import FoldFolder, Run
-from training.tasks import select_clips
+from training.evaluation.predictions import concatenate, read_predictions
+from training.protocols.tasks import select_clips
+from training.runs.run_folder import FoldFolder, Run
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from training.evaluation_result import GroupResult, SubjectResult
-from training.metrics import METRIC_TITLES, METRICS, Scores
+from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
+from training.evaluation.result import GroupResult, SubjectResult
 from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, LINE, ORANGE, WIDTH, new_figure
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.report.page import Table
-from training.run_folder import write_text
+from training.runs.run_folder import write_text
 
 _LATEX = str.maketrans(
     {

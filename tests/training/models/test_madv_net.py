@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.madv_net import MADVNet, madv_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")

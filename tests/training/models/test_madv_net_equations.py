@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import erf, expit, log_softmax, softmax
 from torch import Tensor, nn
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import Prediction
 from training.models.madv_net import MADVNet, MADVNetConfig
 from training.models.madv_net.attention import (

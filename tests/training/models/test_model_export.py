@@ -9,10 +9,10 @@ import onnx
 import pytest
 import torch
 
-from training.export import TOLERANCE, largest_difference, onnx_graph
+from training.data.preparation import Normalisation
+from training.inference.export import TOLERANCE, largest_difference, onnx_graph
 from training.models.registry import fast_options, model_names
-from training.preparation import Normalisation
-from training.trained_model import TrainedModel, TrainedModelHeader
+from training.models.trained_model import TrainedModel, TrainedModelHeader
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 

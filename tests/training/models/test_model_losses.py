@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
+from training.models.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 TARGET = torch.tensor([0, 1, 2, 3, 0, 1])

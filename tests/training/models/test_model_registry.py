@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from schemas.errors import ConfigError
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier, Prediction
 from training.models.registry import create_model, fast_options, model_info, model_names
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
 from training.models.baselines.ceflnet import CEFLNet, ceflnet
 from training.models.baselines.est import EST, distant_orders, est

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from training.batch import ClipBatch, Input
+from training.data.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.config import ModelConfig
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import Prediction
 from training.models.baselines.video_resnet import (
     FAST_OPTIONS,

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from training.batch import ClipBatch, Input
+from training.data.batch import ClipBatch, Input
 from training.models.base import Prediction
 from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
 from training.models.baselines.transformer import MLP, Attention, sinusoids, video_of

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier, Prediction, Pretraining
 from training.models.baselines.transformer import video_of
 from training.models.config import ModelConfig

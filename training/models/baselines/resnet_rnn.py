@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.batch import ClipBatch, Input
+from training.data.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.config import ModelConfig
 from training.models.published import resnet18

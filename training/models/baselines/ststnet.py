@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.batch import ClipBatch, Input
+from training.data.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.config import ModelConfig

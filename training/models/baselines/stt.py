@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from training.batch import ClipBatch, Input
+from training.data.batch import ClipBatch, Input
 from training.models.base import ClipClassifier, Prediction
 from training.models.baselines.transformer import MLP, Attention, video_of
 from training.models.config import ModelConfig

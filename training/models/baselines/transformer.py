@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import ClipBatch
+from training.data.batch import ClipBatch
 from training.models.config import ModelConfig
 
 

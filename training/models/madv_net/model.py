@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batch import INPUTS, ClipBatch
-from training.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
+from training.data.batch import INPUTS, ClipBatch
 from training.models.base import ClipClassifier, Prediction
+from training.models.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
 from training.models.madv_net.attention import Block
 from training.models.madv_net.au_encoder import ActionUnitEncoder
 from training.models.madv_net.config import MADVNetConfig

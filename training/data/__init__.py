@@ -1,0 +1,1 @@
+"""Stored clips as batches: read, sampled, normalised, augmented."""

@@ -1,0 +1,198 @@
+"""Clips of stores as tensors at the model's size: read one by one, or kept in memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schemas.errors import ConfigError, StoreError
+from schemas.location import StoreLocation, StoreUrl
+from schemas.read_ahead import ahead
+from schemas.store import Store
+from training.data.batch import INPUTS, Input
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """One whole clip.
+
+    Attributes:
+        texture: ``(N, 3, S, S) uint8`` RGB; no channel where no model reads it.
+        depth: ``(N, 1, S, S) float16``, normalised once a clip; no channel where no model reads it.
+        au: ``(A,) float32``, apex minus onset (MADV-Net Eq. 3's V).
+        onset: position in the clip.
+        apex: position in the clip.
+    """
+
+    texture: Tensor
+    depth: Tensor
+    au: Tensor
+    onset: int
+    apex: int
+
+
+class ClipSource(Protocol):
+    """Clips by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> StoredClip: ...
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """Clips one after the other; a source that has to wait for some fetches the next ones meanwhile."""
+
+
+class ClipReader:
+    """Clips read from their stores when asked for. Spawned workers open the stores themselves.
+
+    Args:
+        stores: that hold the clips.
+        keys: of the clips, in the order of their numbers.
+        size: side to bring the frames to, px.
+        inputs: what to read; the rest comes without channels.
+    """
+
+    def __init__(
+        self, stores: Sequence[StoreLocation], keys: Sequence[str], *, size: int, inputs: frozenset[Input] = INPUTS
+    ) -> None:
+        self.paths, self.keys, self.size, self.inputs = tuple(stores), tuple(keys), size, inputs
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> StoredClip:
+        """Read one clip.
+
+        Raises:
+            StoreDamagedError: it does not decode.
+        """
+        key = self.keys[index]
+        columns = self._columns[key]
+        store, row = columns.store, columns.store.manifest.index[key]
+        frames = store.manifest.clips[row].n_frames
+        texture = torch.empty(frames, 0, self.size, self.size, dtype=torch.uint8)
+        depth = torch.empty(frames, 0, self.size, self.size, dtype=torch.float16)
+        if "texture" in self.inputs:
+            texture = resized(torch.from_numpy(store.texture(key)).permute(0, 3, 1, 2), self.size)
+        if "depth" in self.inputs:
+            depth = resized(torch.from_numpy(store.depth(key))[:, None].float(), self.size).half()
+        onset, apex = columns.au[row]
+        return StoredClip(
+            texture, depth, torch.from_numpy(apex - onset), int(columns.onset[row]), int(columns.apex[row])
+        )
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """Clips one after the other; from a URL, the next few come over the network meanwhile.
+
+        Raises:
+            StoreDamagedError: one does not decode.
+            TransferError: one does not come.
+        """
+        if any(isinstance(path, StoreUrl) for path in self.paths):
+            indices = ahead(indices, self._bring)
+        for index in indices:
+            yield self[index]
+
+    def _bring(self, index: int) -> None:
+        self._columns[self.keys[index]].store.bring(self.keys[index], self.inputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_columns"}
+
+    @cached_property
+    def _columns(self) -> dict[str, "_Columns"]:
+        """Key -> the columns of its store."""
+        wanted, found = set(self.keys), {}
+        for path in self.paths:
+            columns = _Columns.of(Store.open(path))
+            found.update(dict.fromkeys(wanted & columns.store.manifest.index.keys(), columns))
+        if missing := wanted - found.keys():
+            raise StoreError(f"{min(missing)} is in none of {', '.join(map(str, self.paths))}; did a store change?")
+        return found
+
+
+class ClipCache:
+    """Clips read once and kept, in memory or on a device.
+
+    Args:
+        source: to read from.
+        device: to keep them on.
+    """
+
+    def __init__(self, source: ClipReader, device: torch.device | str) -> None:
+        self._clips = [_on(clip, device) for clip in source.read(range(len(source)))]
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> StoredClip:
+        return self._clips[index]
+
+    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
+        """See ``ClipSource``."""
+        return (self._clips[index] for index in indices)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    store: Store
+    au: NDArray[np.float32]
+    onset: NDArray[np.int32]
+    apex: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, store: Store) -> "_Columns":
+        return cls(store, store.column("au"), store.column("onset_index"), store.column("apex_index"))
+
+
+def resized(frames: Tensor, size: int) -> Tensor:
+    """``(N, C, H, W)`` frames at another side, px, antialiased; the dtype stays."""
+    if frames.shape[-1] == size:
+        return frames.contiguous()
+    return F.interpolate(frames, (size, size), mode="bilinear", antialias=True)
+
+
+def check_stores(stores: Iterable[Store], *, size: int, inputs: frozenset[Input]) -> tuple[str, ...]:
+    """Whether stores can be read by one model, and together. Returns the names of the AU columns.
+
+    Raises:
+        ConfigError: one has smaller frames, lacks what the model reads, or they were made with other tools.
+    """
+    listed = list(stores)
+    for store in listed:
+        config = store.manifest.provenance.config
+        if config.size < size:
+            raise ConfigError(
+                f"{store.path}: its frames are {config.size} px, fewer than the model's {size}; choose --size "
+                f"{config.size} or less, or preprocess with --size {size}"
+            )
+        for name in ("texture", "depth"):
+            if name in inputs and name not in store.manifest.arrays:
+                remedy = "add --no-depth" if name == "depth" else "ask for a store that was shared with it"
+                raise ConfigError(f"{store.path}: made without {name}, which the model reads; {remedy}")
+    first = listed[0]
+    for store in listed[1:]:
+        for part in ("action_units", "depth"):
+            mine, theirs = getattr(first.manifest, part), getattr(store.manifest, part)
+            if mine != theirs and (part == "action_units" or part in inputs):
+                raise ConfigError(
+                    f"{store.path}: its {part.replace('_', ' ')} are of {_tool(theirs)}, those of {first.path} of "
+                    f"{_tool(mine)}; one model cannot read both: preprocess with equal backends and versions"
+                )
+    return first.manifest.action_units.names
+
+
+def _tool(part: Any) -> str:
+    return "nothing" if part is None else f"{part.tool} {part.version}"
+
+
+def _on(clip: StoredClip, device: torch.device | str) -> StoredClip:
+    return StoredClip(
+        clip.texture.to(device), clip.depth.to(device), clip.au.to(device), onset=clip.onset, apex=clip.apex
+    )

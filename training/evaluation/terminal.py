@@ -1,0 +1,87 @@
+"""An evaluation as tables for the terminal."""
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from training.evaluation.metrics import METRIC_TITLES, METRICS
+from training.evaluation.result import EvaluationResult, GroupResult, Spread
+
+_LOWEST = 5
+
+
+def evaluation_report(result: EvaluationResult) -> RenderableType:
+    """Caveats, headline against floors, classes, confusion matrix, hardest subjects."""
+    parts: list[RenderableType] = [_facts(result)]
+    parts += [f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats]
+    parts += [_scores(name, group) for name, group in result.groups.items()]
+    parts += [_classes(result.headline), _confusion(result.headline), _subjects(result)]
+    return Group(*parts)
+
+
+def _facts(result: EvaluationResult) -> Table:
+    facts = Table(show_header=False, box=None)
+    task = result.protocol.task
+    facts.add_row("[bold]protocol", f"{result.protocol.name}, version {task.version}, {result.protocol_sha256[:12]}")
+    facts.add_row("[bold]task", task.title)
+    facts.add_row("[bold]folds", f"{result.test_folds}, {result.folds} folds; counts pooled over them")
+    facts.add_row("[bold]seeds", ", ".join(map(str, result.seeds)))
+    facts.add_row("[bold]clips", "the published ones" if result.published_counts else "NOT the published ones")
+    if result.left_out:
+        facts.add_row("[bold]left out", ", ".join(f"{reason} {count}" for reason, count in result.left_out.items()))
+    return facts
+
+
+def _scores(name: str, group: GroupResult) -> Table:
+    title = f"{name}: {group.clips} clips, {group.subjects} subjects"
+    table = Table("", "result", "95 % over subjects", *(floor.name for floor in group.floors), title=title)
+    for metric in METRICS:
+        floors = []
+        for floor in group.floors:
+            guess = floor.metrics[metric]
+            spread = "" if guess.low == guess.high else f" ({guess.low:.3f} to {guess.high:.3f})"
+            floors.append(f"{guess.expected:.3f}{spread}")
+        spread_ = group.metrics[metric]
+        table.add_row(METRIC_TITLES[metric], _mean(spread_), _interval(spread_), *floors)
+    return table
+
+
+def _classes(group: GroupResult) -> Table:
+    table = Table("class", "clips", "accuracy", "precision", "F1", title="classes, all seeds pooled")
+    for scores in group.pooled.classes:
+        table.add_row(
+            scores.name,
+            str(group.class_clips[scores.name]),
+            f"{scores.accuracy:.3f}",
+            f"{scores.precision:.3f}",
+            f"{scores.f1:.3f}",
+        )
+    return table
+
+
+def _confusion(group: GroupResult) -> Table:
+    pooled = group.pooled
+    names = [scores.name for scores in pooled.classes]
+    table = Table("true \\ predicted", *names, title="confusion, counts of all seeds and row %")
+    for name, counts, percents in zip(names, pooled.confusion, pooled.confusion_percent, strict=True):
+        cells = (f"{count} ({percent:.1f})" for count, percent in zip(counts, percents, strict=True))
+        table.add_row(name, *cells)
+    return table
+
+
+def _subjects(result: EvaluationResult) -> Table:
+    mean = {s.subject: float(np.mean(list(s.accuracy.values()))) for s in result.subjects}
+    ordered = sorted(result.subjects, key=lambda s: (mean[s.subject], -sum(s.class_clips.values())))
+    table = Table("subject", "clips", "accuracy", title=f"hardest of {len(ordered)} subjects")
+    for subject in ordered[:_LOWEST]:
+        table.add_row(subject.subject, str(sum(subject.class_clips.values())), f"{mean[subject.subject]:.3f}")
+    return table
+
+
+def _mean(spread: Spread) -> str:
+    return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
+
+
+def _interval(spread: Spread) -> str:
+    return "-" if spread.interval is None else f"{spread.interval.low:.3f} to {spread.interval.high:.3f}"

@@ -1,0 +1,1 @@
+"""What trained models are used for: predictions for new clips, and files for other programs."""

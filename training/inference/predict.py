@@ -1,0 +1,200 @@
+"""`mer predict`: the models of a run on the clips of a store that it was not evaluated on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from schemas.config import PreprocessConfig
+from schemas.errors import ConfigError, RunFolderError
+from schemas.store import Store
+from training.data.batch import ClipBatch, Input
+from training.data.clips import ClipReader, check_stores
+from training.data.dataset import BatchReader, StoreDataset
+from training.data.sampling import batches
+from training.models.trained_model import TrainedModel, load_trained_model
+from training.protocols.tasks import subject_of
+from training.runs.run_folder import FoldFolder, Run, RunFolder
+
+_CLIPS_HELD = 256  # in memory at once, while every model looks at them
+_OF_BACKENDS = ("depth", "depth_size", "au")
+
+
+@dataclass(frozen=True, eq=False)
+class StorePrediction:
+    """What a run makes of the clips of a store.
+
+    Attributes:
+        classes: C names, the columns of ``probabilities``.
+        clips: N keys.
+        probabilities: ``(N, C) float64``; NaN for a clip that is not in the store, because it failed.
+        reasons: why it failed; empty for the others.
+        models: names of those that were averaged.
+        caveats: what the probabilities are not, for people.
+        run_sha256: of the run.
+        store_sha256: of the store's content.
+    """
+
+    classes: tuple[str, ...]
+    clips: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    reasons: tuple[str, ...]
+    models: tuple[str, ...]
+    caveats: tuple[str, ...]
+    run_sha256: str
+    store_sha256: str
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The likeliest class of each clip; empty for one that failed."""
+        likeliest = np.argmax(self.probabilities, axis=1)
+        return tuple("" if reason else self.classes[i] for reason, i in zip(self.reasons, likeliest, strict=True))
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trained models of a run, to be averaged.
+
+    Attributes:
+        run: that they are of.
+        folders: where they lie.
+        missing: models that were asked for and are not there: their folds failed or are unfinished.
+    """
+
+    run: Run
+    folders: tuple[FoldFolder, ...]
+    missing: int
+
+    @classmethod
+    def open(cls, run_folder: RunFolder, *, fold: str | None = None, seed: int | None = None) -> "Ensemble":
+        """The models of this fold and seed; of all folds and seeds where none is given.
+
+        Raises:
+            RunFolderError: no run, no such fold or seed, none of the models is there, or they know no classes.
+        """
+        run, path = run_folder.read(), run_folder.path
+        names, seeds = [each.name for each in run.folds], run.config.seeds
+        if not run.classes:
+            raise RunFolderError(f"{path}: pre-trained without labels, it knows no classes; run `mer train`")
+        if fold not in (None, *names):
+            raise RunFolderError(f"{path}: no fold {fold!r}; there are {', '.join(names)}")
+        if seed not in (None, *seeds):
+            raise RunFolderError(f"{path}: no seed {seed}; there are {', '.join(map(str, seeds))}")
+        wanted = [f for f in run_folder.folds(run) if fold in (None, f.fold.name) and seed in (None, f.seed)]
+        there = tuple(folder for folder in wanted if folder.model.is_file())
+        if not there:
+            raise RunFolderError(
+                f"{path}: none of {len(wanted)} models is there; type the same `mer train` command again"
+            )
+        return cls(run, there, len(wanted) - len(there))
+
+
+def predict_store(ensemble: Ensemble, store: Store, *, device: torch.device | str = "cpu") -> StorePrediction:
+    """Class probabilities of every clip: the mean over the models of the softmax.
+
+    Each model sees a clip as it sees the test clips of its fold: the same frames, normalised by its own training
+    clips.
+
+    Raises:
+        ConfigError: the store's frames are smaller than the models', or it lacks what they read.
+        RunFolderError: a model cannot be read.
+    """
+    first = load_trained_model(ensemble.folders[0].model)
+    _check_store(store, first)
+    entries = store.manifest.clips
+    good = [row for row, entry in enumerate(entries) if entry.failure is None]
+    probabilities = np.full((len(entries), len(ensemble.run.classes)), np.nan)
+    for start in range(0, len(good), _CLIPS_HELD):
+        rows = good[start : start + _CLIPS_HELD]
+        raw = _read(store, [entries[row].key for row in rows], first, ensemble.run.config.optimisation.batch_size)
+        each = [_probabilities(folder, raw, torch.device(device)) for folder in ensemble.folders]
+        probabilities[rows] = np.mean(each, axis=0)
+    return StorePrediction(
+        classes=ensemble.run.classes,
+        clips=tuple(entry.key for entry in entries),
+        probabilities=probabilities,
+        reasons=tuple("" if entry.failure is None else entry.failure.message for entry in entries),
+        models=tuple(folder.name for folder in ensemble.folders),
+        caveats=tuple(_caveats(ensemble, store, first.network.inputs)),
+        run_sha256=ensemble.run.sha256,
+        store_sha256=store.manifest.content_sha256,
+    )
+
+
+def preprocessing_of(run: Run) -> PreprocessConfig:
+    """How new clips have to be preprocessed for the models of a run: as those that they were trained on.
+
+    Raises:
+        ConfigError: those were preprocessed in several ways.
+    """
+    first, *others = (store.preprocess for store in run.stores)
+    for name in ("size", "apex", *_OF_BACKENDS):
+        found = {getattr(config, name) for config in (first, *others)}
+        if len(found) > 1:
+            raise ConfigError(
+                f"the stores of this run differ in {name} ({', '.join(sorted(map(str, found)))}), so that there is no "
+                "one way to preprocess a video for it: run `mer preprocess` yourself, and predict on that store"
+            )
+    return first
+
+
+def _check_store(store: Store, model: TrainedModel) -> None:
+    names = check_stores([store], size=model.header.size, inputs=model.network.inputs)
+    if names != model.header.action_units:
+        raise ConfigError(
+            f"{store.path}: its action units are {', '.join(names)}; the model reads "
+            f"{', '.join(model.header.action_units)}: preprocess with the backend of the run's stores"
+        )
+
+
+def _read(store: Store, keys: Sequence[str], model: TrainedModel, batch_size: int) -> list[ClipBatch]:
+    """The clips as batches; of each only the frames that the models look at stay in memory."""
+    reader = ClipReader([store.path], keys, size=model.header.size, inputs=model.network.inputs)
+    dataset = StoreDataset(reader, [0] * len(keys), frames=model.header.frames)
+    with BatchReader(dataset, device=torch.device("cpu")) as batch_reader:
+        return list(batch_reader.read(batches(np.arange(len(keys)), batch_size)))
+
+
+def _probabilities(folder: FoldFolder, raw: Sequence[ClipBatch], device: torch.device) -> NDArray[np.float64]:
+    """``(N, C)`` of one model."""
+    model = load_trained_model(folder.model, device)
+    return torch.cat([model.probabilities(batch.to(device)).cpu() for batch in raw]).numpy()
+
+
+def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
+    if ensemble.missing:
+        yield f"{ensemble.missing} models are missing: their folds failed or are unfinished"
+    folds = [folder.fold for folder in ensemble.folders]
+    seen = {subject_of(key) for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+    subjects = {subject_of(entry.key) for entry in store.manifest.clips}
+    if known := sorted(subjects & seen):
+        yield (
+            f"NO TEST RESULT: {len(known)} of {len(subjects)} subjects were trained on by these models "
+            f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); `mer evaluate` scores the run's own "
+            "predictions, each by a model that has not seen the subject"
+        )
+    elif ensemble.run.config.pretrained is not None:
+        yield "the models were pre-trained on other clips; whether these subjects were among them is not known here"
+    if all(entry.label.raw_emotion is None for entry in store.manifest.clips):
+        yield (
+            "the models have no class for 'no expression': they were trained on clips that hold one, and give a class "
+            "to every other too"
+        )
+    yield from _other_backends(ensemble.run, store, inputs)
+
+
+def _other_backends(run: Run, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
+    mine = store.manifest.provenance.config
+    for name in _OF_BACKENDS:
+        if name.split("_")[0] not in inputs or (name == "depth_size" and not mine.depth.startswith("depth-anything")):
+            continue
+        own: Any = getattr(mine, name)
+        theirs = {getattr(trained.preprocess, name) for trained in run.stores}
+        if own not in theirs:
+            yield (
+                f"the store was made with {name} {own}, the run's with {', '.join(map(str, theirs))}: the models have "
+                "never seen such values"
+            )

@@ -1,0 +1,1 @@
+"""What is learned and tested: classes and clips of a task, and how they are split."""

@@ -1,0 +1,145 @@
+"""Protocols: a task and a split, under a name such as ``casme2-5/loso``."""
+
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from schemas.config import canonical_sha256
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest
+from schemas.model import Model
+from schemas.settings import problems
+from training.protocols.catalogue import TASKS
+from training.protocols.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Split
+from training.protocols.tasks import Task, select_clips
+
+_SPLITS: dict[str, Split] = {
+    split.kind: split for split in (Loso(), Lovo(), KFold(), Holdout(), CrossDataset())
+}  # with their defaults
+
+
+class Protocol(Model):
+    """All that must be the same for two results to be compared."""
+
+    format_version: Literal[1] = 1
+    task: Task
+    split: Split
+
+    @property
+    def name(self) -> str:
+        """``task/split``, as ``find_protocol`` takes it but for a split's own numbers."""
+        return f"{self.task.name}/{self.split.kind}"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON form."""
+        return canonical_sha256(self.model_dump(mode="json"))
+
+
+def protocol_names() -> tuple[str, ...]:
+    """Every shipped ``task/split`` that makes sense; a task alone means ``loso``."""
+    return tuple(
+        f"{task.name}/{kind}"
+        for task in TASKS.values()
+        for kind in _SPLITS
+        if kind != "cross-dataset" or len(task.datasets) > 1
+    )
+
+
+def find_protocol(name: str) -> Protocol:
+    """A protocol by name (``megc2019``, ``casme2-5/kfold``, ``samm-5/kfold-10``), or from a ``.toml`` file.
+
+    A file has the fields of ``Protocol``: ``[task]`` with ``[[task.datasets]]``, and ``[split]`` with its ``kind``.
+
+    Raises:
+        ConfigError: no such task or split, or the file is none.
+    """
+    if name.endswith(".toml"):
+        return _read_protocol(Path(name))
+    task_name, _, split_name = name.partition("/")
+    if task_name not in TASKS:
+        raise ConfigError(f"no protocol {name!r}; {_hint(task_name, TASKS)}; a task may be followed by /split")
+    return Protocol(task=TASKS[task_name], split=_find_split(split_name or "loso"))
+
+
+def infer_protocol(classes: Sequence[str], manifests: Sequence[Manifest]) -> Protocol:
+    """The one shipped protocol, split by subject, that has these classes and is about these stores.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.clips}
+    fitting = [t for t in TASKS.values() if set(t.classes) == set(classes) and set(t.dataset_names) == datasets]
+    if len(fitting) > 1:
+        fitting = [t for t in fitting if not select_clips(t, manifests, counts="any").differences] or fitting
+    if len(fitting) == 1:
+        return Protocol(task=fitting[0], split=Loso())
+    found = ", ".join(t.name for t in fitting) or "none"
+    raise ConfigError(
+        f"classes {', '.join(classes)} of {', '.join(sorted(datasets))}: fitting protocols: {found}; "
+        f"name one with --protocol: {', '.join(TASKS)}"
+    )
+
+
+def choose_protocol(name: str | None, manifests: Sequence[Manifest]) -> Protocol:
+    """The protocol that was asked for.
+
+    Args:
+        name: as ``find_protocol``; a split alone (``kfold-10``) is of the default task; ``None`` is the default.
+        manifests: of the stores that decide the default.
+
+    Raises:
+        ConfigError: there is no such protocol.
+    """
+    if name is None:
+        return default_protocol(manifests)
+    if name.rpartition("-")[0] == "kfold" or name in _SPLITS:
+        return Protocol(task=default_protocol(manifests).task, split=_find_split(name))
+    return find_protocol(name)
+
+
+def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
+    """What is trained where nothing is said: the paper's classes of the dataset, or MEGC 2019's of three, by subject.
+
+    Raises:
+        ConfigError: no shipped task is about these datasets.
+    """
+    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.clips}
+    for task in TASKS.values():
+        if set(task.dataset_names) == datasets:
+            return Protocol(task=task, split=Loso())
+    raise ConfigError(
+        f"no shipped task is about {', '.join(sorted(datasets)) or 'no dataset'}; "
+        f"name one with --protocol: {', '.join(TASKS)}, or a TOML file"
+    )
+
+
+def _find_split(name: str) -> Split:
+    kind, dash, number = name.rpartition("-")
+    if kind == "kfold" and dash and number.isdecimal() and int(number) >= 2:
+        return KFold(folds=int(number))
+    if name not in _SPLITS:
+        raise ConfigError(f"no split {name!r}; {_hint(name, _SPLITS)}; kfold may carry its number of folds: kfold-10")
+    return _SPLITS[name]
+
+
+def _hint(name: str, known: dict[str, Task] | dict[str, Split]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _read_protocol(path: Path) -> Protocol:
+    try:
+        with path.open("rb") as file:
+            return Protocol.model_validate(tomllib.load(file))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such protocol file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: not a protocol: {problems(error)}") from error

@@ -1,0 +1,1 @@
+"""Training: a config, its folds, and the folder that they leave."""

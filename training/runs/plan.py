@@ -1,0 +1,172 @@
+"""What a training run will be, settled before anything is trained."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from schemas.config import Device
+from schemas.errors import ConfigError, ProtocolError
+from schemas.store import Store
+from training.config import TrainConfig
+from training.data.batch import Input
+from training.data.clips import check_stores
+from training.models.backbone import read_backbone
+from training.models.registry import create_model
+from training.protocols.protocol import Protocol, choose_protocol, default_protocol
+from training.protocols.splits import Fold, make_folds
+from training.protocols.tasks import LabelledClip, Selection, select_clips, subject_of
+from training.runs.recipes import check_recipe
+from training.runs.run_folder import Run, RunStore
+from training.runs.versions import git_revision, package_versions
+
+_VALIDATION_SEED = 0  # the parts do not depend on the seeds of the run, so that these differ in training alone
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A run, and the clips that it reads.
+
+    Attributes:
+        run: what is trained.
+        stores: that hold the clips.
+        clips: of all folds, in the order of their keys; without labels all are of class 0.
+        inputs: what the model reads.
+        selection: of the protocol's task, ``None`` where no labels are read.
+    """
+
+    run: Run
+    stores: tuple[Store, ...]
+    clips: tuple[LabelledClip, ...]
+    inputs: frozenset[Input]
+    selection: Selection | None
+
+
+def plan_training(
+    stores: Sequence[Store],
+    config: TrainConfig,
+    device: Device,
+    *,
+    protocol: Protocol | None = None,
+    pretraining: Run | None = None,
+    weights: Path | None = None,
+) -> TrainPlan:
+    """A run under a protocol.
+
+    Args:
+        stores: to train and test on.
+        config: of the run.
+        device: to train on.
+        protocol: instead of the config's, which is its name.
+        pretraining: run whose weights the folds start from.
+        weights: file of the published ones that the config names, to see whether they fit.
+
+    Raises:
+        ConfigError: protocol, model, weights and stores do not fit together.
+        ProtocolError: the stores do not hold the protocol's clips, or pre-training saw people under test.
+    """
+    manifests = [store.manifest for store in stores]
+    if protocol is None:
+        protocol = choose_protocol(config.protocol, manifests)
+    selection = select_clips(protocol.task, manifests, counts=config.counts)
+    folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
+    if pretraining is not None:
+        _refuse_shared_people(pretraining, selection)
+        _refuse_other_tools(pretraining, stores)
+        config = config.model_copy(update={"pretrained": pretraining.sha256})
+    config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
+    inputs, run = _fitted(stores, config, device, folds, protocol, weights)
+    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
+
+
+def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
+    """One training on every labelled clip of the stores, with nothing to test: the paper's use of SMIC."""
+    manifests = [store.manifest for store in stores]
+    protocol = default_protocol(manifests)
+    selection = select_clips(protocol.task, manifests, counts=config.counts)
+    update = {"protocol": protocol.name, "validation": None}
+    folds = (_everything(clip.key for clip in selection.clips),)
+    inputs, run = _fitted(stores, config.model_copy(update=update), device, folds, protocol)
+    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
+
+
+def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
+    """One training on every clip of the stores, without labels, by masked frame differences."""
+    keys = sorted(entry.key for store in stores for entry in store.manifest.clips if entry.status == "ok")
+    if not keys:
+        raise ConfigError(f"{', '.join(str(store.path) for store in stores)}: no clip to pre-train on")
+    if twice := [key for key, following in pairwise(keys) if key == following]:
+        raise ConfigError(f"{twice[0]} is in two of the stores; give one store a dataset")
+    config = config.model_copy(update={"protocol": None, "validation": None})
+    inputs, run = _fitted(stores, config, device, (_everything(keys),), None)
+    clips = tuple(LabelledClip(key, 0) for key in keys)
+    return TrainPlan(run, tuple(stores), clips, inputs, None)
+
+
+def _fitted(
+    stores: Sequence[Store],
+    config: TrainConfig,
+    device: Device,
+    folds: Sequence[Fold],
+    protocol: Protocol | None,
+    weights: Path | None = None,
+) -> tuple[frozenset[Input], Run]:
+    """What the model reads, and the run; without a protocol there are no labels to learn from."""
+    action_units = stores[0].manifest.action_units.names
+    model = create_model(
+        config.model,
+        classes=2,  # only to see whether model and options fit, and what it reads
+        frames=config.frames,
+        size=config.size,
+        action_units=len(action_units),
+        **config.model_options,
+    )
+    check_recipe(config, model)
+    if weights is not None:
+        read_backbone(weights, config).load(model)
+    check_stores(stores, size=config.size, inputs=model.inputs)
+    run = Run(
+        config=config,
+        objective="frame_difference" if protocol is None else "supervised",
+        protocol=protocol,
+        stores=tuple(
+            RunStore(
+                name=store.path.name,
+                clips=len(store.manifest.clips),
+                content_sha256=store.manifest.content_sha256,
+                preprocess=store.manifest.provenance.config,
+            )
+            for store in stores
+        ),
+        action_units=action_units,
+        folds=tuple(folds),
+        device=device,
+        packages=package_versions(),
+        git=git_revision(),
+    )
+    return model.inputs, run
+
+
+def _everything(keys: Iterable[str]) -> Fold:
+    return Fold(name="all clips", train=tuple(keys), validation=None, test=())
+
+
+def _refuse_other_tools(pretraining: Run, stores: Sequence[Store]) -> None:
+    mine = stores[0].manifest.provenance.config
+    for before in pretraining.stores:
+        for name in ("depth", "au"):
+            theirs, own = getattr(before.preprocess, name), getattr(mine, name)
+            if theirs != own:
+                raise ConfigError(
+                    f"{before.name}, which was pre-trained on, has {name} by {theirs}, {stores[0].path} by {own}; one "
+                    "model cannot read both: preprocess with equal backends"
+                )
+
+
+def _refuse_shared_people(pretraining: Run, selection: Selection) -> None:
+    seen = {subject_of(key) for fold in pretraining.folds for key in fold.train}
+    if shared := sorted(seen & {clip.subject for clip in selection.clips}):
+        raise ProtocolError(
+            f"pre-training has seen {len(shared)} of the people who are under test, among them {shared[0]}; the result "
+            "would be inflated: pre-train on another dataset"
+        )

@@ -1,0 +1,197 @@
+"""A run folder: everything that a training run leaves, from which every number and figure can be made again.
+
+::
+
+    run.json                      what was run: config, protocol, folds, stores, versions (written first)
+    seed-0/03-sub03/              one fold of one seed
+        metrics.csv               one line an epoch
+        checkpoint.safetensors    while it is under way: model, optimiser, history
+        model.safetensors         when it is done: weights, and in the header all that using them needs
+        tensorboard/              the metrics again, for `tensorboard --logdir`
+        time.json                 seconds that its training took
+        predictions.csv           of the test clips, written last: the fold is done
+        failed.json               if it could not be trained
+    predictions.csv, result.json  all folds and seeds together, and their evaluation
+    figures/, report.html         for people
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from schemas.config import Device, PreprocessConfig, canonical_sha256
+from schemas.differences import Differences, differing, now_and_there
+from schemas.errors import RunFolderError
+from schemas.model import Model
+from schemas.settings import problems
+from training.config import TrainConfig
+from training.protocols.protocol import Protocol
+from training.protocols.splits import Fold
+
+RUN_FILE = "run.json"
+
+
+class RunStore(Model):
+    """A store that was trained on. The hash, not the name, says which one."""
+
+    name: str
+    clips: int
+    content_sha256: str
+    preprocess: PreprocessConfig
+
+
+class Run(Model):
+    """``run.json``: all that decides the result. No path, no time, no host is in it.
+
+    Attributes:
+        objective: labels, or pre-training by masked frame differences without any.
+        protocol: ``None`` where no labels are read.
+        folds: of the protocol; pre-training has one, with nothing to test.
+        device: that it was trained on.
+        git: revision of the checkout that it was run from, with ``-dirty`` where files were changed.
+    """
+
+    format: Literal["mer-run"] = "mer-run"
+    format_version: Literal[1] = 1
+    config: TrainConfig
+    objective: Literal["supervised", "frame_difference"] = "supervised"
+    protocol: Protocol | None
+    stores: tuple[RunStore, ...]
+    action_units: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    device: Device
+    packages: dict[str, str]
+    git: str | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the logits; none where no labels are read."""
+        return () if self.protocol is None else self.protocol.task.classes
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON form without the revision, which may differ where a run goes on."""
+        return canonical_sha256(self.model_dump(mode="json", exclude={"git"}))
+
+
+class FoldFailure(Model):
+    """``failed.json``: why a fold has no result."""
+
+    error: str
+    message: str
+
+
+class FoldTime(Model):
+    """``time.json``: seconds of the epochs that a fold is made of; those of an epoch that was killed do not count."""
+
+    seconds: float
+
+
+class FoldFolder:
+    """Where one fold of one seed lies."""
+
+    def __init__(self, path: Path, seed: int, fold: Fold) -> None:
+        self.path, self.seed, self.fold = path, seed, fold
+        self.metrics = path / "metrics.csv"
+        self.time = path / "time.json"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.model = path / "model.safetensors"
+        self.predictions = path / "predictions.csv"
+        self.failure = path / "failed.json"
+
+    @property
+    def name(self) -> str:
+        """For people: ``seed 0, casme2/sub03``."""
+        return f"seed {self.seed}, {self.fold.name}"
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do; the predictions, of a fold that tests, are written last."""
+        return (self.predictions if self.fold.test else self.model).is_file()
+
+
+class RunFolder:
+    """The paths of a run; nothing is read or written before it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.predictions = path / "predictions.csv"
+        self.result = path / "result.json"
+        self.figures = path / "figures"
+        self.report = path / "report.html"
+
+    def read(self) -> Run:
+        """What was run.
+
+        Raises:
+            RunFolderError: this is no run folder, or a damaged one.
+        """
+        file = self.path / RUN_FILE
+        try:
+            return Run.model_validate_json(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise RunFolderError(f"{file}: no such file; expected a folder made by `mer train`") from error
+        except ValidationError as error:
+            raise RunFolderError(f"{file}: not a run: {problems(error)}") from error
+
+    def write(self, run: Run) -> None:
+        """Write ``run.json``, whole or not at all."""
+        write_text(self.path / RUN_FILE, run.model_dump_json(indent=1) + "\n")
+
+    def begin(self, run: Run, *, overwrite: bool) -> None:
+        """Bring the folder to the state "under way"; a run that was interrupted keeps what it has.
+
+        Args:
+            run: to be trained here.
+            overwrite: throw away the run that is there.
+
+        Raises:
+            RunFolderError: another run is there, or files that are none of a run.
+        """
+        record = self.path / RUN_FILE
+        if overwrite and record.is_file():
+            for child in self.path.iterdir():
+                if child.is_dir():
+                    shutil.rmtree(child)
+                elif child != record:
+                    child.unlink()
+            record.unlink()  # last: a folder without it is not ours to empty
+        if not record.is_file():
+            self.path.mkdir(parents=True, exist_ok=True)
+            if others := sorted(child.name for child in self.path.iterdir() if child.name != f"{RUN_FILE}.part"):
+                raise RunFolderError(f"{self.path}: holds {others[0]} and no run; choose another --out")
+            self.write(run)
+            return
+        there = self.read()
+        if differences := _differences(run, there):
+            raise RunFolderError(
+                f"{self.path}: holds a run that was made otherwise:\n{now_and_there(differences)}\n"
+                "choose another --out, or replace it with --overwrite"
+            )
+
+    def folds(self, run: Run) -> Iterator[FoldFolder]:
+        """Every fold of every seed, in order."""
+        for seed in run.config.seeds:
+            for number, fold in enumerate(run.folds, 1):
+                name = re.sub(r"[^A-Za-z0-9._-]+", "-", fold.name.split("/", 1)[-1])[:60]
+                yield FoldFolder(self.path / f"seed-{seed}" / f"{number:03d}-{name}", seed, fold)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _differences(mine: Run, theirs: Run) -> Differences:
+    """Dotted field -> (this value, the other's); the revision may differ, versions say what matters."""
+    found = dict(sorted(differing(mine, theirs, without=("git", "folds")).items()))
+    if not found and mine.folds != theirs.folds:
+        found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
+    return found
