@@ -48,9 +48,8 @@ def main() -> None:
 
 def steps(models: str, recipe: Literal["paper", "fast"], batch: int, device: Device) -> None:
     """Seconds of an update and of a prediction, in one run."""
-    table = Table(
-        "model", "step, ms", f"clips/s in training, batch {batch}", "one clip, ms", title=f"{recipe}, {device}"
-    )
+    title = f"{recipe}, batches of {batch}, {device}, {torch.get_num_threads()} threads"
+    table = Table("model", "step, ms", "clips/s in training", "prediction of one clip, ms", title=title)
     for name, config in configs_of(models, recipe).items():
         step, prediction = timed(config, batch, torch.device(device))
         table.add_row(name, f"{1e3 * step:.1f}", f"{batch / step:.1f}", f"{1e3 * prediction:.1f}")

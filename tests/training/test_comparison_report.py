@@ -171,7 +171,8 @@ def test_differences_are_those_of_the_result(page: Path, result: ComparisonResul
     assert against["R(2+1)D-18"][0] == f"{result.pairs[0].differences['uf1'].mean:+.3f}"
     text = page.read_text(encoding="utf-8")
     sure = sum(pair.differences["uf1"].p_corrected < 0.05 for pair in result.pairs)
-    assert f"Of 3 pairs differ, at p &lt; 0.05 after Holm&#39;s correction for their number: {sure} in UF1" in text
+    assert f"Pairs that differ, of 3, at p &lt; 0.05 after Holm&#39;s correction for their number: {sure} in" in text
+    assert "no p by subject can be less" not in text
     assert sure >= 2
     assert result.ranks is not None
     ranks = {row[0]: row[1] for row in read_csv(page, "ranks")[1:]}
@@ -274,6 +275,7 @@ def test_what_cannot_be_said_is_said(odd: Path, page: Path, odd_result: Comparis
     assert box.count("<li>") == 1
     assert odd_result.caveats[0] in box
     assert "Ranks need three models with a result and two subjects." in text
+    assert "With 4 subjects and 1 pair no p by subject can be less than 0.12 after the correction" in text
     assert "No fold has finished an epoch." in text
     assert 'id="figure-critical-difference"' not in text
     assert "The paper&#39;s Table 3 tells 5 classes apart, this comparison 2: not even the task is the same." in text

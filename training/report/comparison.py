@@ -138,6 +138,15 @@ class _Comparison:
             yield Text("Two models with a result are needed to compare.", "missing")
             return
         yield Text(self._how_many_differ())
+        subjects = self.done[0].headline.subjects
+        least = len(result.pairs) * 2.0 ** (1 - subjects)  # all swapped or none: as far as a difference can lie
+        if least > figures.SIGNIFICANT:
+            yield Text(
+                f"With {count(subjects, 'subject')} and {count(len(result.pairs), 'pair')} no p by subject can be less "
+                f"than {min(least, 1):.2g} after the correction, however large the difference: compare fewer models, "
+                "or on more people.",
+                "caution",
+            )
         yield Text(
             "McNemar's test takes clips for independent, which those of one person are not: its p are too small, and "
             "intervals by resampling few subjects are a little too narrow. Where they disagree with the test by "
@@ -164,7 +173,7 @@ class _Comparison:
             alone = sum(difference.p < figures.SIGNIFICANT for difference in tested)
             parts.append(f"{sure} in {METRIC_TITLES[metric]} ({alone} without the correction)")
         return (
-            f"Of {count(len(pairs), 'pair')} differ, at p < {figures.SIGNIFICANT:g} after Holm's correction for their "
+            f"Pairs that differ, of {len(pairs)}, at p < {figures.SIGNIFICANT:g} after Holm's correction for their "
             f"number: {', '.join(parts)}. That no difference was found does not show that there is none."
         )
 
