@@ -755,7 +755,7 @@ def _published(models: "Sequence[str]", weights: str | None, models_dir: Path | 
         known = {source for model in models for source in published_sources(model)}
         raise ConfigError(
             f"--weights {unused[0]}: {', '.join(models)} cannot start from them; "
-            f"known are {', '.join(sorted(known)) or 'none'}"
+            + (f"known are {', '.join(sorted(known))}" if known else "no weights are published for that")
         )
     return {model: locate(source, models_dir) for model, source in chosen.items() if source is not None}
 
@@ -799,7 +799,7 @@ def list_models(models_dir: ModelsDir = None, as_json: JsonOption = False) -> No
     """Show the known weights, and which of them are on this machine."""
     from dataclasses import asdict
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pipeline.weights import list_models as listing
 
@@ -807,7 +807,8 @@ def list_models(models_dir: ModelsDir = None, as_json: JsonOption = False) -> No
     if as_json:
         print(json.dumps([asdict(row) for row in rows], default=str))
         return
-    table = Table("name", "state", "repository", "revision", "licence", "file")
+    name = Column("name", min_width=max(len(row.name) for row in rows))  # whole: it is what one types
+    table = Table(name, "state", "repository", "revision", "licence", "file")
     for row in rows:
         table.add_row(row.name, row.state, row.repository, (row.revision or "newest")[:12], row.licence, str(row.path))
     _console().print(table)
