@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed, get_worker
+from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
+from tornado.ioloop import PeriodicCallback
 
 from pipeline.journal import ClipRecord, failed_record
 from schemas.clip import Clip
@@ -32,7 +34,8 @@ _MEMORY_PER_WORKER = 2 * 2**30  # bytes: the models, one long clip, and room
 _CLIPS_PER_GPU = 4  # decoded and compressed beside the one whose batch is on the GPU
 _QUEUED_PER_THREAD = 2  # in flight; more would only fill the scheduler
 _CONNECT_TIMEOUT = "20s"
-_WAIT_FOR_WORKERS = 60.0  # s until a cluster without any is given up
+_WAIT_FOR_WORKERS = 120.0  # s until a cluster without any is given up
+_WATCH = 1.0  # s between looks at the workers of this machine
 _SETTLED = 2.0  # s that a worker needs after it has registered
 
 
@@ -163,8 +166,30 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
     scheduler = {"cls": Scheduler, "options": options}
     with _interrupts_kept_from_workers():
         cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40)
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with cluster, workers_kept(cluster), Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def workers_kept(cluster: SpecCluster) -> Iterator[None]:
+    """Start workers again that Dask has given up.
+
+    It does so with one that died while it started, and with one that was not back after 15 s
+    (``distributed.deploy.lost-worker-timeout``), which a busy machine may well need. Without the last worker a run
+    would wait for ever.
+    """
+
+    def revive() -> None:
+        if cluster.status == Status.running and len(cluster.workers) < len(cluster.worker_spec):
+            cluster.scale(len(cluster.worker_spec))
+
+    watch, loop = PeriodicCallback(revive, _WATCH * 1000), cluster.loop
+    assert loop is not None, "the cluster has started"
+    loop.add_callback(watch.start)
+    try:
+        yield
+    finally:
+        loop.add_callback(watch.stop)
 
 
 @contextmanager
@@ -238,7 +263,7 @@ def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Devic
 
 
 def _wait_for_worker(client: Client) -> None:
-    """Until a worker is there, and has been for a moment: one that dies as it starts is not started again.
+    """Until a worker is there, and has been for a moment: one that dies as it starts is missed for long.
 
     Raises:
         RunError: none comes.

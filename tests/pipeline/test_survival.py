@@ -19,7 +19,7 @@ from conftest import run_preprocess
 from distributed import Client, LocalCluster
 from tree_hash import tree_hash
 
-from pipeline.cluster import on_cluster
+from pipeline.cluster import on_cluster, workers_kept
 from pipeline.journal import ClipRecord, bare_entry
 from schemas.clip import Clip
 from schemas.labels import Label
@@ -222,15 +222,25 @@ class _Deadly:
         return ClipRecord(index=index, entry=bare_entry(clip))
 
 
-def test_a_clip_that_kills_every_worker_fails_alone() -> None:
-    """A clip that no worker survives becomes a failed record; those that died with it are tried alone and succeed."""
+@pytest.mark.parametrize("patience", ["15s", "0s"])
+def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
+    """A clip that no worker survives becomes a failed record; those that died with it are tried alone and succeed.
+
+    Also where Dask gives up a dead worker at once, as it does on a busy machine with one that is late.
+    """
     clips = [
         Clip(dataset="d", subject="s", name=name, source=None, onset=1, apex=1, offset=1, fps=1, label=Label())
         for name in ("a", "deadly", "b", "c")
     ]
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # as of our own schedulers
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": 0,  # as of our own schedulers
+                "distributed.deploy.lost-worker-timeout": patience,
+            }
+        ),
         LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None, silence_logs=50) as cluster,
+        workers_kept(cluster),
         Client(cluster) as client,
         on_cluster(partial(_Deadly), client, device="cpu") as run,
     ):
