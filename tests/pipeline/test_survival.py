@@ -151,7 +151,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(shared_casme2: Path, tmp_path
 
 def test_a_running_cluster_gives_the_same_bytes(shared_casme2: Path, tmp_path: Path, expected: str) -> None:
     """``--scheduler``: workers that somebody else started write the same store."""
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster:
         out = tmp_path / "casme2.zarr"
         done = subprocess.run(
             command(shared_casme2, out, "--scheduler", cluster.scheduler_address), capture_output=True, text=True
@@ -239,7 +239,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
                 "distributed.deploy.lost-worker-timeout": patience,
             }
         ),
-        LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None, silence_logs=50) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster,
         workers_kept(cluster),
         Client(cluster) as client,
         on_cluster(partial(_Deadly), client, device="cpu") as run,
