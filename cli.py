@@ -82,6 +82,7 @@ WeightsOption = Annotated[
     typer.Option(help="published weights to start from, as `mer models list` names them; several with commas"),
 ]
 OverwriteRunOption = Annotated[bool, typer.Option("--overwrite", help="replace the run that is there")]
+OverwriteRunsOption = Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="accept stores without the published number of clips; the result says so")
 ]
@@ -487,7 +488,7 @@ def train(
     options = {
         "model": model,
         "protocol": protocol,
-        "seeds": None if seeds is None else tuple(range(seeds)),
+        "seeds": _seeds(seeds),
         "frames": frames,
         "size": size,
         "validation": validation,
@@ -539,7 +540,7 @@ def pretrain(
 
     options = {
         "model": model,
-        "seeds": None if seeds is None else tuple(range(seeds)),
+        "seeds": _seeds(seeds),
         "frames": frames,
         "size": size,
         "amp": amp,
@@ -561,7 +562,7 @@ def ablate(
     cache: CacheOption = "ram",
     workers: FoldWorkersOption = None,
     scheduler: SchedulerOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")] = False,
+    overwrite: OverwriteRunsOption = False,
 ) -> None:
     """Train a model again with each of its paths switched off, and say what each is worth."""
     from pipeline.mesh.regions import region_masks
@@ -614,7 +615,7 @@ def compare(
     cache: CacheOption = "ram",
     workers: FoldWorkersOption = None,
     scheduler: SchedulerOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the runs that are there")] = False,
+    overwrite: OverwriteRunsOption = False,
 ) -> None:
     """Train and evaluate many models under one protocol, and test their differences."""
     from schemas.location import located
@@ -625,7 +626,7 @@ def compare(
 
     options = {
         "protocol": protocol,
-        "seeds": None if seeds is None else tuple(range(seeds)),
+        "seeds": _seeds(seeds),
         "frames": frames,
         "size": size,
         "counts": "any" if partial else None,
@@ -737,6 +738,10 @@ def _config(recipe: str, file: Path | None, options: dict[str, Any]) -> "TrainCo
     from training.runs.recipes import resolve
 
     return resolve(recipe, read_toml(file), _given(options))
+
+
+def _seeds(count: int | None) -> tuple[int, ...] | None:
+    return None if count is None else tuple(range(count))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -131,14 +131,11 @@ def _machine(device: Device) -> str:
 def _caveats(
     results: Mapping[str, EvaluationResult], failures: Mapping[str, str], recipe: RecipeName, budget: Budget | None
 ) -> Iterator[str]:
-    every = [set(result.caveats) for result in results.values()]
+    first, *others = (result.caveats for result in results.values())
+    common = [caveat for caveat in first if all(caveat in caveats for caveats in others)]
+    yield from common
     for name, result in results.items():
-        for caveat in result.caveats:
-            if all(caveat in own for own in every):
-                if result is next(iter(results.values())):
-                    yield caveat
-            else:
-                yield f"{name}: {caveat}"
+        yield from (f"{name}: {caveat}" for caveat in result.caveats if caveat not in common)
     if failures:
         yield f"No result: {', '.join(failures)}; the reasons are in the table."
     match recipe:
