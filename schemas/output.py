@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from schemas.errors import OutputLockedError
-from schemas.location import require_path
+from schemas.store.location import require_path
 
 log = logging.getLogger("mer")
 

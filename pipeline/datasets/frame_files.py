@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.clip.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.clip.frames import VIDEO_SUFFIXES
 from pipeline.datasets.adapter import sort_clips
 from pipeline.datasets.frame_files import count_frames, is_video
 from pipeline.datasets.tree import Tree
-from pipeline.frames import VIDEO_SUFFIXES
 from schemas.clip import Clip, DatasetScan, Finding, VideoSegment
 from schemas.errors import DatasetNotFoundError
 from schemas.labels import Label

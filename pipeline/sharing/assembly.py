@@ -9,15 +9,15 @@ from typing import Any
 
 import zarr
 
-from pipeline.commit import records_of, write_store
-from pipeline.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.commit import records_of, write_store
+from pipeline.preprocessing.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, resized_shard, shard_frames
 from pipeline.sharing.output import new_output, write_durably
-from pipeline.store_arrays import Dimensions, create_arrays, resized_shard, shard_frames
 from schemas.config import canonical_sha256
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreError
 from schemas.layout import FRAMES_PER_CHUNK, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, Provenance, StoredObject
-from schemas.store import Store
+from schemas.store.reader import Store
 
 _THREADS = 8  # hashing releases the GIL and waits for the disk
 

@@ -2,7 +2,7 @@
 
 from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.references import DEPTH_ANYTHING, MADV_NET, PY_FEAT, published
-from schemas.store import Store
+from schemas.store.reader import Store
 
 
 def cite(store: Store) -> str:

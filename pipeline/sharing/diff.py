@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.commit import records_of
-from pipeline.journal import ClipColumns
+from pipeline.preprocessing.commit import records_of
+from pipeline.preprocessing.journal import ClipColumns
 from schemas.differences import Differences, differing
 from schemas.manifest import ClipEntry, Manifest
-from schemas.store import Store
+from schemas.store.reader import Store
 from schemas.weights import Weights
 
 DifferenceKind = Literal["config", "version", "store", "clip", "label", "array", "column"]

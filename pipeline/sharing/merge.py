@@ -12,7 +12,7 @@ from schemas.clip import Finding
 from schemas.differences import Differences, differing, listed
 from schemas.errors import StoreError
 from schemas.manifest import Manifest
-from schemas.store import Store
+from schemas.store.reader import Store
 
 _SELECTION = {"dataset", "subjects", "clips", "limit"}  # fields of a config that say which clips, not how
 _SHOWN = 20

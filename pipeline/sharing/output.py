@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.store_arrays import output_errors
+from pipeline.preprocessing.store_arrays import output_errors
 from schemas.errors import StoreExistsError
-from schemas.location import require_path
 from schemas.output import locked
+from schemas.store.location import require_path
 
 
 @contextmanager

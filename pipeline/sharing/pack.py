@@ -12,10 +12,10 @@ from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.output import new_output, write_blocks, write_durably
 from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
-from schemas.location import require_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.store import Store
-from schemas.store_files import is_safe, read_file
+from schemas.store.files import is_safe, read_file
+from schemas.store.location import require_path
+from schemas.store.reader import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
 _UNIX = 3

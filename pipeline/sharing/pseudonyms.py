@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.journal import ClipColumns
+from pipeline.preprocessing.journal import ClipColumns
 from pipeline.sharing.assembly import Part
 from pipeline.sharing.output import new_output, write_durably
 from schemas.errors import ConfigError

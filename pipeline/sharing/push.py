@@ -17,11 +17,11 @@ from pipeline.sharing.references import licences
 from pipeline.sharing.transfer import TransferProgress, in_parallel
 from pipeline.sharing.trust import same_clips
 from schemas.errors import ConfigError, ManifestMissingError, StoreExistsError, TransferError
-from schemas.location import StoreLocation
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.remote_files import is_of_push
-from schemas.store import Store
-from schemas.store_files import read_file
+from schemas.store.files import read_file
+from schemas.store.location import StoreLocation
+from schemas.store.reader import Store
+from schemas.store.remote_files import is_of_push
 
 Confirm = Callable[[str], bool]
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pipeline.sharing.push_target import PushTarget
 from schemas.errors import MerError, OutputLockedError
 from schemas.model import Model
-from schemas.remote_files import LOCK_NAME
+from schemas.store.remote_files import LOCK_NAME
 
 log = logging.getLogger("mer")
 

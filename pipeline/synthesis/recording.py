@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.frames import Frame
+from pipeline.clip.frames import Frame
 from pipeline.synthesis.identities import Still
 
 RIGHT_EAR, LEFT_EAR = 234, 454  # vertices of the mesh: the widest points of the face

@@ -9,8 +9,8 @@ from scipy.ndimage import map_coordinates
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial.distance import cdist
 
-from pipeline.frames import Frame
-from pipeline.mesh.geometry import face_mesh
+from pipeline.clip.frames import Frame
+from pipeline.clip.mesh.geometry import face_mesh
 from pipeline.synthesis.anatomy import Muscles
 from pipeline.synthesis.expression import Script
 from pipeline.synthesis.recording import Camera, Portrait

@@ -1,6 +1,6 @@
 """How well the mesh backend recovers what a synthetic clip was made of.
 
-Run: ``uv run python tests/benchmarks/mesh_accuracy.py [--out DIR] [--clips N] [--frames N] [--seed N]``
+Run: ``uv run python -m tests.benchmarks.mesh_accuracy [--out DIR] [--clips N] [--frames N] [--seed N]``
 
 Synthetic CASME II clips go through face detection, alignment and the estimators, as in ``mer preprocess``. The
 generator's muscles are not the estimator's basis; see ``pipeline.synthesis.anatomy``. Printed: r and mean absolute
@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from pipeline.aligned_clip import AlignedClip
-from pipeline.alignment import warp
-from pipeline.faces import FaceDetector
-from pipeline.frames import Frames
-from pipeline.mesh.backend import MeshActionUnits, MeshDepth
-from pipeline.mesh.facial_motion import largest_motion
-from pipeline.mesh.geometry import AU_NAMES, face_mesh
-from pipeline.mesh.raster import MeshRaster
+from pipeline.clip.aligned_clip import AlignedClip
+from pipeline.clip.alignment import warp
+from pipeline.clip.faces import FaceDetector
+from pipeline.clip.frames import Frames
+from pipeline.clip.mesh.backend import MeshActionUnits, MeshDepth
+from pipeline.clip.mesh.facial_motion import largest_motion
+from pipeline.clip.mesh.geometry import AU_NAMES, face_mesh
+from pipeline.clip.mesh.raster import MeshRaster
 from pipeline.synthesis.generator import synthesise
 from schemas.clip import ImageSequence
 

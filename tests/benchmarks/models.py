@@ -1,6 +1,6 @@
 """One training step and one prediction of every model, and what `mer compare` adds to the sum of its trainings.
 
-uv run python tests/benchmarks/models.py [--store casme2.zarr] [--recipe paper --batch 4] [--device cuda]
+uv run python -m tests.benchmarks.models [--store casme2.zarr] [--recipe paper --batch 4] [--device cuda]
 """
 
 import argparse
@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.config import Device
-from training.comparison.compare import configs_of
 from training.config import TrainConfig
 from training.data.batch import ClipBatch
+from training.fit.folder import FoldTime
+from training.fit.optimisation import autocast_of, build_optimiser
 from training.models.registry import create_model, model_names
-from training.runs.optimisation import autocast_of, build_optimiser
-from training.runs.run_folder import FoldTime
+from training.runs.compare import configs_of
 
 CLASSES, UNITS, REPEATS = 5, 20, 5
 

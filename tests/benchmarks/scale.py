@@ -1,6 +1,6 @@
 """Peak memory of runs of 50 and 500 clips, and the time to open a manifest of 100,000 clips.
 
-uv run python tests/benchmarks/scale.py
+uv run python -m tests.benchmarks.scale
 """
 
 import subprocess
@@ -45,8 +45,8 @@ def main() -> None:
 
 def run(root: Path, out: Path, scan: object, count: int) -> tuple[Manifest, dict[str, int], float]:
     """Process ``count`` copies of one clip; returns manifest, peak resident bytes, seconds."""
-    from pipeline.plan import plan_run
-    from pipeline.run import execute
+    from pipeline.preprocessing.plan import plan_run
+    from pipeline.preprocessing.run import execute
     from schemas.clip import DatasetScan
     from schemas.config import Execution, PreprocessConfig
 

@@ -1,6 +1,6 @@
 """Time of `mer push` and `mer pull` beside copying without checks, and of reading a store from S3 in place.
 
-    python tests/benchmarks/sharing.py --megabytes 2000 --folder /somewhere/large
+    python -m tests.benchmarks.sharing --megabytes 2000 --folder /somewhere/large
 
 All in one run, since ratios are what can be compared between machines. The S3 server is one on loopback, in a process
 of its own; it is slower than a real one, and nothing is waited for on the way. Every copy is compared by hash.
@@ -22,32 +22,25 @@ import fsspec
 import numpy as np
 from rich.console import Console
 
-sys.path[:0] = [
-    str(Path(__file__).parents[2]),
-    str(Path(__file__).parents[1]),
-    str(Path(__file__).parents[1] / "pipeline"),
-]
-
-from tree_hash import tree_hash  # noqa: E402
-
-from pipeline.commit import write_store  # noqa: E402
-from pipeline.journal import ClipColumns, ClipRecord  # noqa: E402
-from pipeline.sharing.pack import pack, unpack  # noqa: E402
-from pipeline.sharing.pull import pull  # noqa: E402
-from pipeline.sharing.push import push  # noqa: E402
-from pipeline.store_arrays import Dimensions, create_arrays, write_clip  # noqa: E402
-from schemas.config import PreprocessConfig  # noqa: E402
-from schemas.labels import Label  # noqa: E402
-from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance  # noqa: E402
-from schemas.store import Store  # noqa: E402
-from training.data.clips import ClipReader  # noqa: E402
+from pipeline.preprocessing.commit import write_store
+from pipeline.preprocessing.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.sharing.pack import pack, unpack
+from pipeline.sharing.pull import pull
+from pipeline.sharing.push import push
+from schemas.config import PreprocessConfig
+from schemas.labels import Label
+from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance
+from schemas.store.reader import Store
+from tests.tree_hash import tree_hash
+from training.data.clips import ClipReader
 
 QUIET = Console(quiet=True)
 FRAMES, SIZE = 64, 224  # a clip of noise that does not compress: 9.6 MB
 SERVER = """
 import sys
 from pathlib import Path
-from object_servers import s3_server, web_server
+from tests.schemas.store.object_servers import s3_server, web_server
 with s3_server() as (endpoint, _), web_server(Path(sys.argv[1])) as (url, _):
     print(endpoint, url, flush=True)
     sys.stdin.read()
@@ -60,7 +53,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:3])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with TemporaryDirectory(dir=arguments.folder) as folder:
         command = [sys.executable, "-c", SERVER, folder]
         server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

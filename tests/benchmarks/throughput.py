@@ -1,6 +1,6 @@
 """Frames/s of each stage, of the whole, and of a plain per-frame loop, in one run on the same clips and weights.
 
-    uv run python tests/benchmarks/throughput.py [--clips N] [--depth-size PX] [--device cpu|cuda]
+    uv run python -m tests.benchmarks.throughput [--clips N] [--depth-size PX] [--device cpu|cuda]
 
 The neural backends run at full size with random weights (speed does not depend on them). Every stage runs alone on
 one thread, then whole runs use as many worker processes as there are cores. The plain loop is what one would write
@@ -10,7 +10,6 @@ first: for every frame MTCNN, `transformers.pipeline` on the face, and py-feat's
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -18,8 +17,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "pipeline"), str(Path(__file__).parents[2])]
 
 _REPEATS = {"mesh": 16, "depth-anything-v2-small": 2}  # of all clips, for whole runs long enough to time
 
@@ -38,10 +35,9 @@ def main() -> None:
 
 def run(folder: Path, options: argparse.Namespace) -> None:
     """Make clips and weights, time everything."""
-    from checkpoints import write_random_depth_anything, write_random_py_feat
-
     from pipeline.datasets import scan_dataset
     from pipeline.synthesis.generator import synthesise
+    from tests.pipeline.clip.checkpoints import write_random_depth_anything, write_random_py_feat
 
     os.environ["MER_MODELS"] = str(folder / "models")
     write_random_depth_anything(folder / "models", "small")
@@ -80,11 +76,11 @@ def rate_of(action: Callable[[], object], frames: int) -> float:
 
 def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-untyped-def]
     """Frames/s of every stage alone, on one thread."""
-    from pipeline.aligned_clip import AlignedClip
-    from pipeline.faces import locate_face
-    from pipeline.frames import Frames
-    from pipeline.process import normalised_depth, phase_positions, residual_motion
-    from pipeline.store_arrays import create_arrays, write_clip
+    from pipeline.clip.aligned_clip import AlignedClip
+    from pipeline.clip.faces import locate_face
+    from pipeline.clip.frames import Frames
+    from pipeline.preprocessing.process import normalised_depth, phase_positions, residual_motion
+    from pipeline.preprocessing.store_arrays import create_arrays, write_clip
 
     plan, processor = _prepare(folder / "stages.zarr", root, scan, depth=depth, au=au, options=options)
     create_arrays(plan.out, plan.dimensions)
@@ -125,9 +121,9 @@ def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-u
 
 def time_whole(folder, root, scan, *, depth, au, workers, options, repeats):  # type: ignore[no-untyped-def]
     """Frames/s from the first clip begun to the last committed, the loading of models left out."""
-    from pipeline import cluster
-    from pipeline.backends import build_processor
-    from pipeline.store_arrays import create_arrays
+    from pipeline.preprocessing import cluster
+    from pipeline.preprocessing.backends import build_processor
+    from pipeline.preprocessing.store_arrays import create_arrays
     from schemas.config import Execution
 
     plan, processor = _prepare(folder / "whole.zarr", root, scan, depth=depth, au=au, options=options)
@@ -161,7 +157,7 @@ def time_plain_loop(folder, root, scan, *, options):  # type: ignore[no-untyped-
     from PIL import Image
     from transformers import pipeline
 
-    from pipeline.frames import Frames
+    from pipeline.clip.frames import Frames
 
     models = folder / "models"
     torch.set_num_threads(os.cpu_count() or 1)
@@ -184,8 +180,8 @@ def time_plain_loop(folder, root, scan, *, options):  # type: ignore[no-untyped-
 
 
 def _prepare(out, root, scan, *, depth, au, options):  # type: ignore[no-untyped-def]
-    from pipeline.backends import build_processor
-    from pipeline.plan import plan_run
+    from pipeline.preprocessing.backends import build_processor
+    from pipeline.preprocessing.plan import plan_run
     from schemas.config import Execution, PreprocessConfig
 
     shutil.rmtree(out, ignore_errors=True)

@@ -1,6 +1,6 @@
 """The training step alone against the whole loop, streaming against a memory map, epochs as a store grows.
 
-uv run python tests/benchmarks/train_loop.py --store casme2.zarr
+uv run python -m tests.benchmarks.train_loop --store casme2.zarr
 """
 
 import argparse
@@ -15,19 +15,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.commit import records_of, write_store
-from pipeline.store_arrays import Dimensions, create_arrays
+from pipeline.preprocessing.commit import records_of, write_store
+from pipeline.preprocessing.store_arrays import Dimensions, create_arrays
 from schemas.layout import object_path
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.config import Augmentation
 from training.data.batch import ClipBatch
 from training.data.clips import ClipReader
 from training.data.dataset import BatchReader, ClipDraw, StoreDataset
 from training.data.preparation import Augmenter, Normalisation, measure_normalisation
 from training.data.sampling import batches
+from training.fit.optimisation import autocast_of, build_optimiser
 from training.models.registry import create_model, fast_options
 from training.runs.fold_tasks import open_source
-from training.runs.optimisation import autocast_of, build_optimiser
 from training.runs.recipes import resolve
 
 CPU = torch.device("cpu")

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what reads a stranger's manifest and metadata; only errors of ours may come out.
 
     pip install atheris
-    python tests/fuzz/foreign_stores.py -max_total_time=600 CORPUS_FOLDER
+    python -m tests.fuzz.foreign_stores -max_total_time=600 CORPUS_FOLDER
 
 The first byte chooses the reader. An empty corpus folder is filled with a golden store's manifest and metadata.
 """
@@ -14,14 +14,13 @@ import atheris
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "format-1.zip"
-sys.path.insert(0, str(ROOT))
 
-with atheris.instrument_imports(include=["schemas", "json", "pipeline.sharing.trust", "pipeline.verification"]):
+with atheris.instrument_imports(include=["schemas", "json", "pipeline.sharing.trust", "pipeline.inspect.verification"]):
     from pipeline.sharing.trust import refuse_foreign
-    from schemas.array_metadata import array_metadata
     from schemas.errors import MerError
-    from schemas.location import StoreUrl
-    from schemas.store import Store, parsed_manifest
+    from schemas.store.array_metadata import array_metadata
+    from schemas.store.location import StoreUrl
+    from schemas.store.reader import Store, parsed_manifest
 
 URL = StoreUrl("s3://strangers/s.zarr")
 MANIFEST = Store.open(GOLDEN).manifest

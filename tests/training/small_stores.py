@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.commit import write_store
-from pipeline.journal import ClipColumns, ClipRecord
-from pipeline.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.preprocessing.commit import write_store
+from pipeline.preprocessing.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
 from schemas.config import PreprocessConfig
 from schemas.labels import Emotion, Label
 from schemas.manifest import MANIFEST_NAME, ActionUnitColumns, ClipEntry, DepthColumn, Manifest, Provenance
-from schemas.store import Store
+from schemas.store.reader import Store
 
 SIZE = 112
 UNITS = ("AU04", "AU12L", "AU12R", "AU25")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError, StoreError
-from schemas.location import StoreLocation, StoreUrl
-from schemas.read_ahead import ahead
-from schemas.store import Store
+from schemas.store.location import StoreLocation, StoreUrl
+from schemas.store.read_ahead import ahead
+from schemas.store.reader import Store
 from training.data.batch import INPUTS, Input
 
 

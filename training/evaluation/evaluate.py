@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from schemas.config import canonical_sha256
 from schemas.errors import ConfigError, PredictionsError
-from schemas.location import StoreLocation
 from schemas.manifest import Manifest
-from schemas.store import Store
+from schemas.store.location import StoreLocation
+from schemas.store.reader import Store
 from training.evaluation.bootstrap import bootstrap_intervals
 from training.evaluation.floors import majority_floor, prior_floor
 from training.evaluation.metrics import METRICS, count_by_group, score

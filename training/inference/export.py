@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError, RunFolderError
 from training.data.batch import ClipBatch, Input
+from training.fit.folder import RunFolder
 from training.inference.predict import Ensemble
 from training.models.trained_model import TrainedModel, load_trained_model
-from training.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import onnx

@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from training.fit.folder import write_text
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
-from training.runs.run_folder import write_text
 
 Span = tuple[str, float, float]  # video; start and end of a window in it, s
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from schemas.config import PreprocessConfig
 from schemas.errors import ConfigError, RunFolderError
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.data.batch import ClipBatch, Input
 from training.data.clips import ClipReader, check_stores
 from training.data.dataset import BatchReader, StoreDataset
 from training.data.sampling import batches
+from training.fit.folder import FoldFolder, Run, RunFolder
 from training.models.trained_model import TrainedModel, load_trained_model
 from training.protocols.tasks import subject_of
-from training.runs.run_folder import FoldFolder, Run, RunFolder
 
 _CLIPS_HELD = 256  # in memory at once, while every model looks at them
 _OF_BACKENDS = ("depth", "depth_size", "au")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from training.comparison.result import ComparisonResult
+from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES
+from training.fit.folder import write_text
 from training.report import comparison_figures as figures
 from training.report import comparison_tables as tables
 from training.report.comparison_curves import ENLARGED, Courses, courses_figure
@@ -22,7 +23,6 @@ from training.report.page import Part, Section, Table, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, PAPER_TABLES, PaperTable
 from training.report.table_files import write_table
 from training.report.tables import count, paper_table
-from training.runs.run_folder import write_text
 
 COMPARISON_FILE = "comparison.html"
 

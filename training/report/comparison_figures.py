@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from training.comparison.result import ComparedModel, ComparisonResult, Ranks
+from training.evaluation.comparison import ComparedModel, ComparisonResult, Ranks
 from training.evaluation.metrics import METRIC_TITLES, Scores
 from training.evaluation.result import GroupResult
 from training.report.comparison_tables import OURS, model_title, quantity

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from training.comparison.result import ComparedModel, ComparisonResult, Difference, Pair, Ranks
 from training.evaluation.bootstrap import Interval
+from training.evaluation.comparison import ComparedModel, ComparisonResult, Difference, Pair, Ranks
 from training.evaluation.metrics import METRIC_TITLES
 from training.report.page import Table
 from training.report.paper_numbers import PAPER_METHODS, PaperTable

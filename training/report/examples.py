@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.evaluation.predictions import concatenate, read_predictions
+from training.fit.folder import FoldFolder, Run
 from training.protocols.tasks import select_clips
-from training.runs.run_folder import FoldFolder, Run
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError, RunFolderError, StoreError
 from schemas.model import Model
 from schemas.settings import problems
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
+from training.fit.folder import FoldFailure, Run, RunFolder, write_text
 from training.report import figures, tables
 from training.report.ablation import ABLATION_FILE, Ablation
 from training.report.attention import attention_at_apex, attention_figure
@@ -26,7 +27,6 @@ from training.report.drawing import save, style
 from training.report.examples import choose_examples
 from training.report.page import Part, Section, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, PAPER_TABLES
-from training.runs.run_folder import FoldFailure, Run, RunFolder, write_text
 
 M = TypeVar("M", bound=Model)
 

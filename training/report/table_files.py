@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.fit.folder import write_text
 from training.report.page import Table
-from training.runs.run_folder import write_text
 
 _LATEX = str.maketrans(
     {

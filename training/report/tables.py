@@ -5,10 +5,10 @@ from typing import Any
 
 from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
 from training.evaluation.result import EvaluationResult, GroupResult, Spread
+from training.fit.folder import FoldFolder, Run
 from training.report.ablation import Ablation
 from training.report.page import Table
 from training.report.paper_numbers import PaperTable
-from training.runs.run_folder import FoldFolder, Run
 
 
 def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, explained: bool = True) -> Table:

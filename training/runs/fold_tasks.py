@@ -18,16 +18,16 @@ from distributed.scheduler import KilledWorker
 
 from schemas.config import Device
 from schemas.errors import RunError
-from schemas.location import StoreLocation
+from schemas.store.location import StoreLocation
 from training.config import Cache
 from training.data.batch import Input
 from training.data.clips import ClipCache, ClipReader, ClipSource
 from training.data.dataset import FoldData
-from training.models.backbone import Backbone, read_backbone
-from training.runs.epoch_metrics import Metrics
-from training.runs.fold import train_fold
+from training.fit.epoch_metrics import Metrics
+from training.fit.fold import train_fold
+from training.fit.folder import FoldFailure, FoldFolder, FoldTime, Run, write_text
+from training.fit.initial_weights import Backbone, read_backbone
 from training.runs.progress import EpochDone
-from training.runs.run_folder import FoldFailure, FoldFolder, FoldTime, Run, write_text
 
 log = logging.getLogger("mer")
 _TRIES = 3  # of a fold whose worker dies

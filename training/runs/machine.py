@@ -11,10 +11,10 @@ from rich.console import Console
 
 from schemas.config import Device
 from training.config import Cache
+from training.fit.folder import FoldFailure, FoldFolder, RunFolder
 from training.runs.fold_tasks import FoldTask, FoldTasks, tasks_here, tasks_on
 from training.runs.plan import TrainPlan
 from training.runs.progress import TrainProgress
-from training.runs.run_folder import FoldFailure, FoldFolder, RunFolder
 
 Cluster = Callable[[int], AbstractContextManager[Client]]
 

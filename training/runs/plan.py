@@ -7,17 +7,17 @@ from pathlib import Path
 
 from schemas.config import Device
 from schemas.errors import ConfigError, ProtocolError
-from schemas.store import Store
+from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.data.batch import Input
 from training.data.clips import check_stores
-from training.models.backbone import read_backbone
+from training.fit.folder import Run, RunStore
+from training.fit.initial_weights import read_backbone
 from training.models.registry import create_model
 from training.protocols.protocol import Protocol, choose_protocol, default_protocol
 from training.protocols.splits import Fold, make_folds
 from training.protocols.tasks import LabelledClip, Selection, select_clips, subject_of
 from training.runs.recipes import check_recipe
-from training.runs.run_folder import Run, RunStore
 from training.runs.versions import git_revision, package_versions
 
 _VALIDATION_SEED = 0  # the parts do not depend on the seeds of the run, so that these differ in training alone

@@ -8,20 +8,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
-from schemas.location import StoreLocation
 from schemas.output import locked, log_file
-from schemas.store import Store
+from schemas.store.location import StoreLocation
+from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.evaluation.evaluate import evaluate
 from training.evaluation.predictions import concatenate, read_predictions, write_predictions
 from training.evaluation.result import EvaluationResult
 from training.evaluation.terminal import evaluation_report
+from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
 from training.protocols.protocol import Protocol
 from training.report.depth import Regions
 from training.report.report import write_report
 from training.runs.machine import Machine, PlannedRun, train_folds
 from training.runs.plan import TrainPlan, plan_self_supervised_pretraining, plan_supervised_pretraining, plan_training
-from training.runs.run_folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
 
 
 def train(

@@ -10,12 +10,12 @@ import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from old_excel import old_excel
-from tiny_clips import save_sheets, write_tiny
 
 from pipeline.datasets import scan_dataset
 from pipeline.datasets.spreadsheet import find_table, read_workbook
 from schemas.errors import AnnotationError
+from tests.pipeline.datasets.old_excel import old_excel
+from tests.pipeline.datasets.tiny_clips import save_sheets, write_tiny
 
 NAMES = {
     "samm": "SAMM_Micro_FACS_Codes_v2.xlsx",

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_clips import LENGTH, frame, save_sheets, write_tiny
 
 from pipeline.datasets import DATASETS, scan_dataset
 from pipeline.synthesis.layouts import SYNTHETIC
 from pipeline.synthesis.layouts.files import VideoFile
 from schemas.clip import VideoSegment
 from schemas.errors import AmbiguousDatasetError, ConfigError, DatasetNotFoundError
+from tests.pipeline.datasets.tiny_clips import LENGTH, frame, save_sheets, write_tiny
 
 IMAGE_FOLDERS = {"samm": "SAMM_CROP", "casme2": "CASME2_RAW_selected", "casme-sq": "selectedpic"}
 LAYOUTS = {"samm": "cropped", "casme2": "selected", "casme-sq": "selectedpic"}

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from tiny_clips import (
+
+from pipeline.clip.frames import Frames
+from pipeline.datasets import scan_dataset
+from pipeline.synthesis.layouts import SYNTHETIC, SyntheticClip, write_dataset
+from schemas.clip import DatasetScan, Finding
+from tests.pipeline.datasets.tiny_clips import (
     APEX,
     OFFSET,
     ONSET,
@@ -17,11 +22,6 @@ from tiny_clips import (
     tiny_clips,
     write_tiny,
 )
-
-from pipeline.datasets import scan_dataset
-from pipeline.frames import Frames
-from pipeline.synthesis.layouts import SYNTHETIC, SyntheticClip, write_dataset
-from schemas.clip import DatasetScan, Finding
 
 CASME2_HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
 

@@ -4,14 +4,24 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tiny_clips import ALL_LAYOUTS, APEX, OFFSET, ONSET, UNITS, clip_of, frame, tiny_clips, write_tiny
 
+from pipeline.clip.frames import Frames
 from pipeline.datasets import scan_dataset
-from pipeline.frames import Frames
 from pipeline.synthesis.layouts import SYNTHETIC, SyntheticClip, write_dataset
 from schemas.clip import ImageSequence, VideoSegment
 from schemas.errors import ConfigError
 from schemas.labels import ActionUnit
+from tests.pipeline.datasets.tiny_clips import (
+    ALL_LAYOUTS,
+    APEX,
+    OFFSET,
+    ONSET,
+    UNITS,
+    clip_of,
+    frame,
+    tiny_clips,
+    write_tiny,
+)
 
 WITHOUT_APEX = ("smic",)
 

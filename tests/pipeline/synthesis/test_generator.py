@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.faces import FaceDetector
-from pipeline.frames import decode_image
-from pipeline.mesh.geometry import AU_NAMES
+from pipeline.clip.faces import FaceDetector
+from pipeline.clip.frames import decode_image
+from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.synthesis.generator import SynthesisReport, synthesise
 from pipeline.synthesis.identities import IDENTITIES, load_still
 from pipeline.synthesis.recording import CAMERAS, take_portrait

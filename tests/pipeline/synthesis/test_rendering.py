@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from pipeline.mesh.geometry import AU_NAMES
+from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.synthesis.anatomy import Muscles, muscles
 from pipeline.synthesis.identities import IDENTITIES, load_still
 from pipeline.synthesis.recording import CAMERAS, Portrait, take_portrait

@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from schemas.errors import ConfigError
 from training.config import Optimisation
 from training.data.batch import INPUTS, ClipBatch
+from training.fit.optimisation import build_optimiser, learning_rate
 from training.models.base import ClipClassifier
 from training.models.baselines.ec_stfl import clustering_loss
 from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.frame_difference import FrameDifferencePretraining
 from training.models.published_costs import PUBLISHED_COSTS
 from training.models.registry import create_model, fast_options, model_names, native_recipe
-from training.runs.optimisation import build_optimiser, learning_rate
 from training.runs.recipes import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")

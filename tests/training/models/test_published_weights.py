@@ -13,7 +13,7 @@ from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVide
 from schemas.errors import ConfigError, WeightsInvalidError
 from schemas.weights import Weights
 from training.config import TrainConfig
-from training.models.backbone import read_backbone
+from training.fit.initial_weights import read_backbone
 from training.models.base import ClipClassifier
 from training.models.registry import create_model, model_names, published_sources
 

@@ -1,0 +1,1 @@
+"""Look at datasets and stores: scan, inspect, verify, show."""

@@ -1,0 +1,138 @@
+"""Turn the records of a finished run into columns and a manifest; the manifest, written last, makes the store."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.preprocessing.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.plan import Plan
+from pipeline.preprocessing.store_arrays import Dimensions, output_errors, stored_object, write_columns
+from pipeline.sharing.references import licences
+from schemas.layout import PHASES, SPECS, object_path
+from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
+from schemas.store.reader import Store
+
+
+def commit(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
+    """Write the columns, then the manifest, atomically.
+
+    Args:
+        plan: the run's.
+        records: one for every clip of the plan, in its order.
+    """
+    dimensions = plan.dimensions
+    for record in records:
+        if record.columns is None:  # what a killed attempt may have left of a clip that then failed
+            for array in dimensions.names:
+                if SPECS[array].per_clip:
+                    (plan.out / object_path(array, record.index)).unlink(missing_ok=True)
+    sweep_partial_files(plan.out)
+    manifest = Manifest(
+        provenance=plan.provenance,
+        config_sha256=plan.provenance.config.sha256,
+        action_units=plan.backends.action_units,
+        depth=plan.backends.depth,
+        findings=plan.scan.findings,
+        licences=licences([plan.scan.dataset]),
+        clips=(),
+        objects={},
+    )
+    return write_store(plan.out, dimensions, records, manifest)
+
+
+def write_store(path: Path, dimensions: Dimensions, records: Sequence[ClipRecord], manifest: Manifest) -> Manifest:
+    """Write the columns of a store whose clips' objects are there, then its manifest, atomically.
+
+    Args:
+        path: the store, its arrays already created.
+        dimensions: that they were created with.
+        records: one for every clip.
+        manifest: all but clips and objects.
+
+    Returns:
+        The manifest as it was written.
+    """
+    write_columns(path, _columns(records, dimensions))
+    clips = tuple(record.entry for record in records)
+    complete = manifest.model_copy(update={"clips": clips, "objects": dict(_shared_objects(path, dimensions))}).sealed()
+    _write_manifest(path, complete)
+    return complete
+
+
+def records_of(store: Store) -> Iterator[ClipRecord]:
+    """The records that the good clips of a complete store were made of; the inverse of ``commit``."""
+    values = {name: store.column(name) for name, spec in SPECS.items() if not spec.per_clip and name in store.group}
+    for index, entry in enumerate(store.manifest.clips):
+        if entry.status == "ok":
+            columns = {
+                "frame_numbers": values["frame_number"][index, : entry.n_frames].tolist(),
+                "onset_index": values["onset_index"][index].item(),
+                "apex_index": values["apex_index"][index].item(),
+                "transform": values["transform"][index].tolist(),
+                "au": values["au"][index].tolist(),
+            }
+            if store.manifest.depth is not None:
+                columns |= {name: values[name][index].item() for name in ("depth_scale", "depth_offset")}
+            yield ClipRecord(index=index, entry=entry, columns=ClipColumns.model_validate(columns))
+
+
+def sweep_partial_files(store: Path) -> None:
+    """Delete what a killed write leaves: Zarr writes ``NAME.<random>.partial`` and renames."""
+    with output_errors(store):
+        for path in store.rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+
+def _columns(records: Sequence[ClipRecord], dimensions: Dimensions) -> dict[str, NDArray[Any] | Sequence[str]]:
+    columns: dict[str, Any] = {}
+    for name in dimensions.names:
+        spec = SPECS[name]
+        if not spec.per_clip and spec.dtype != "str":
+            columns[name] = np.full(dimensions.shape(spec), spec.fill_value, spec.dtype)
+    for record in records:
+        columns["fps"][record.index] = record.entry.fps
+        if record.columns is not None:
+            _fill_row(columns, record.index, record.columns)
+    entries = [record.entry for record in records]
+    return columns | {
+        "clip": [entry.key for entry in entries],
+        "subject": [entry.key.rpartition("/")[0] for entry in entries],
+        "emotion": [entry.label.emotion or "" for entry in entries],
+        "phase": PHASES,
+        "action_unit": dimensions.action_units,
+    }
+
+
+def _fill_row(columns: dict[str, NDArray[Any]], index: int, row: ClipColumns) -> None:
+    n_frames = len(row.frame_numbers)
+    columns["n_frames"][index] = n_frames
+    columns["frame_number"][index, :n_frames] = row.frame_numbers
+    for name in ("onset_index", "apex_index", "transform", "au"):
+        columns[name][index] = getattr(row, name)
+    for name in ("depth_scale", "depth_offset"):
+        if name in columns:
+            columns[name][index] = getattr(row, name)
+
+
+def _shared_objects(store: Path, dimensions: Dimensions) -> Iterable[tuple[str, StoredObject]]:
+    """Every file of the store that is no clip's own: metadata, and the chunks of the columns."""
+    files = [store / "zarr.json"]
+    for name in dimensions.names:
+        files.append(store / name / "zarr.json")
+        if not SPECS[name].per_clip:
+            files += sorted(path for path in (store / name).rglob("*") if path.is_file() and path.name != "zarr.json")
+    return ((file.relative_to(store).as_posix(), stored_object(file)) for file in files)
+
+
+def _write_manifest(store: Path, manifest: Manifest) -> None:
+    temporary = store / f"{MANIFEST_NAME}.partial"
+    with output_errors(store):
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(manifest.model_dump_json(exclude_defaults=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(store / MANIFEST_NAME)

@@ -1,0 +1,95 @@
+"""`mer preprocess`: scan, plan, run, and tell the user what came out."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.datasets import scan_dataset
+from pipeline.preprocessing.plan import plan_run
+from pipeline.preprocessing.run import execute
+from pipeline.preprocessing.store_arrays import output_errors
+from schemas.config import Execution, PreprocessConfig
+from schemas.manifest import Manifest
+from schemas.output import log_file
+from schemas.settings import read_toml, validated
+
+log = logging.getLogger("mer")
+
+
+def preprocess(
+    root: Path,
+    *,
+    out: Path | None,
+    options: Mapping[str, Any],
+    config_file: Path | None,
+    execution: Execution,
+    overwrite: bool,
+    retry_failed: bool,
+    console: Console,
+) -> int:
+    """Make a store of the dataset at ``root``, or go on with one that was interrupted.
+
+    Args:
+        root: dataset folder, its parent, its image folder, or a video.
+        out: store to write; by default ``<dataset>.zarr`` in the current folder.
+        options: fields of ``PreprocessConfig`` that the user set.
+        config_file: TOML file of the same fields; ``options`` win.
+        execution: where to run.
+        overwrite: replace whatever store is at ``out``.
+        retry_failed: try the failed clips of a complete store again.
+        console: where to print.
+
+    Returns:
+        Exit code: 0 all clips are in the store, 1 some or all failed.
+
+    Raises:
+        MerError: wrong input or usage; see ``pipeline.preprocessing.run.execute``.
+    """
+    fields = {**read_toml(config_file), **options}
+    root, found = scan_dataset(root, fields.get("dataset"))
+    config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
+    out = out or Path(f"{found.dataset}.zarr")
+    plan = plan_run(root, out, found, config, execution)
+    say = partial(console.print, markup=False, highlight=False)  # paths and labels may hold brackets
+    say(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}")
+    for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
+        say(f"  {name} = {value}")
+    for finding in found.findings:
+        say(f"  {finding.kind}: {finding.message}")
+    with ExitStack() as stack:
+        with output_errors(out.parent):
+            stack.enter_context(log_file(out.with_name(out.name + ".log")))
+        log.info("%d clips of %s, %s", len(plan.clips), root, plan.provenance.model_dump_json())
+        try:
+            manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            log.info("interrupted")
+            say("interrupted; what is finished is safe: type the same command again to go on")
+            raise
+        log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
+    return _summarise(manifest, out, console)
+
+
+def _summarise(manifest: Manifest, out: Path, console: Console) -> int:
+    good = sum(entry.status == "ok" for entry in manifest.clips)
+    failures = {entry.key: entry.failure for entry in manifest.clips if entry.failure is not None}
+    if failures:
+        table = Table("clip", "stage", "what happened", title=f"{len(failures)} clips failed")
+        for key, failure in failures.items():
+            table.add_row(escape(key), failure.stage, escape(f"{failure.error}: {failure.message}"))
+        console.print(table)
+    if good:
+        outcome = f"{out}: complete, {good} clips" + (f", {len(failures)} failed" if failures else "")
+    else:
+        outcome = f"all {len(failures)} clips failed: {out} holds no data"
+    advice = "once they are mended, add --retry-failed to the same command" if failures else f"next: mer inspect {out}"
+    console.print(f"{outcome}\n{advice}", markup=False, highlight=False)
+    return 1 if failures else 0

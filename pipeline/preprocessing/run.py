@@ -1,0 +1,181 @@
+"""Carry out a plan: take the lock, go on where an earlier run stopped, process, commit."""
+
+import logging
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.preprocessing import cluster
+from pipeline.preprocessing.backends import build_processor
+from pipeline.preprocessing.commit import commit, records_of, sweep_partial_files
+from pipeline.preprocessing.journal import ClipRecord, Journal
+from pipeline.preprocessing.plan import Plan
+from pipeline.preprocessing.progress import RunProgress
+from pipeline.preprocessing.store_arrays import create_arrays, output_errors, stored_object
+from schemas.config import Execution
+from schemas.differences import now_and_there
+from schemas.errors import ManifestMissingError, StoreExistsError
+from schemas.layout import SPECS, object_path
+from schemas.manifest import MANIFEST_NAME, Manifest
+from schemas.output import locked
+from schemas.store.reader import JOURNAL_NAME, Store, read_manifest
+
+log = logging.getLogger("mer")
+
+
+def execute(
+    plan: Plan,
+    execution: Execution,
+    console: Console,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+) -> Manifest:
+    """Run a plan to the end, or go on with an interrupted one.
+
+    A complete store of the same config is returned as it is. With ``retry_failed`` its failed clips are
+    tried again; with ``overwrite`` whatever store is there is replaced.
+
+    Raises:
+        StoreExistsError: there is a store, or an unfinished one, of another config; the fields are named.
+        OutputLockedError: another run is writing this store.
+        StoreWriteError: disk full, read-only, gone. What was finished stays, and the run can go on.
+        RunError: the cluster cannot be used.
+    """
+    with ExitStack() as stack:
+        with output_errors(plan.out.parent):
+            stack.enter_context(locked(plan.out))
+        if overwrite and plan.out.exists():
+            _delete_store(plan.out)
+        journal = Journal(plan.out)
+        complete = _complete_store(plan)
+        if complete is not None and not (retry_failed and _failed(complete)):
+            journal.remove()  # left where a run was killed between its last two steps
+            return complete
+        records = _done_before(plan, journal, complete)
+        try:
+            _begin(plan, journal, records, complete)
+            with RunProgress(console, total=len(plan.clips), done=len(records)) as progress:
+                for record in _process(plan, execution, console, done=records.keys()):
+                    journal.append(record)
+                    records[record.index] = record
+                    progress.clip_done(record.entry.status)
+                    if (failure := record.entry.failure) is not None:
+                        log.warning("%s failed at %s: %s", record.entry.key, failure.stage, failure.message)
+            manifest = commit(plan, [records[index] for index in range(len(plan.clips))])
+            journal.remove()
+        finally:
+            journal.close()
+        return manifest
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store or an unfinished one, so that it may be replaced."""
+    names = {child.name for child in path.iterdir() if child.suffix != ".partial"}
+    return not names or bool(names & {MANIFEST_NAME, JOURNAL_NAME}) or names <= {"zarr.json", *SPECS}
+
+
+def _process(plan: Plan, execution: Execution, console: Console, *, done: Collection[int]) -> Iterator[ClipRecord]:
+    tasks = [(index, clip) for index, clip in enumerate(plan.clips) if index not in done]
+    if not tasks:
+        return
+    build = partial(build_processor, plan.backends, plan.root, plan.out)
+    with ExitStack() as stack:
+        if execution.workers == 0 and execution.scheduler is None:
+            run = stack.enter_context(cluster.in_process(build))
+        else:
+            client = stack.enter_context(cluster.connect(execution, device=plan.provenance.device, clips=len(tasks)))
+            cluster.check_workers(client, root=plan.root, out=plan.out, device=plan.provenance.device)
+            console.print(f"{len(client.nthreads())} workers, dashboard {client.dashboard_link}")
+            run = stack.enter_context(cluster.on_cluster(build, client, device=plan.provenance.device))
+        yield from run(tasks)
+
+
+def _complete_store(plan: Plan) -> Manifest | None:
+    """The manifest of a complete store of this plan's config, ``None`` where there is no complete store."""
+    try:
+        manifest = read_manifest(plan.out)
+    except ManifestMissingError:
+        if plan.out.exists() and not (plan.out.is_dir() and is_store(plan.out)):
+            raise StoreExistsError(f"{plan.out}: exists and is not a store of mer; choose another --out") from None
+        return None
+    differences = plan.provenance.config.differences(manifest.provenance.config)
+    if not differences and [entry.key for entry in manifest.clips] != [clip.key for clip in plan.clips]:
+        differences = {"clips": (f"{len(plan.clips)} on disk", f"{len(manifest.clips)} others in the store")}
+    _refuse(plan.out, "a complete store", {**differences, **_changed_for_sharing(manifest)})
+    return manifest
+
+
+def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]:
+    """What no run makes: such a store is not what the command would give, and must not be retried into."""
+    changes = {
+        "merged runs": len(manifest.further_provenances),
+        "left out": ", ".join(manifest.left_out),
+        "renamed subjects": bool(manifest.pseudonyms),
+    }
+    return {name: ("none", found) for name, found in changes.items() if found}
+
+
+def _done_before(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
+    """Records of an earlier run that still hold: not failed, and every object there with its hash."""
+    if complete is not None:
+        store = Store(plan.out, complete)
+        differences = plan.provenance.differences(complete.provenance)
+        if not differences and (frames := store.array("frame_number").shape[1]) != plan.dimensions.frames:
+            differences = {"frames": (plan.dimensions.frames, frames)}
+        _refuse(plan.out, "a complete store", differences)
+        return {record.index: record for record in records_of(store) if _holds(plan.out, record)}
+    begun = journal.read()
+    if begun is None:
+        return {}
+    header, records = begun
+    differences = plan.provenance.differences(header.provenance)
+    if not differences and header != plan.header:
+        differences = {"clips": ("as on disk today", "as on disk when that run began")}
+    _refuse(plan.out, "an unfinished store", differences)
+    return {record.index: record for record in records if _holds(plan.out, record)}
+
+
+def _holds(out: Path, record: ClipRecord) -> bool:
+    if record.entry.status == "failed":
+        return False
+    for array, expected in record.entry.objects.items():
+        file = out / object_path(array, record.index)
+        if not file.is_file() or stored_object(file) != expected:
+            log.warning("%s: %s is not what was written; processing the clip again", record.entry.key, file)
+            return False
+    return True
+
+
+def _begin(plan: Plan, journal: Journal, records: dict[int, ClipRecord], complete: Manifest | None) -> None:
+    """Bring the output to the state "under way": arrays and journal there, no manifest."""
+    if complete is None and journal.read() is None:
+        create_arrays(plan.out, plan.dimensions)
+    sweep_partial_files(plan.out)
+    journal.begin(plan.header, list(records.values()))
+    (plan.out / MANIFEST_NAME).unlink(missing_ok=True)
+    if records:
+        log.info("%s: going on after %d of %d clips", plan.out, len(records), len(plan.clips))
+
+
+def _failed(manifest: Manifest) -> bool:
+    return any(entry.status == "failed" for entry in manifest.clips)
+
+
+def _refuse(out: Path, what: str, differences: dict[str, tuple[object, object]]) -> None:
+    if differences:
+        raise StoreExistsError(
+            f"{out}: holds {what} that was made otherwise:\n{now_and_there(differences)}\n"
+            "choose another --out, or replace it with --overwrite"
+        )
+
+
+def _delete_store(out: Path) -> None:
+    if not is_store(out):
+        raise StoreExistsError(f"{out}: is not a store of mer, and is not deleted; choose another --out")
+    with output_errors(out):
+        shutil.rmtree(out)

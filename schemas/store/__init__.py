@@ -1,0 +1,1 @@
+"""Reading a store, wherever it lies."""

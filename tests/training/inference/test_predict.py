@@ -1,0 +1,254 @@
+"""Predictions of a finished run on stores: whose models, on what, and what they are not."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from schemas.errors import ConfigError, RunFolderError
+from schemas.manifest import Failure, Manifest
+from schemas.settings import validated
+from schemas.store.reader import Store
+from training.config import TrainConfig
+from training.data.clips import ClipReader
+from training.data.dataset import FoldData
+from training.evaluation.predictions import read_predictions
+from training.fit.fold import train_fold
+from training.fit.folder import RunFolder
+from training.inference.output import prediction_csv, prediction_report, write_prediction
+from training.inference.predict import Ensemble, StorePrediction, predict_store, preprocessing_of
+from training.models.trained_model import TrainedModel, load_trained_model
+from training.runs.plan import plan_training
+
+PROTOCOL = """
+[task]
+name = "two classes"
+title = "two classes"
+classes = ["low", "high"]
+[[task.datasets]]
+dataset = "casme2"
+classes = {disgust = "low", fear = "high", others = "low", surprise = "high"}
+expected = {low = 2, high = 2}
+expected_subjects = 2
+[split]
+kind = "loso"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A small MADV-Net, trained for one epoch with each of two people left out, two seeds. Read only."""
+    path = tmp_path_factory.mktemp("runs")
+    (path / "protocol.toml").write_text(PROTOCOL)
+    small = {"dims": (32, 32, 32), "depths": (1, 1, 1), "stem_width": 4, "au_layers": 1}
+    fields = {
+        "model_options": small,
+        "protocol": str(path / "protocol.toml"),
+        "counts": "any",
+        "frames": 8,
+        "size": 32,
+        "seeds": (0, 1),
+        "optimisation": {"epochs": 1, "warmup_epochs": 0, "lr": 1e-2},
+    }
+    plan = plan_training([shared_store], validated(TrainConfig, fields), "cpu")
+    keys = tuple(clip.key for clip in plan.clips)
+    source = ClipReader([shared_store.path], keys, size=32, inputs=plan.inputs)
+    data = FoldData(source, keys, tuple(clip.label for clip in plan.clips))
+    made = RunFolder(path / "run")
+    made.path.mkdir()
+    made.write(plan.run)
+    for fold in made.folds(plan.run):
+        train_fold(plan.run, fold, data, device=torch.device("cpu"), threads=1)
+    return made
+
+
+Edit = Callable[[TrainedModel], TrainedModel]
+
+
+def edited(folder: RunFolder, path: Path, edit: Edit) -> RunFolder:
+    """The run with its first model changed, and no other model."""
+    run, other = folder.read(), RunFolder(path)
+    path.mkdir()
+    other.write(run)
+    old, new = next(folder.folds(run)), next(other.folds(run))
+    new.path.mkdir(parents=True)
+    edit(load_trained_model(old.model)).save(new.model)
+    return other
+
+
+def with_manifest(store: Store, **update: object) -> Store:
+    """The store as another manifest describes it."""
+    return Store(store.path, Manifest.model_validate(store.manifest.model_copy(update=update)))
+
+
+def test_a_folds_model_repeats_its_test_predictions(folder: RunFolder, shared_store: Store) -> None:
+    """New clips are seen as test clips were: the same probabilities come out, and the ensemble is their mean."""
+    run = folder.read()
+    singles = []
+    for fold in folder.folds(run):
+        own = predict_store(Ensemble.open(folder, fold=fold.fold.name, seed=fold.seed), shared_store)
+        singles.append(own.probabilities)
+        tested = read_predictions(fold.predictions)
+        rows = [own.clips.index(key) for key in tested.clips]
+        np.testing.assert_allclose(own.probabilities[rows], tested.probabilities, atol=1e-6)
+        assert own.models == (fold.name,)
+    together = predict_store(Ensemble.open(folder), shared_store)
+    assert len({array.tobytes() for array in singles}) == len(together.models) == 4
+    np.testing.assert_allclose(together.probabilities, np.mean(singles, axis=0), atol=1e-12)
+    assert together.clips == tuple(entry.key for entry in shared_store.manifest.clips)
+    assert together.predicted == tuple(together.classes[i] for i in together.probabilities.argmax(1))
+
+
+def test_people_that_were_trained_on_are_named(folder: RunFolder, shared_store: Store) -> None:
+    """Every subject taught some fold's model; the model of one fold has not seen its own test subject."""
+    (caveat,) = predict_store(Ensemble.open(folder), shared_store).caveats
+    assert caveat.startswith("NO TEST RESULT: 2 of 2 subjects were trained on by these models (casme2/sub01, ")
+    (caveat,) = predict_store(Ensemble.open(folder, fold="casme2/sub01"), shared_store).caveats
+    assert caveat.startswith("NO TEST RESULT: 1 of 2 subjects were trained on by these models (casme2/sub02)")
+
+    renamed = {key: f"other/{key.split('/', 1)[1]}" for key in shared_store.manifest.index}
+    strangers = [entry.model_copy(update={"key": renamed[entry.key]}) for entry in shared_store.manifest.clips]
+    ensemble = Ensemble.open(folder, seed=0)
+    none_known = with_manifest(shared_store, clips=tuple(entry.model_copy(
+        update={"failure": Failure(stage="face", error="E", message="no face"), "status": "failed"}
+    ) for entry in strangers))  # fmt: skip
+    assert predict_store(ensemble, none_known).caveats == ()
+
+
+def test_what_the_models_never_saw_is_said(folder: RunFolder, shared_store: Store) -> None:
+    """Other backends, no annotation, missing models: each is a caveat."""
+    provenance = shared_store.manifest.provenance
+    config = provenance.config.model_copy(update={"au": "py-feat"})
+    blank = [e.model_copy(update={"label": type(e.label)()}) for e in shared_store.manifest.clips]
+    store = with_manifest(shared_store, clips=tuple(blank), provenance=provenance.model_copy(update={"config": config}))
+    ensemble = Ensemble.open(folder, fold="casme2/sub01", seed=0)
+    caveats = predict_store(Ensemble(ensemble.run, ensemble.folders, 3), store).caveats
+    assert [caveat.split(":")[0] for caveat in caveats] == [
+        "3 models are missing",
+        "NO TEST RESULT",
+        "the models have no class for 'no expression'",
+        "the store was made with au py-feat, the run's with mesh",
+    ]
+
+
+def test_failed_clip_is_a_row_with_its_reason(folder: RunFolder, shared_store: Store, tmp_path: Path) -> None:
+    """It has no probabilities, its neighbours keep theirs, and the table says why."""
+    entries = list(shared_store.manifest.clips)
+    failure = Failure(stage="face", error="FaceNotFoundError", message='no face, "none"\nat all')
+    entries[1] = entries[1].model_copy(update={"status": "failed", "failure": failure})
+    ensemble = Ensemble.open(folder, seed=0)
+    whole = predict_store(ensemble, shared_store)
+    found = predict_store(ensemble, with_manifest(shared_store, clips=tuple(entries)))
+    good = [0, 2, 3]
+    np.testing.assert_allclose(found.probabilities[good], whole.probabilities[good], atol=1e-6)
+    assert np.isnan(found.probabilities[1]).all()
+
+    table, about = write_prediction(tmp_path / "out", found)
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["clip", "predicted", "low", "high", "reason"]
+    assert [row["clip"] for row in rows] == [entry.key for entry in entries]
+    assert rows[1] | {"clip": ""} == {"clip": "", "predicted": "", "low": "", "high": "", "reason": failure.message}
+    assert [float(rows[0]["low"]), float(rows[0]["high"])] == found.probabilities[0].tolist()
+    said = json.loads(about.read_text())
+    assert said["models"] == list(found.models)
+    assert said["caveats"] == list(found.caveats)
+    assert said["store_content_sha256"] == shared_store.manifest.content_sha256
+
+    printed = io.StringIO()
+    Console(width=200, file=printed).print(prediction_report(found))
+    assert "caveat: NO TEST RESULT" in printed.getvalue()
+
+
+def test_store_that_does_not_fit_is_refused(folder: RunFolder, shared_store: Store, tmp_path: Path) -> None:
+    """Frames too small, other action units, no depth for a model that reads it; one that does not is content."""
+
+    def larger(model: TrainedModel) -> TrainedModel:
+        header = model.header.model_copy(update={"size": 128})
+        return TrainedModel(header, header.build())
+
+    def other_units(model: TrainedModel) -> TrainedModel:
+        names = tuple(reversed(model.header.action_units))
+        return TrainedModel(model.header.model_copy(update={"action_units": names}), model.network)
+
+    def without_depth(model: TrainedModel) -> TrainedModel:
+        options = {**model.header.model_options, "depth": False}
+        normalisation = model.header.normalisation.model_copy(update={"depth": ()})
+        header = model.header.model_copy(update={"model_options": options, "normalisation": normalisation})
+        return TrainedModel(header, header.build().eval())
+
+    with pytest.raises(ConfigError, match="its frames are 112 px, fewer than the model's 128"):
+        predict_store(Ensemble.open(edited(folder, tmp_path / "larger", larger)), shared_store)
+    with pytest.raises(ConfigError, match=r"its action units are AU01, .*; the model reads AU43, "):
+        predict_store(Ensemble.open(edited(folder, tmp_path / "units", other_units)), shared_store)
+
+    provenance = shared_store.manifest.provenance
+    config = provenance.config.model_copy(update={"depth": "none"})
+    flat = with_manifest(shared_store, provenance=provenance.model_copy(update={"config": config}), depth=None)
+    with pytest.raises(ConfigError, match="made without depth, which the model reads"):
+        predict_store(Ensemble.open(folder), flat)
+    found = predict_store(Ensemble.open(edited(folder, tmp_path / "flat", without_depth)), flat)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1)
+    assert found.caveats[0].startswith("3 models are missing")
+
+
+def test_models_that_are_not_there_are_named(folder: RunFolder, tmp_path: Path) -> None:
+    """A fold, a seed, a run, a trained model."""
+    with pytest.raises(RunFolderError, match="no fold 'casme2/sub09'; there are casme2/sub01, casme2/sub02"):
+        Ensemble.open(folder, fold="casme2/sub09")
+    with pytest.raises(RunFolderError, match="no seed 7; there are 0, 1"):
+        Ensemble.open(folder, seed=7)
+    with pytest.raises(RunFolderError, match="expected a folder made by `mer train`"):
+        Ensemble.open(RunFolder(tmp_path))
+    empty = RunFolder(tmp_path)
+    empty.write(folder.read())
+    with pytest.raises(RunFolderError, match="none of 4 models is there; type the same `mer train` command again"):
+        Ensemble.open(empty)
+    empty.write(folder.read().model_copy(update={"protocol": None, "objective": "frame_difference"}))
+    with pytest.raises(RunFolderError, match="pre-trained without labels, it knows no classes"):
+        Ensemble.open(empty)
+
+
+def test_new_videos_are_preprocessed_as_the_runs_stores(folder: RunFolder, shared_store: Store) -> None:
+    """One config comes back; where the stores differ in what matters there is none."""
+    run = folder.read()
+    assert preprocessing_of(run) == shared_store.manifest.provenance.config
+    (trained,) = run.stores
+    for update in ({"depth": "none"}, {"size": 224}, {"apex": "middle"}):
+        other = trained.model_copy(update={"preprocess": trained.preprocess.model_copy(update=update)})
+        with pytest.raises(ConfigError, match=f"differ in {next(iter(update))} "):
+            preprocessing_of(run.model_copy(update={"stores": (trained, other)}))
+    harmless = trained.model_copy(update={"preprocess": trained.preprocess.model_copy(update={"limit": 3})})
+    assert preprocessing_of(run.model_copy(update={"stores": (trained, harmless)})).size == 112
+
+
+def test_windows_are_drawn_over_time(tmp_path: Path) -> None:
+    """A picture a video, rows named by video and time; only a video with failures has grey in it."""
+    keys = tuple(f"windows/{video}/{number}" for video in "ab" for number in range(4))
+    spans = {key: (f"talks/{key.split('/')[1]} $x_1$.mp4", i % 4 / 4, i % 4 / 4 + 0.5) for i, key in enumerate(keys)}
+    probabilities = np.array([[0.25, 0.75]] * 8)
+    probabilities[6] = np.nan
+    reasons = tuple("no face" if row == 6 else "" for row in range(8))
+    prediction = StorePrediction(("low", "high"), keys, probabilities, reasons, ("one",), (), "run", "store")
+    _, _, *pictures = write_prediction(tmp_path, prediction, spans)
+    assert [picture.name for picture in pictures] == ["001-a $x_1$.png", "002-b $x_1$.png"]
+    grey = []
+    for picture in pictures:
+        with Image.open(picture) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        assert pixels.shape[1] > 1000
+        share = (pixels == round(0.9 * 255)).all(-1)
+        grey.append(share[:, : pixels.shape[1] // 2 + 200].mean())  # beside the legend
+    assert grey[0] < 0.001
+    assert grey[1] > 0.05
+    rows = list(csv.reader(prediction_csv(prediction, spans).splitlines()))
+    assert rows[0] == ["video", "start_s", "end_s", "predicted", "low", "high", "reason"]
+    assert rows[2] == ["talks/a $x_1$.mp4", "0.250", "0.750", "high", "0.25", "0.75", ""]
+    assert rows[7] == ["talks/b $x_1$.mp4", "0.500", "1.000", "", "", "", "no face"]

@@ -1,0 +1,304 @@
+"""`mer train` as a whole: killed, interrupted, failing, gone on with; what it refuses, and what it leaves."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cli
+from schemas.store.reader import Store
+from tests.command_line import Outcome, mer
+from tests.training.small_stores import CLASSES, CONFIG, PROTOCOL, small_smic, small_store
+from tests.tree_hash import tree_hash
+from training.data.batch import INPUTS
+from training.evaluation.result import EvaluationResult
+from training.fit.folder import RunFolder
+from training.runs.fold_tasks import FoldTask, FoldTasks, tasks_on
+from training.runs.progress import EpochDone
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Place:
+    """Where the runs of this module are: a store, one to learn from first, a protocol and a config."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = small_store(root / "casme2.zarr")
+        self.smic = small_smic(root)
+        (root / "two.toml").write_text(PROTOCOL)
+        (root / "c.toml").write_text(CONFIG)
+
+    def arguments(self, out: Path | str, *more: object) -> list[str]:
+        """Of `mer train` in one process."""
+        fixed = ("--store", self.store.path, "--protocol", self.root / "two.toml", "--config", self.root / "c.toml",
+                 "--pretrain", self.smic.path, "--partial", "--device", "cpu", "--workers", 0)  # fmt: skip
+        return [*map(str, ("train", *fixed, "--out", self.root / out, *more))]
+
+    def train(self, out: Path | str, *more: object) -> Outcome:
+        """`mer train` here."""
+        return mer(*self.arguments(out, *more))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(place: Place) -> RunFolder:
+    """A run that nothing interrupted. Read only."""
+    outcome = place.train("finished")
+    assert outcome.code == 0, outcome.error
+    assert f"{place.root / 'finished'}: complete; open {place.root / 'finished' / 'report.html'}" in outcome.printed
+    return RunFolder(place.root / "finished")
+
+
+def results(folder: RunFolder) -> dict[str, bytes]:
+    """All that must be the same to the bit, by path: models, predictions, metrics, run, result; no times, no logs."""
+    files = [*folder.path.rglob("*.safetensors"), *folder.path.rglob("*.csv"), folder.path / "run.json", folder.result]
+    return {file.relative_to(folder.path).as_posix(): file.read_bytes() for file in files}
+
+
+def command(arguments: list[str], log: Path) -> None:
+    """The command in a process of its own."""
+    torch.set_num_threads(1)
+    sys.argv = ["mer", *arguments]
+    with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        cli.main()
+
+
+def started(arguments: list[str], log: Path) -> Any:
+    """Such a process, forked from one that has its imports behind it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_train_run", "torch._dynamo"])  # the latter is what optimisers import
+    process = context.Process(target=command, args=(arguments, log))
+    process.start()
+    return process
+
+
+def wait_for(path: Path, process: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.exitcode is None, process.exitcode
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_killed_interrupted_and_failing_it_goes_on_to_the_same_bytes(place: Place, finished: RunFolder) -> None:
+    """SIGKILL in mid fold, Ctrl-C in a later one, a third that fails: the same command ends where ``finished`` did.
+
+    While it is under way nobody else may write there. A failing fold is reported and does not stop the others.
+    """
+    folder, log = RunFolder(place.root / "cut"), place.root / "cut.txt"
+    process = started(place.arguments("cut"), log)
+    wait_for(folder.path / "run.json", process)
+    folds = list(folder.folds(folder.read()))
+    assert len(folds) == 6
+    wait_for(folds[2].checkpoint, process)
+    os.kill(process.pid, signal.SIGSTOP)
+    second = place.train("cut")
+    assert second.code == 2
+    assert f"{folder.path}: another run is writing there" in second.error
+    process.kill()
+    process.join()
+    assert [fold.done for fold in folds] == [True, True, *[False] * 4]
+    assert folds[2].checkpoint.exists()
+
+    process = started(place.arguments("cut"), log)
+    wait_for(folds[3].checkpoint, process)
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
+    said = log.read_text()
+    assert "going on: 2 of 6 folds are done" in said
+    assert "interrupted; finished epochs are safe: type the same command again to go on" in said
+    assert "Traceback" not in said
+    assert not folds[3].done
+
+    folds[3].checkpoint.write_bytes(b"torn")
+    failing = place.train("cut")
+    assert failing.code == 1
+    assert [fold.done for fold in folds] == [True, True, True, False, True, True]
+    assert f"seed 1, casme2/sub01: failed: {folds[3].checkpoint}: not a readable safetensors file" in failing.printed
+    assert "no result: every test clip needs a prediction" in failing.printed
+    failure = json.loads(folds[3].failure.read_text())
+    assert failure["error"] == "RunFolderError"
+    assert "not a readable safetensors file" in failure["message"]
+    assert not folder.result.exists()
+
+    folds[3].checkpoint.unlink()
+    assert place.train("cut").code == 0
+    assert not folds[3].failure.exists()
+    assert results(folder) == results(finished)
+
+
+def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
+    """Nothing of the work under way, no absolute path in the record, the right clips in every fold."""
+    run = finished.read()
+    assert not list(finished.path.rglob("*.part"))
+    assert not list(finished.path.rglob("checkpoint.safetensors"))
+    text = (finished.path / "run.json").read_text()
+    assert str(place.root) not in text
+    assert run.config.protocol == "two/loso"
+    assert run.protocol is not None
+    assert run.protocol.task.classes == ("happy", "surprised")
+    assert [store.name for store in run.stores] == ["casme2.zarr"]
+    assert run.stores[0].content_sha256 == place.store.manifest.content_sha256
+    for fold in finished.folds(run):
+        assert {key.split("/")[1] for key in fold.fold.test} == {fold.fold.name.split("/")[1]}
+        assert not set(fold.fold.test) & set(fold.fold.train)
+        assert sorted(path.name for path in fold.path.iterdir()) == [
+            "metrics.csv", "model.safetensors", "predictions.csv", "tensorboard", "time.json",
+        ]  # fmt: skip
+        assert json.loads(fold.time.read_text())["seconds"] > 0
+
+
+def test_predictions_give_the_same_result_to_anybody(place: Place, finished: RunFolder) -> None:
+    """`mer evaluate` on the run's predictions file finds what `result.json` says, every number of it."""
+    outcome = mer(
+        "evaluate", finished.predictions, "--store", place.store.path, "--partial",
+        "--protocol", place.root / "two.toml", "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.error
+    assert EvaluationResult.model_validate_json(outcome.printed) == EvaluationResult.model_validate_json(
+        finished.result.read_bytes()
+    )
+
+
+def test_seeds_of_a_run_differ(finished: RunFolder) -> None:
+    """Every fold has other weights under another seed, on the same clips."""
+    folds = list(finished.folds(finished.read()))
+    for one, other in zip(folds[:3], folds[3:], strict=True):
+        assert one.fold == other.fold
+        assert one.model.read_bytes() != other.model.read_bytes()
+        assert one.predictions.read_text().split("\n")[1] != other.predictions.read_text().split("\n")[1]
+
+
+def test_another_config_is_refused(place: Place, finished: RunFolder) -> None:
+    """With every field that differs, its value now and there; what is there stays."""
+    before = tree_hash(finished.path)
+    outcome = place.train("finished", "--epochs", 5, "--seeds", 1, "--no-depth")
+    assert outcome.code == 2
+    assert f"{finished.path}: holds a run that was made otherwise:" in outcome.error
+    assert "  config.optimisation.epochs: now 5, there 3" in outcome.error
+    assert "  config.seeds: now [0], there [0, 1]" in outcome.error
+    assert "  config.model_options.depth: now False, there None" in outcome.error
+    assert "choose another --out, or replace it with --overwrite" in outcome.error
+    assert tree_hash(finished.path) == before
+
+
+def test_a_store_that_changed_is_refused(place: Place, finished: RunFolder, tmp_path: Path) -> None:
+    """Of the same name and clips but for one: the content hash says so."""
+    redrawn = small_store(tmp_path / "casme2.zarr", redrawn={f"casme2/sub01/{CLASSES[0]}0": 1})
+    arguments = place.arguments("finished")
+    arguments[arguments.index("--store") + 1] = str(redrawn.path)
+    outcome = mer(*arguments)
+    assert outcome.code == 2
+    assert "stores: now " in outcome.error
+    assert redrawn.manifest.content_sha256 in outcome.error
+
+
+def test_a_folder_that_is_no_run_is_left_alone(place: Place, tmp_path: Path) -> None:
+    """Neither emptied nor written into, with --overwrite or without."""
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    before = tree_hash(tmp_path / "thesis")
+    for options in ([], ["--overwrite"]):
+        outcome = place.train(tmp_path / "thesis", *options)
+        assert outcome.code == 2
+        assert f"{tmp_path / 'thesis'}: holds chapter.tex and no run; choose another --out" in outcome.error
+        assert tree_hash(tmp_path / "thesis") == before
+
+
+def test_a_damaged_record_is_refused(place: Place, finished: RunFolder, tmp_path: Path) -> None:
+    """It cannot be known what the folder holds."""
+    copy = tmp_path / "run"
+    copy.mkdir()
+    text = (finished.path / "run.json").read_text()
+    for damaged, message in (
+        (text[:100], "not a run: "),
+        (text.replace('"device"', '"devices"'), "device: Field required"),
+        (text.replace('"format_version":', '"format_version": 9, "x":', 1).replace('"x": 1,', ""), "format_version: "),
+    ):
+        (copy / "run.json").write_text(damaged)
+        outcome = place.train(copy)
+        assert outcome.code == 2
+        assert f"{copy / 'run.json'}: not a run: " in outcome.error
+        assert message in outcome.error
+
+
+def test_the_clips_of_a_run_are_checked_first(place: Place, tmp_path: Path) -> None:
+    """Other counts than the published, and frames that are too small, before a folder is made."""
+    fewer = small_store(tmp_path / "casme2.zarr", subjects=2, clips=4)
+    arguments = place.arguments(tmp_path / "run")
+    before = arguments.index("--pretrain")
+    del arguments[before : before + 3]  # it, its store, and --partial
+    arguments[arguments.index("--store") + 1] = str(fewer.path)
+    outcome = mer(*arguments)
+    assert outcome.code == 2
+    assert "two: the clips are not the published ones: casme2: happy 4, expected 6" in outcome.error
+    outcome = place.train(tmp_path / "run", "--size", 224)
+    assert outcome.code == 2
+    assert "its frames are 112 px, fewer than the model's 224" in outcome.error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_path: Path) -> None:
+    """Two local workers, one thread each: equal bytes, with a cache and without; epochs are reported from them.
+
+    A failing fold does not stop the others there either.
+    """
+    run = finished.read()
+    expected = list(finished.folds(run))[:4]
+    folders = list(RunFolder(tmp_path).folds(run))[:4]
+    folders[1].path.mkdir(parents=True)
+    folders[1].checkpoint.write_bytes(b"torn")
+    reports: list[EpochDone] = []
+    outcomes = {}
+    machine = cli._machine("cpu", "ram", 2, None)
+    assert machine.cluster is not None
+    with machine.cluster(4) as client:
+        for cache, part in (("none", folders[:3]), ("ram", folders[3:])):
+            common = tasks_of(finished, place.store, cache)
+            done = tasks_on(client, [FoldTask(common, fold) for fold in part], reports.append, threads=1)
+            outcomes |= {task.folder.name: failure for task, failure in done}
+    assert {name: failure and failure.error for name, failure in outcomes.items()} == {
+        "seed 0, casme2/sub01": None,
+        "seed 0, casme2/sub02": "RunFolderError",
+        "seed 0, casme2/sub03": None,
+        "seed 1, casme2/sub01": None,
+    }
+    assert sorted((report.fold, report.epoch) for report in reports) == [
+        (f"madv_net, {folders[number].name}", epoch) for number in (0, 2, 3) for epoch in (1, 2, 3)
+    ]
+    for number in (0, 2, 3):
+        for name in ("model.safetensors", "predictions.csv", "metrics.csv"):
+            assert (folders[number].path / name).read_bytes() == (expected[number].path / name).read_bytes()
+
+
+def tasks_of(finished: RunFolder, store: Store, cache: Any) -> FoldTasks:
+    """Those of the finished run."""
+    pretraining = RunFolder(finished.path / "pretraining")
+    keys = tuple(sorted(store.manifest.index))
+    return FoldTasks(
+        run=finished.read(),
+        stores=(store.path,),
+        keys=keys,
+        labels=tuple(int("surprise" in key) for key in keys),
+        inputs=INPUTS,
+        device="cpu",
+        cache=cache,
+        loaders=1,
+        pretrained={fold.seed: fold.model for fold in pretraining.folds(pretraining.read())},
+    )

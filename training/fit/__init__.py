@@ -1,0 +1,1 @@
+"""One fold: initial weights, optimiser, checkpoint, loop."""
