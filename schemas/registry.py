@@ -1,0 +1,75 @@
+"""Things that are chosen by name: datasets, backends, models. Ours and those of other installed packages."""
+
+import pkgutil
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from schemas.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Name -> item. A module registers what it defines; nothing else has to know of it.
+
+    On first use every module of ``package`` is imported, and then what other packages offer under the entry point
+    group ``mer.<kind>``: an entry point names either an item, which is registered under the entry point's own name,
+    or a module that registers its items itself.
+
+    Args:
+        kind: the plural noun of error messages and of the entry point group, such as ``datasets``.
+        package: dotted name of the package whose modules register ours.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self._items: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers an item under a name.
+
+        Raises:
+            ConfigError: on use, if the name is taken by another item.
+        """
+
+        def add(item: T) -> T:
+            if self._items.setdefault(name, item) is not item:
+                raise ConfigError(f"two {self.kind} are called {name}; rename one of them")
+            return item
+
+        return add
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._loaded)
+
+    def __getitem__(self, name: str) -> T:
+        """The item of a name.
+
+        Raises:
+            ConfigError: no item has this name; the message lists those there are.
+        """
+        items = self._loaded
+        if name not in items:
+            near = get_close_matches(name, items, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ConfigError(f"{name!r} is not among the {self.kind}; {hint}There are {', '.join(sorted(items))}")
+        return items[name]
+
+    @cached_property
+    def _loaded(self) -> dict[str, T]:
+        for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
+            import_module(module.name)
+        for point in entry_points(group=f"mer.{self.kind}"):
+            try:
+                found = point.load()
+            except Exception as error:
+                owner = point.dist.name if point.dist is not None else point.value
+                raise ConfigError(f"{owner}: its entry point {point.name} of mer.{self.kind} fails: {error}") from error
+            if not isinstance(found, type(pkgutil)):
+                self.register(point.name)(found)
+        return self._items
