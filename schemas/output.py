@@ -1,13 +1,17 @@
-"""What every run does with the place that it writes to: keep others out, and keep a log beside the result."""
+"""The place that a command writes to: lock it, log beside it, write files durably, explain what cannot be written."""
 
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from schemas.errors import OutputLockedError
+from schemas.errors import MerError, OutputLockedError, StoreWriteError
 from schemas.store.location import require_path
 
 log = logging.getLogger("mer")
@@ -54,3 +58,66 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is written whole or not at all, and that survives a power cut once this has ended.
+
+    The bytes go to a temporary file beside it, which is flushed to the disk and then renamed; an error in between
+    leaves what was there before.
+
+    Raises:
+        StoreWriteError: it cannot be written; the message says why, and what to do.
+    """
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        flush_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as ``replacing`` does."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def flush_folder(path: Path) -> None:
+    """Make the names in a folder survive a power cut; where folders cannot be flushed (Windows) they are not."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn failures of the output into ``StoreWriteError`` with the remedy; the run can be resumed after it."""
+    try:
+        yield
+    except MerError:
+        raise  # says already what is to be done
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "the disk is full: free some space",
+            errno.EDQUOT: "the quota is used up: free some space",
+            errno.EFBIG: "the file is larger than is allowed there",
+            errno.EROFS: "it is read-only: choose another --out",
+            errno.EACCES: "no permission to write: choose another --out, or change its permissions",
+            errno.EPERM: "no permission to write: choose another --out, or change its permissions",
+        }.get(error.errno or 0, "it cannot be written")
+        raise StoreWriteError(
+            f"{path}: {remedy} ({error.strerror or error}); what is finished is safe: "
+            "type the same command again to go on"
+        ) from error

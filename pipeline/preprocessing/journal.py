@@ -7,11 +7,11 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from pipeline.preprocessing.store_arrays import output_errors
 from schemas.clip import Clip
 from schemas.errors import ManifestInvalidError, Stage
 from schemas.manifest import ClipEntry, Failure, Provenance
 from schemas.model import Model
+from schemas.output import output_errors
 from schemas.store.reader import JOURNAL_NAME
 
 

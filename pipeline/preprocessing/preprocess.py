@@ -15,10 +15,9 @@ from rich.table import Table
 from pipeline.datasets import scan_dataset
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
-from pipeline.preprocessing.store_arrays import output_errors
 from schemas.config import Execution, PreprocessConfig
 from schemas.manifest import Manifest
-from schemas.output import log_file
+from schemas.output import log_file, output_errors
 from schemas.settings import read_toml, validated
 
 log = logging.getLogger("mer")

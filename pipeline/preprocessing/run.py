@@ -15,13 +15,13 @@ from pipeline.preprocessing.commit import commit, records_of, sweep_partial_file
 from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import Plan
 from pipeline.preprocessing.progress import RunProgress
-from pipeline.preprocessing.store_arrays import create_arrays, output_errors, stored_object
+from pipeline.preprocessing.store_arrays import create_arrays, stored_object
 from schemas.config import Execution
 from schemas.differences import now_and_there
 from schemas.errors import ManifestMissingError, StoreExistsError
 from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
-from schemas.output import locked
+from schemas.output import locked, output_errors
 from schemas.store.reader import JOURNAL_NAME, Store, read_manifest
 
 log = logging.getLogger("mer")

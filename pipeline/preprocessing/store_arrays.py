@@ -1,10 +1,8 @@
 """Write the arrays of a store: create them, one clip's objects at a time, the columns at the end."""
 
-import errno
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from schemas.errors import MerError, StoreWriteError
 from schemas.layout import (
     CLIPS_PER_COLUMN_CHUNK,
     FRAMES_PER_CHUNK,
@@ -28,6 +25,7 @@ from schemas.layout import (
     object_path,
 )
 from schemas.manifest import StoredObject
+from schemas.output import output_errors
 
 # Blosc's own threads append blocks in the order in which they finish: the same pixels, other bytes.
 numcodecs.blosc.use_threads = False
@@ -174,25 +172,3 @@ def hashed(stream: IO[bytes]) -> StoredObject:
     """Size and hash of what is left of a stream."""
     sha256 = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
     return {"bytes": stream.tell(), "sha256": sha256}
-
-
-@contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn failures of the output into ``StoreWriteError`` with the remedy; the run can be resumed after it."""
-    try:
-        yield
-    except MerError:
-        raise  # says already what is to be done
-    except OSError as error:
-        remedy = {
-            errno.ENOSPC: "the disk is full: free some space",
-            errno.EDQUOT: "the quota is used up: free some space",
-            errno.EFBIG: "the file is larger than is allowed there",
-            errno.EROFS: "it is read-only: choose another --out",
-            errno.EACCES: "no permission to write: choose another --out, or change its permissions",
-            errno.EPERM: "no permission to write: choose another --out, or change its permissions",
-        }.get(error.errno or 0, "it cannot be written")
-        raise StoreWriteError(
-            f"{path}: {remedy} ({error.strerror or error}); what is finished is safe: "
-            "type the same command again to go on"
-        ) from error

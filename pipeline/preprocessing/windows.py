@@ -25,12 +25,12 @@ from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
-from pipeline.preprocessing.store_arrays import output_errors
 from schemas.clip import Clip, DatasetScan, Finding, FindingKind, ImageSequence, VideoSegment
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError, DatasetNotFoundError, FrameError, StoreExistsError
 from schemas.labels import Label
 from schemas.model import Model
+from schemas.output import output_errors
 
 DATASET = "windows"
 LEAST_FRAMES = 8  # of a window; in fewer there is no course of an expression to see

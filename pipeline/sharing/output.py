@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.preprocessing.store_arrays import output_errors
 from schemas.errors import StoreExistsError
-from schemas.output import locked
+from schemas.output import locked, output_errors
 from schemas.store.location import require_path
 
 

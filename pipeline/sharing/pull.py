@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from pipeline.preprocessing.store_arrays import output_errors, stored_object
+from pipeline.preprocessing.store_arrays import stored_object
 from pipeline.sharing.output import write_durably
 from pipeline.sharing.transfer import TransferProgress, in_parallel
 from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
 from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.output import locked
+from schemas.output import locked, output_errors
 from schemas.store.files import read_file
 from schemas.store.location import StoreLocation, StoreUrl, located, require_path
 from schemas.store.reader import Store, parsed_manifest

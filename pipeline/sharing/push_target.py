@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.preprocessing.store_arrays import output_errors
 from schemas.errors import ConfigError, TransferError
+from schemas.output import output_errors
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.remote_files import JOURNAL_FOLDER, Remote, is_of_push, writing
 from schemas.strict_json import strict_json

@@ -1,0 +1,58 @@
+"""Durable writes: whole or not at all, and flushed before they take their name."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import StoreWriteError
+from schemas.output import replacing, write_text
+
+
+def test_a_file_is_flushed_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename that reaches the disk before the bytes would leave an empty file after a power cut."""
+    target, calls = tmp_path / "predictions.csv", []
+    fsync, rename = os.fsync, Path.replace
+
+    def flushed(descriptor: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "bytes")
+        fsync(descriptor)
+
+    def renamed(self: Path, other: Path) -> Path:
+        calls.append("rename")
+        return rename(self, other)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_text(target, "clip,a\n")
+    assert calls == ["bytes", "rename", "folder"]
+    assert target.read_text() == "clip,a\n"
+
+
+def test_an_error_in_between_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    write_text(target, "old")
+
+    def interrupted() -> None:
+        with replacing(target) as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert target.read_text() == "old"
+
+
+def test_what_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreWriteError, match=r"file/result\.json: .*cannot be written"):
+        write_text(tmp_path / "file" / "result.json", "text")
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    """Colleagues read a shared store: temporary files of the library are for their owner alone."""
+    write_text(tmp_path / "ours", "")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
