@@ -2,7 +2,7 @@
 
 Prints a line of JSON for each reading: object, damage, reading, type and message of the error, empty where none.
 
-Usage: python damaged_reads.py STORE OBJECT...
+Usage: python -m tests.pipeline.inspect.damaged_reads STORE OBJECT...
 """
 
 import json

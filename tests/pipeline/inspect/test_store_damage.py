@@ -64,10 +64,9 @@ def test_verify_finds_every_damage_to_every_object(whole: Store, damage: str) ->
 
 def test_reading_damage_never_crashes_and_names_clip_and_remedy(whole: Store) -> None:
     """In a process of its own, through our reader, plain Zarr and xarray; only the damaged clip's data is lost."""
-    script = Path(__file__).with_name("damaged_reads.py")
     objects = [*objects_of(whole)[:2], "au/c/0/0/0", "clip/c/0", "frame_number/c/0/0", "texture/zarr.json", "zarr.json"]
-    command = [sys.executable, str(script), str(whole.path), *objects]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.pipeline.inspect.damaged_reads", str(whole.path), *objects]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
     assert done.returncode == 0, done.stderr
     readings = [json.loads(line) for line in done.stdout.splitlines()]
     assert {(name, damage) for name, damage, *_ in readings} == {
