@@ -4,9 +4,17 @@ A message says what happened, to which path or clip, what was expected and found
 Each class also derives from the built-in it specialises, so that ``except FileNotFoundError`` works.
 """
 
+import re
 from typing import ClassVar, Literal
 
 Stage = Literal["scan", "decode", "face", "depth", "action_units", "write", "worker"]
+
+_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]*@")
+
+
+def hide_password(url: str) -> str:
+    """A URL as a message may show it, without the password that may be in it."""
+    return _PASSWORD.sub(r"\1***@", url)
 
 
 class MerError(Exception):

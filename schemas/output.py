@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,26 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from schemas.errors import MerError, OutputLockedError, StoreWriteError
-from schemas.store.location import require_path
+from schemas.errors import ConfigError, MerError, OutputLockedError, StoreWriteError, hide_password
 
 log = logging.getLogger("mer")
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
+
+
+def require_path(place: Path) -> None:
+    """Refuse a URL that was taken for a path, before a folder named ``s3:`` is made.
+
+    Raises:
+        ConfigError: it is a URL; the message says which commands take URLs.
+    """
+    scheme, *rest = place.parts or (".",)
+    if rest and _SCHEME.fullmatch(scheme):
+        url = hide_password("/".join([scheme, "", *rest]))
+        raise ConfigError(
+            f"{url}: a URL, where a path is needed; `mer push` writes a store to a URL, `mer pull` fetches one, packed "
+            "or not, from a URL to a path"
+        )
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from pipeline.preprocessing.backends import build_processor
 from pipeline.preprocessing.commit import commit, records_of, sweep_partial_files
 from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import Plan
-from pipeline.preprocessing.progress import RunProgress
 from pipeline.preprocessing.store_arrays import create_arrays, stored_object
 from schemas.config import Execution
 from schemas.differences import now_and_there
@@ -22,6 +21,7 @@ from schemas.errors import ManifestMissingError, StoreExistsError
 from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
 from schemas.output import locked, output_errors
+from schemas.progress import Progress
 from schemas.store.reader import JOURNAL_NAME, Store, read_manifest
 
 log = logging.getLogger("mer")
@@ -59,11 +59,11 @@ def execute(
         records = _done_before(plan, journal, complete)
         try:
             _begin(plan, journal, records, complete)
-            with RunProgress(console, total=len(plan.clips), done=len(records)) as progress:
+            with Progress(console, unit="clips", total=len(plan.clips), done=len(records)) as progress:
                 for record in _process(plan, execution, console, done=records.keys()):
                     journal.append(record)
                     records[record.index] = record
-                    progress.clip_done(record.entry.status)
+                    progress.advance(failed=record.entry.status == "failed")
                     if (failure := record.entry.failure) is not None:
                         log.warning("%s failed at %s: %s", record.entry.key, failure.stage, failure.message)
             manifest = commit(plan, [records[index] for index in range(len(plan.clips))])

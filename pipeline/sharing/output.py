@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import StoreExistsError
-from schemas.output import locked, output_errors
-from schemas.store.location import require_path
+from schemas.output import locked, output_errors, require_path
 
 
 @contextmanager

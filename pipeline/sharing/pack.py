@@ -13,8 +13,8 @@ from pipeline.sharing.output import new_output, write_blocks, write_durably
 from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
+from schemas.output import require_path
 from schemas.store.files import is_safe, read_file
-from schemas.store.location import require_path
 from schemas.store.reader import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say

@@ -15,13 +15,14 @@ from rich.console import Console
 
 from pipeline.preprocessing.store_arrays import stored_object
 from pipeline.sharing.output import write_durably
-from pipeline.sharing.transfer import TransferProgress, in_parallel
+from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
 from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.output import locked, output_errors
+from schemas.output import locked, output_errors, require_path
+from schemas.progress import Progress
 from schemas.store.files import read_file
-from schemas.store.location import StoreLocation, StoreUrl, located, require_path
+from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.reader import Store, parsed_manifest
 from schemas.store.remote_zip import remote_files
 
@@ -128,7 +129,7 @@ def _complete(
     refuse_too_large(theirs, folder, total)
     with (
         TemporaryDirectory(dir=folder, prefix=".coming-") as coming,
-        TransferProgress(console, "pull", total) as progress,
+        Progress(console, unit="bytes", total=total, title="pull") as progress,
     ):
 
         def fetch(item: tuple[str, StoredObject]) -> int:
@@ -140,9 +141,9 @@ def _complete(
             return stored["bytes"]
 
         metadata = {name for name in missing if name.endswith("zarr.json")}
-        in_parallel(fetch, [item for item in missing.items() if item[0] in metadata], progress.moved)
+        in_parallel(fetch, [item for item in missing.items() if item[0] in metadata], progress.advance)
         refuse_metadata(theirs, folder)  # before the gigabytes
-        in_parallel(fetch, [item for item in missing.items() if item[0] not in metadata], progress.moved)
+        in_parallel(fetch, [item for item in missing.items() if item[0] not in metadata], progress.advance)
     write_durably(folder / f"{MANIFEST_NAME}.new", manifest)
     (folder / f"{MANIFEST_NAME}.new").replace(folder / MANIFEST_NAME)
     return missing

@@ -14,10 +14,11 @@ from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.push_lock import PushLock
 from pipeline.sharing.push_target import PushJournal, PushTarget, what_is_there
 from pipeline.sharing.references import licences
-from pipeline.sharing.transfer import TransferProgress, in_parallel
+from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import same_clips
 from schemas.errors import ConfigError, ManifestMissingError, StoreExistsError, TransferError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
+from schemas.progress import Progress
 from schemas.store.files import read_file
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
@@ -144,10 +145,10 @@ def _upload(
         target.put(item[0], store.object_blocks(*item))
         return item
 
-    with TransferProgress(console, "push", total) as progress:
+    with Progress(console, unit="bytes", total=total, title="push") as progress:
 
         def done(item: tuple[str, StoredObject]) -> None:
-            progress.moved(item[1]["bytes"])
+            progress.advance(item[1]["bytes"])
             journal.written(item[0], item[1]["sha256"])
 
         try:

@@ -4,11 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, hide_password
 
 _URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
-_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class StoreUrl:
     url: str
 
     def __str__(self) -> str:
-        return _PASSWORD.sub(r"\1***@", self.url)
+        return hide_password(self.url)
 
     def __repr__(self) -> str:
         return f"StoreUrl({str(self)!r})"
@@ -44,21 +42,6 @@ class StoreUrl:
 
 
 StoreLocation = Path | StoreUrl
-
-
-def require_path(place: Path) -> None:
-    """Refuse a URL that was taken for a path, before a folder named ``s3:`` is made.
-
-    Raises:
-        ConfigError: saying what takes URLs.
-    """
-    scheme, *rest = place.parts or (".",)
-    if rest and _SCHEME.fullmatch(scheme):
-        url = StoreUrl("/".join([scheme, "", *rest]))
-        raise ConfigError(
-            f"{url}: a URL, where a path is needed; `mer push` writes a store to a URL, `mer pull` brings one, packed "
-            "or not, to a path"
-        )
 
 
 def located(place: StoreLocation | str) -> StoreLocation:
