@@ -3,15 +3,15 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from schemas.differences import Differences, differing
 from schemas.model import Model
 
-DepthBackend = Literal["depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "mesh", "none"]
-ActionUnitBackend = Literal["py-feat", "mesh"]
+# Which names there are is known where a run is planned: other packages add backends of their own.
+BackendName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ApexMethod = Literal["motion", "middle"]
 ActionUnitFrames = Literal["apex", "all"]
 Device = Literal["cpu", "cuda"]
@@ -22,9 +22,13 @@ class PreprocessConfig(Model):
 
     dataset: str = Field(description="dataset name, as `mer scan` prints it")
     size: int = Field(224, ge=112, le=518, description="side of the aligned crops, px")
-    depth: DepthBackend = Field("depth-anything-v2-small", description="depth backend")
+    detector: BackendName = Field("mtcnn", description="face detector")
+    depth: BackendName = Field(
+        "depth-anything-v2-small",
+        description="depth backend: depth-anything-v2-small, -base or -large, mesh, one of another package, or none",
+    )
     depth_size: int = Field(518, ge=126, le=1036, description="input side of the depth model, px, a multiple of 14")
-    au: ActionUnitBackend = Field("py-feat", description="action unit backend")
+    au: BackendName = Field("py-feat", description="action unit backend: py-feat, mesh, or one of another package")
     au_frames: ActionUnitFrames = Field("apex", description="action units of onset and apex, or of all frames too")
     apex: ApexMethod = Field("motion", description="how a missing or unusable apex is estimated")
     subjects: tuple[str, ...] = Field((), description="only these subjects (empty: all)")
@@ -40,8 +44,9 @@ class PreprocessConfig(Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON form."""
-        return canonical_sha256(self.model_dump(mode="json"))
+        """Hash of the canonical JSON form; a field that older stores lack counts where it is not the default."""
+        young = {"detector"} if self.detector == "mtcnn" else set()
+        return canonical_sha256(self.model_dump(mode="json", exclude=young))
 
     def differences(self, other: "PreprocessConfig") -> Differences:
         """Field -> (this value, the other's), for the fields that differ."""

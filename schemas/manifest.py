@@ -14,6 +14,9 @@ from schemas.layout import ClipArrayName, array_names, object_path
 from schemas.model import Model
 from schemas.weights import Weights
 
+DepthKind = Literal["relative inverse depth", "relative depth", "metric depth"]
+ActionUnitKind = Literal["activation", "intensity"]
+
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
@@ -106,7 +109,7 @@ class ActionUnitColumns(Model):
     """What the ``au`` axis holds. ``kind`` and ``unit`` say that a predicted activation is no FACS intensity."""
 
     names: tuple[str, ...]
-    kind: Literal["activation"]
+    kind: ActionUnitKind
     unit: str
     tool: str
     version: str
@@ -115,7 +118,7 @@ class ActionUnitColumns(Model):
 class DepthColumn(Model):
     """What ``depth`` holds: per clip ``(estimate - offset) / scale``; the arrays keep both numbers."""
 
-    kind: Literal["relative inverse depth", "relative depth"]
+    kind: DepthKind
     unit: str
     tool: str
     version: str

@@ -21,12 +21,13 @@ class Registry(Generic[T]):
     or a module that registers its items itself.
 
     Args:
-        kind: the plural noun of error messages and of the entry point group, such as ``datasets``.
+        kind: names the entry point group, such as ``datasets``.
         package: dotted name of the package whose modules register ours.
+        noun: the plural noun of error messages, where it is not the kind.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str, noun: str = "") -> None:
+        self.kind, self.package, self.noun = kind, package, noun or kind
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -38,7 +39,7 @@ class Registry(Generic[T]):
 
         def add(item: T) -> T:
             if self._items.setdefault(name, item) is not item:
-                raise ConfigError(f"two {self.kind} are called {name}; rename one of them")
+                raise ConfigError(f"two {self.noun} are called {name}; rename one of them")
             return item
 
         return add
@@ -56,8 +57,8 @@ class Registry(Generic[T]):
         items = self._loaded
         if name not in items:
             near = get_close_matches(name, items, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(f"{name!r} is not among the {self.kind}; {hint}There are {', '.join(sorted(items))}")
+            hint = f"did you mean {near[0]}? There" if near else "there"
+            raise ConfigError(f"{name!r} is not among the {self.noun}; {hint} are {', '.join(sorted(items))}")
         return items[name]
 
     @cached_property

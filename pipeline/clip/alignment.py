@@ -1,4 +1,4 @@
-"""Similarity alignment: five points of a face to the five points of the canonical mesh. Pure functions."""
+"""Similarity alignment: points of a face to those of the canonical mesh. Pure functions."""
 
 import cv2
 import numpy as np
@@ -12,16 +12,17 @@ def similarity(points: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     so that equal points give equal bytes.
 
     Args:
-        points: ``(n, 2)`` px.
-        target: ``(n, 2)`` px.
+        points: ``(n, d)``.
+        target: ``(n, d)``.
 
     Returns:
-        ``(2, 3)`` matrix for ``cv2.warpAffine``.
+        ``(d, d + 1)`` matrix; in the plane, what ``cv2.warpAffine`` takes.
     """
     p, q = np.asarray(points, np.float64), np.asarray(target, np.float64)
     p0, q0 = p.mean(0), q.mean(0)
     u, s, vt = np.linalg.svd((q - q0).T @ (p - p0) / len(p))
-    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    sign = np.ones(p.shape[1])
+    sign[-1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
     rotation = u @ np.diag(sign) @ vt
     scale = (s * sign).sum() / ((p - p0) ** 2).sum() * len(p)
     linear = scale * rotation

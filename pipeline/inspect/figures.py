@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.clip.mesh.regions import region_masks
 from schemas.errors import ConfigError
+from schemas.output import replacing
 from schemas.store.reader import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLUMNS = 7  # frames shown
 _SUFFIXES = (".png", ".pdf", ".svg")
@@ -32,7 +32,8 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
         out: file to write; the suffix chooses png, pdf or svg.
 
     Raises:
-        ConfigError: another suffix, or the file cannot be written.
+        ConfigError: another suffix.
+        StoreWriteError: the file cannot be written.
         ClipNotFoundError: no such clip.
         StoreError: the clip failed, or the store has no texture.
     """
@@ -69,19 +70,10 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
         for axes in row:
             axes.set(xticks=[], yticks=[])
     _draw_action_units(charts, store, key, texture[apex], depth, numbers=numbers, onset=onset, apex=apex)
-    _save(figure, out)
-
-
-def _save(figure: "Figure", out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():  # names in other alphabets: the fonts here may lack their letters
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-            figure.savefig(out, metadata={"Creator": None} if out.suffix.lower() == ".pdf" else None)
-    except OSError as error:
-        raise ConfigError(
-            f"--out {out}: cannot be written ({error.strerror or error}); choose another place"
-        ) from error
+    suffix = out.suffix.lower().removeprefix(".")
+    with replacing(out) as file, warnings.catch_warnings():  # the fonts here may lack letters of other alphabets
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure.savefig(file, format=suffix, metadata={"Creator": None} if suffix == "pdf" else None)
 
 
 def depth_disparity(

@@ -1,13 +1,12 @@
-"""From the names in a config to the models behind them, and what a manifest says of them."""
+"""The backends that a config names: their weights found, what the manifest says of them, and the models loaded."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipeline.clip.aligned_clip import ActionUnitEstimator, DepthEstimator
-from pipeline.clip.mesh.geometry import AU_NAMES
+from pipeline.clip.backends import ACTION_UNITS, DEPTH, DETECTORS, Backend, DepthBackend, Setup
 from pipeline.weights.locate import LocatedWeights, locate
 from schemas.config import Device, PreprocessConfig
 from schemas.errors import WeightsInvalidError
@@ -23,12 +22,12 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Backends:
-    """The models of a run: their weights found and hashed, not yet loaded.
+    """The backends of a run: their weights found and hashed, nothing loaded yet.
 
     Attributes:
-        config: says which.
+        config: names them.
         device: where they run.
-        weights: weights on this machine, by model name; the mesh backend needs none.
+        weights: weights on this machine, by name.
         models_dir: where a worker on another machine looks for the same weights.
     """
 
@@ -40,49 +39,60 @@ class Backends:
     @cached_property
     def packages(self) -> dict[str, str]:
         """Distribution -> version of all that decides the bytes of a store; a resumed run must have the same."""
-        names = _PACKAGES + (("transformers",) if self.config.depth.startswith("depth-anything") else ())
-        return {name: version(name) for name in names}
+        names = [*_PACKAGES, *(backend.package for backend in _chosen(self.config))]
+        return {name: version(name) for name in dict.fromkeys(names)}
 
     @property
     def action_units(self) -> ActionUnitColumns:
         """What the manifest says of the ``au`` columns."""
-        if self.config.au == "mesh":
-            unit, tool = (
-                "activation of py-feat's linear face mesh model against onset (0 to about 1), not FACS 0-5",
-                "mesh",
-            )
-            return ActionUnitColumns(
-                names=AU_NAMES, kind="activation", unit=unit, tool=tool, version=self.packages["madv-mer"]
-            )
+        used = ACTION_UNITS[self.config.au]
         return ActionUnitColumns(
-            names=AU_NAMES, kind="activation", unit="probability in [0, 1], not FACS 0-5", tool="py-feat",
-            version=self.packages["py-feat"],
-        )  # fmt: skip
+            names=used.names, kind=used.kind, unit=used.unit, tool=self.config.au, version=self.packages[used.package]
+        )
 
     @property
     def depth(self) -> DepthColumn | None:
         """What the manifest says of ``depth``."""
-        if self.config.depth == "none":
+        if (used := depth_backend(self.config)) is None:
             return None
-        if self.config.depth == "mesh":
-            return DepthColumn(
-                kind="relative depth", unit="px of the crop, larger is nearer", tool="mesh",
-                version=self.packages["madv-mer"],
-            )  # fmt: skip
-        return DepthColumn(
-            kind="relative inverse depth", unit="arbitrary, larger is nearer", tool=self.config.depth,
-            version=self.packages["transformers"],
-        )  # fmt: skip
+        return DepthColumn(kind=used.kind, unit=used.unit, tool=self.config.depth, version=self.packages[used.package])
+
+    def setup(self) -> Setup:
+        """What the backends are loaded with: the weights that the client found, or the same where this worker has them.
+
+        Raises:
+            WeightsInvalidError: this worker has other weights.
+        """
+        weights = dict(self.weights)
+        for name, found in self.weights.items():
+            if not found.path.is_file():
+                weights[name] = here = locate(name, self.models_dir)
+                if here.record != found.record:
+                    raise WeightsInvalidError(
+                        f"{here.path}: sha256 {here.record.sha256}, but the run was started with "
+                        f"{found.record.sha256}; give every worker the same weights"
+                    )
+        return Setup(self.config, self.device, weights)
+
+
+def depth_backend(config: PreprocessConfig) -> type[DepthBackend] | None:
+    """The depth backend; ``None`` for ``--depth none``."""
+    return None if config.depth == "none" else DEPTH[config.depth]
+
+
+def _chosen(config: PreprocessConfig) -> list[type[Backend[Any]]]:
+    depth = depth_backend(config)
+    return [DETECTORS[config.detector], *([depth] if depth else []), ACTION_UNITS[config.au]]
 
 
 def locate_weights(config: PreprocessConfig, models_dir: Path | None) -> dict[str, LocatedWeights]:
-    """The weights that the config's backends need, by model name, found before any clip is processed.
+    """The weights that the config's backends need, by name, found before any clip is processed.
 
     Raises:
+        ConfigError: no backend has a name that the config gives.
         WeightsUnavailableError: known within 10 s; says how to get them, and how to do without.
     """
-    names = [name for name in (config.depth, config.au) if name not in ("mesh", "none")]
-    return {name: locate(name, models_dir) for name in names}
+    return {name: locate(name, models_dir) for backend in _chosen(config) if (name := backend.weights) is not None}
 
 
 def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor":
@@ -94,7 +104,7 @@ def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor
     import torch
     from threadpoolctl import threadpool_limits
 
-    from pipeline.clip.faces import FaceDetector
+    from pipeline.clip.compute import Models
     from pipeline.preprocessing.process import ClipProcessor
 
     torch.set_num_threads(1)
@@ -103,49 +113,10 @@ def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor
     if backends.device == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-    return ClipProcessor(
-        root=root,
-        out=out,
-        config=backends.config,
-        detector=FaceDetector(backends.device),
-        depth=_depth_estimator(backends),
-        action_units=_action_unit_estimator(backends),
+    config, setup, depth = backends.config, backends.setup(), depth_backend(backends.config)
+    models = Models(
+        detector=DETECTORS[config.detector].load(setup),
+        depth=depth.load(setup) if depth else None,
+        action_units=ACTION_UNITS[config.au].load(setup),
     )
-
-
-def _depth_estimator(backends: Backends) -> DepthEstimator | None:
-    config = backends.config
-    if config.depth == "none":
-        return None
-    if config.depth == "mesh":
-        from pipeline.clip.mesh.backend import MeshDepth
-
-        return MeshDepth(config.size)
-    from pipeline.clip.depth_anything import DepthAnything
-
-    weights = _on_this_machine(backends, config.depth)
-    return DepthAnything(weights, device=backends.device, size=config.size, input_size=config.depth_size)
-
-
-def _action_unit_estimator(backends: Backends) -> ActionUnitEstimator:
-    if backends.config.au == "mesh":
-        from pipeline.clip.mesh.backend import MeshActionUnits
-
-        return MeshActionUnits(backends.config.size)
-    from pipeline.clip.py_feat import PyFeatActionUnits
-
-    return PyFeatActionUnits(_on_this_machine(backends, "py-feat"), device=backends.device)
-
-
-def _on_this_machine(backends: Backends, name: str) -> LocatedWeights:
-    """The weights that the client found, or the same ones where this worker keeps them."""
-    found = backends.weights[name]
-    if found.path.is_file():
-        return found
-    here = locate(name, backends.models_dir)
-    if here.record != found.record:
-        raise WeightsInvalidError(
-            f"{here.path}: sha256 {here.record.sha256}, but the run was started with {found.record.sha256}; "
-            "give every worker the same weights"
-        )
-    return here
+    return ClipProcessor(root, out, config, models)

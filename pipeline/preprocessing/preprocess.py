@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.datasets import scan_dataset
+from pipeline.preprocessing.backends import depth_backend
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from schemas.config import Execution, PreprocessConfig
@@ -61,6 +62,8 @@ def preprocess(
     say(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}")
     for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
         say(f"  {name} = {value}")
+    if (depth := depth_backend(config)) is not None and depth.prior:
+        say(f"  the depth of {config.depth} has the shape of faces at large: it is not measured on these people")
     for finding in found.findings:
         say(f"  {finding.kind}: {finding.message}")
     with ExitStack() as stack:

@@ -1,14 +1,15 @@
 """`mer cite`: which store it was, and whom it is owed to."""
 
+from pipeline.clip.backends import ACTION_UNITS, DEPTH
 from pipeline.sharing.assembly import require_sealed
-from pipeline.sharing.references import DEPTH_ANYTHING, MADV_NET, PY_FEAT, published
+from pipeline.sharing.references import MADV_NET, published
 from schemas.store.reader import Store
 
 
 def cite(store: Store) -> str:
     """BibTeX of what a store is made of, below comment lines with its content id, tools and terms.
 
-    The ``mesh`` backend is fitted to py-feat's face model, and cites py-feat too.
+    A backend of another package is cited where that package is installed.
 
     Raises:
         ManifestInvalidError: the manifest was edited, so its id is not that of its content.
@@ -24,7 +25,9 @@ def cite(store: Store) -> str:
             lines.append(f"{what}: {column.tool} {column.version}")
     lines += [f"{licence.dataset}: {licence.terms}" for licence in manifest.licences]
     found = [dataset.bibtex for name in manifest.datasets if (dataset := published(name)) is not None]
-    if manifest.depth is not None and manifest.depth.tool.startswith("depth-anything"):
-        found.append(DEPTH_ANYTHING)
-    entries = dict.fromkeys([*found, PY_FEAT, MADV_NET])  # the spectra of SMIC share one paper
+    if manifest.depth is not None and manifest.depth.tool in DEPTH.names():
+        found.append(DEPTH[manifest.depth.tool].bibtex)
+    if manifest.action_units.tool in ACTION_UNITS.names():
+        found.append(ACTION_UNITS[manifest.action_units.tool].bibtex)
+    entries = filter(None, dict.fromkeys([*found, MADV_NET]))  # the spectra of SMIC share one paper
     return "\n".join(f"% {line}" for line in lines) + "\n\n" + "\n\n".join(entries)

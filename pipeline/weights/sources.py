@@ -1,6 +1,8 @@
-"""The weights that `mer models` knows: where they are published, under which terms."""
+"""Published weights by name: where they are, and under which terms. The entry point group ``mer.weights`` adds more."""
 
 from dataclasses import dataclass
+
+from schemas.registry import Registry
 
 _DEPTH_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _FRESH = "leave out --weights, and the model starts from random ones"
@@ -37,7 +39,8 @@ class ModelSource:
 # Commits and hashes as published by several independent projects that pin the same files. For Base and for VideoMAE's
 # fine-tuned one no hash, and for py-feat neither (its file of this name is younger than any lock that we found), is
 # public to our knowledge. First what preprocessing reads, then what models are trained from.
-_SOURCES = (
+WEIGHTS: Registry[ModelSource] = Registry("weights", "pipeline.weights", "published weights")
+for _source in (
     ModelSource(
         name="depth-anything-v2-small",
         repository="depth-anything/Depth-Anything-V2-Small-hf",
@@ -97,5 +100,5 @@ _SOURCES = (
         licence="CC-BY-NC-4.0",
         instead=_FRESH,
     ),
-)
-MODELS: dict[str, ModelSource] = {source.name: source for source in _SOURCES}
+):
+    WEIGHTS.register(_source.name)(_source)

@@ -24,12 +24,12 @@ from scipy.optimize import nnls
 
 from pipeline.clip.aligned_clip import AlignedClip
 from pipeline.clip.alignment import warp
-from pipeline.clip.faces import FaceDetector
 from pipeline.clip.frames import Frames
-from pipeline.clip.mesh.backend import MeshActionUnits, MeshDepth
+from pipeline.clip.mesh.estimators import MeshActionUnits, MeshDepth
 from pipeline.clip.mesh.facial_motion import largest_motion
 from pipeline.clip.mesh.geometry import AU_NAMES, face_mesh
 from pipeline.clip.mesh.raster import MeshRaster
+from pipeline.clip.mtcnn import Mtcnn
 from pipeline.synthesis.generator import synthesise
 from schemas.clip import ImageSequence
 
@@ -78,7 +78,7 @@ def evaluate(root: Path) -> list[Result]:
     """Every clip of a synthetic CASME II with a face that the detector finds."""
     truth_folder = root.with_name(f"{root.name}-truth")
     truth = json.loads((truth_folder / "truth.json").read_text(encoding="utf-8"))
-    detector, units, depth, rest = FaceDetector(), MeshActionUnits(SIZE), MeshDepth(SIZE), MeshRaster(SIZE).rest
+    detector, units, depth, rest = Mtcnn(), MeshActionUnits(SIZE), MeshDepth(SIZE), MeshRaster(SIZE).rest
     results = []
     for key, record in truth["clips"].items():
         frames = clip_frames(root, key)

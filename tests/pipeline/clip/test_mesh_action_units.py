@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.clip.mesh.backend import MeshActionUnits
+from pipeline.clip.mesh.estimators import MeshActionUnits
 from pipeline.clip.mesh.facial_motion import FacialMotion
 from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.clip.mesh.motion_model import motion_model

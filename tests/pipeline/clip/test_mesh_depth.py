@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.clip.mesh.backend import MeshDepth
+from pipeline.clip.mesh.estimators import MeshDepth
 from pipeline.clip.mesh.geometry import face_mesh
 from pipeline.clip.mesh.raster import MeshRaster
 from pipeline.clip.mesh.regions import region_masks

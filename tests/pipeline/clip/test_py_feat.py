@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pipeline.clip.faces import FaceDetector
 from pipeline.clip.frames import Frames, decode_image
 from pipeline.clip.mesh.geometry import AU_NAMES, py_feat_folder
+from pipeline.clip.mtcnn import Mtcnn
 from pipeline.clip.py_feat import PyFeatActionUnits, _undisturbed
 from pipeline.weights.locate import LocatedWeights, locate
 from schemas.clip import ImageSequence
@@ -97,7 +97,7 @@ def test_our_detectors_box_is_where_py_feat_saw_the_face() -> None:
     """
     data = py_feat_folder() / "tests" / "data"
     x, y, width, height = pd.read_csv(data / "Feat_Test.csv").filter(like="FaceRect").iloc[0]
-    face = FaceDetector().detect(decode_image(data / "single_face.jpg"))
+    face = Mtcnn().detect(decode_image(data / "single_face.jpg"))
     assert face is not None
     x1, y1, x2, y2 = face.box
     theirs, ours = max(width, height), max(x2 - x1, y2 - y1)

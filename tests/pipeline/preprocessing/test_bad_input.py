@@ -90,7 +90,10 @@ def test_a_dataset_that_cannot_be_used(
     [
         (["--size", 50], "size: Input should be greater than or equal to 112, got 50"),
         (["--size", "large"], "'--size': Input should be a valid integer"),
-        (["--depth", "foo"], "depth: Input should be 'depth-anything-v2-small', 'depth-anything-v2-base'"),
+        (
+            ["--depth", "foo"],
+            "'foo' is not among the depth backends; there are depth-anything-v2-base, depth-anything-v2-large",
+        ),
         (["--depth-size", 500], "depth_size: Value error, 500 is not a multiple of 14"),
         (["--au", "mesh", "--au-frames", "some"], "au_frames: Input should be 'apex' or 'all', got 'some'"),
         (["--limit", 0], "limit: Input should be greater than or equal to 1, got 0"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.clip.aligned_clip import AlignedClip
-from pipeline.preprocessing.process import normalised_depth, phase_positions, residual_motion
+from pipeline.clip.compute import normalised_depth, phase_positions, residual_motion
 from schemas.clip import Clip, ImageSequence
 from schemas.errors import DepthError
 from schemas.labels import Label

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.clip.backends.depth_anything import BIBTEX
 from pipeline.sharing.cite import cite
 from pipeline.sharing.diff import diff
 from pipeline.sharing.merge import merge
-from pipeline.sharing.references import DEPTH_ANYTHING, licences, published
+from pipeline.sharing.references import licences, published
 from pipeline.sharing.selection import Selection
 from pipeline.sharing.subset import subset
 from schemas.errors import ManifestInvalidError
@@ -95,7 +96,7 @@ def test_the_citation_names_store_datasets_and_tools(store: Store, tmp_path: Pat
     assert keys == ["yan2014casme2", "li2013smic", "cheong2023pyfeat", "kong2025madvnet"]
     assert store.manifest.depth is not None
     deep = store.manifest.depth.model_copy(update={"tool": "depth-anything-v2-small"})
-    assert DEPTH_ANYTHING in cite(edited(store, depth=deep))
+    assert BIBTEX in cite(edited(store, depth=deep))
 
 
 def test_an_edited_store_has_no_citation(store: Store) -> None:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.clip.faces import FaceDetector
 from pipeline.clip.frames import decode_image
 from pipeline.clip.mesh.geometry import AU_NAMES
+from pipeline.clip.mtcnn import Mtcnn
 from pipeline.synthesis.generator import SynthesisReport, synthesise
 from pipeline.synthesis.identities import IDENTITIES, load_still
 from pipeline.synthesis.recording import CAMERAS, take_portrait
@@ -168,13 +168,13 @@ def test_impossible_wishes_are_named(tmp_path: Path, options: dict[str, int], me
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
+def detector() -> Mtcnn:
     """The pipeline's own detector, loaded once."""
-    return FaceDetector()
+    return Mtcnn()
 
 
 @pytest.mark.parametrize("dataset", CAMERAS)
-def test_the_face_of_every_identity_is_found_alone_and_in_place(dataset: str, detector: FaceDetector) -> None:
+def test_the_face_of_every_identity_is_found_alone_and_in_place(dataset: str, detector: Mtcnn) -> None:
     """MTCNN finds one face on every portrait, with its points where the mesh has them.
 
     Detection takes most of this file's time, so only one format sees everybody.

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.weights.locate import fetch, list_models, locate
-from pipeline.weights.sources import MODELS
+from pipeline.weights.sources import WEIGHTS
 from schemas.errors import ConfigError, WeightsInvalidError, WeightsUnavailableError
 from schemas.weights import Weights
 
-SMALL, PY_FEAT = MODELS["depth-anything-v2-small"], MODELS["py-feat"]
+SMALL, PY_FEAT = WEIGHTS["depth-anything-v2-small"], WEIGHTS["py-feat"]
 CONTENT = b"stands for weights: nothing here opens it"
 DIGEST = sha256(CONTENT).hexdigest()
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,7 +28,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def write_model(models: Path, name: str = SMALL.name, *, repository: str | None = "mine/tuned", **fields: str) -> Path:
     folder = models / name
     folder.mkdir(parents=True)
-    for file in MODELS[name].files:
+    for file in WEIGHTS[name].files:
         (folder / file).write_bytes(CONTENT)
     if repository:
         record = {"name": name, "repository": repository, "revision": None, "file": file, "sha256": DIGEST, **fields}
@@ -48,13 +48,12 @@ def run_python(code: str, **environment: str) -> str:
 
 def test_every_name_in_the_config_has_a_source() -> None:
     """What the config lets one choose, but for the backends without weights, and what models start from."""
-    from typing import get_args
-
-    from schemas.config import ActionUnitBackend, DepthBackend
+    from pipeline.clip.backends import ACTION_UNITS, DEPTH
     from training.models.registry import model_names, published_sources
 
-    backends = {*get_args(DepthBackend), *get_args(ActionUnitBackend)} - {"mesh", "none"}
-    assert set(MODELS) == backends | {source for name in model_names() for source in published_sources(name)}
+    backends = {r[name].weights for r in (DEPTH, ACTION_UNITS) for name in r.names()} - {None}
+    assert backends == {"depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "py-feat"}
+    assert set(WEIGHTS.names()) == backends | {source for name in model_names() for source in published_sources(name)}
 
 
 def test_weights_in_a_models_folder_are_hashed_and_keep_the_identity_of_their_record(tmp_path: Path) -> None:
@@ -147,7 +146,9 @@ def test_environment_names_the_models_folder_and_the_argument_wins(
 
 def test_unknown_model_lists_the_known() -> None:
     """A mistyped name shows what there is."""
-    with pytest.raises(ConfigError, match="depth-anything-v3: no such model; known are depth-anything-v2-small, "):
+    with pytest.raises(
+        ConfigError, match="'depth-anything-v3' is not among the published weights; did you mean depth-anything-v2-"
+    ):
         fetch("depth-anything-v3")
 
 
@@ -156,7 +157,7 @@ def test_listing_tells_present_incomplete_and_absent(tmp_path: Path) -> None:
     write_model(tmp_path)
     (write_model(tmp_path, "depth-anything-v2-base") / "config.json").unlink()
     rows = {row.name: row for row in list_models(tmp_path)}
-    assert list(rows) == list(MODELS)
+    assert list(rows) == WEIGHTS.names()
     states = [rows[name].state for name in (SMALL.name, "depth-anything-v2-base", "py-feat")]
     assert states == ["present", "incomplete", "absent"]
     assert rows["py-feat"].path == tmp_path / "py-feat" / PY_FEAT.weights_file
@@ -252,7 +253,7 @@ def test_what_a_model_starts_from_is_missed_in_the_same_words(tmp_path: Path) ->
     for part in (
         "model.safetensors of timm/resnet18.tv_in1k is not in",
         "mer models fetch resnet18-imagenet",
-        f"(revision bbd144b3e556{MODELS['resnet18-imagenet'].revision[12:]}) from another machine into the folder",
+        f"(revision bbd144b3e556{WEIGHTS['resnet18-imagenet'].revision[12:]}) from another machine into the folder",
         "without a download  leave out --weights",
     ):
         assert part in output

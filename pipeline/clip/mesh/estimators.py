@@ -1,4 +1,4 @@
-"""The embedded backend ``mesh``: action units and depth from the canonical face mesh, with no weights to fetch."""
+"""Depth and action units from the motion of the canonical face mesh."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,8 +24,6 @@ class MeshActionUnits:
     Args:
         size: side of the crops, px.
     """
-
-    names = AU_NAMES
 
     def __init__(self, size: int) -> None:
         self.size = size
