@@ -32,8 +32,8 @@ class Progress:
         self._said = True
         self._bar = bars.Progress(
             bars.TextColumn(f"[bold]{escape(title or unit)}"), bars.BarColumn(),
-            bars.TextColumn("{task.fields[state]}"), bars.TimeElapsedColumn(), bars.TextColumn("left"), bars.TimeRemainingColumn(),
-            console=console, disable=not console.is_terminal,
+            bars.TextColumn("{task.fields[state]}"), bars.TimeElapsedColumn(), bars.TextColumn("left"),
+            bars.TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, completed=done, state="")
 

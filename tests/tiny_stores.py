@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing.commit import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.preprocessing.store_arrays import write_clip
 from pipeline.sharing.references import licences
 from schemas.clip import Finding
 from schemas.config import PreprocessConfig
@@ -24,6 +24,7 @@ from schemas.manifest import (
     Quality,
     Source,
 )
+from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
 
 SIZE = 112

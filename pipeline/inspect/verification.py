@@ -9,11 +9,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocessing.store_arrays import hashed
 from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import NO_FRAME, PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, ClipEntry, Manifest, StoredObject
-from schemas.store.files import SourceFiles
+from schemas.store.files import SourceFiles, hashed
 from schemas.store.reader import Store
 
 ProblemKind = Literal["missing", "size", "hash", "unexpected", "manifest", "array", "decode", "value"]

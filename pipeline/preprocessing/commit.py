@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.plan import Plan
-from pipeline.preprocessing.store_arrays import Dimensions, stored_object, write_columns
+from pipeline.preprocessing.store_arrays import write_columns
 from pipeline.sharing.references import licences
 from schemas.layout import PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import output_errors
+from schemas.store.files import stored_object
+from schemas.store.format import Dimensions
 from schemas.store.reader import Store
 
 

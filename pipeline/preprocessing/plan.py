@@ -7,11 +7,11 @@ from pathlib import Path
 from pipeline.preprocessing.backends import Backends, locate_weights
 from pipeline.preprocessing.cluster import choose_device
 from pipeline.preprocessing.journal import JournalHeader
-from pipeline.preprocessing.store_arrays import Dimensions
 from schemas.clip import Clip, DatasetScan
 from schemas.config import Execution, PreprocessConfig, canonical_sha256
 from schemas.errors import ConfigError
 from schemas.manifest import Provenance
+from schemas.store.format import Dimensions
 
 _PLAUSIBLE = 2  # times the longest clip on disk
 

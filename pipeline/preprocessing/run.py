@@ -14,7 +14,6 @@ from pipeline.preprocessing.backends import build_processor
 from pipeline.preprocessing.commit import commit, records_of, sweep_partial_files
 from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import Plan
-from pipeline.preprocessing.store_arrays import create_arrays, stored_object
 from schemas.config import Execution
 from schemas.differences import now_and_there
 from schemas.errors import ManifestMissingError, StoreExistsError
@@ -22,6 +21,8 @@ from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
 from schemas.output import locked, output_errors
 from schemas.progress import Progress
+from schemas.store.files import stored_object
+from schemas.store.format import create_arrays
 from schemas.store.reader import JOURNAL_NAME, Store, read_manifest
 
 log = logging.getLogger("mer")
@@ -154,7 +155,8 @@ def _holds(out: Path, record: ClipRecord) -> bool:
 def _begin(plan: Plan, journal: Journal, records: dict[int, ClipRecord], complete: Manifest | None) -> None:
     """Bring the output to the state "under way": arrays and journal there, no manifest."""
     if complete is None and journal.read() is None:
-        create_arrays(plan.out, plan.dimensions)
+        with output_errors(plan.out):
+            create_arrays(plan.out, plan.dimensions)
     sweep_partial_files(plan.out)
     journal.begin(plan.header, list(records.values()))
     (plan.out / MANIFEST_NAME).unlink(missing_ok=True)

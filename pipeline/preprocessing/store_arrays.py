@@ -1,31 +1,21 @@
-"""Write the arrays of a store: create them, one clip's objects at a time, the columns at the end."""
+"""Write the arrays of a store: one clip's objects at a time, the columns at the end."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numcodecs.blosc
 import numpy as np
 import zarr
 from numcodecs.checksum32 import CRC32C
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from schemas.layout import (
-    CLIPS_PER_COLUMN_CHUNK,
-    FRAMES_PER_CHUNK,
-    FRAMES_PER_SHARD,
-    SPECS,
-    ArraySpec,
-    array_names,
-    object_path,
-)
+from schemas.layout import SPECS, object_path
 from schemas.manifest import StoredObject
 from schemas.output import output_errors
+from schemas.store.files import stored_object
 
 # Blosc's own threads append blocks in the order in which they finish: the same pixels, other bytes.
 numcodecs.blosc.use_threads = False
@@ -34,68 +24,6 @@ _CRC32C = CRC32C(location="end")
 _CHECKSUM = 4  # bytes
 _INDEX_ENTRY = 16  # bytes
 _NO_CHUNK = np.uint64(2**64 - 1)
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """Lengths of a store's axes."""
-
-    clips: int
-    frames: int
-    size: int
-    action_units: tuple[str, ...]
-    depth: bool
-    au_frames: bool
-    texture: bool = True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The arrays of this store."""
-        return array_names(depth=self.depth, au_frames=self.au_frames, texture=self.texture)
-
-    def shape(self, spec: ArraySpec) -> tuple[int, ...]:
-        """Shape of one array."""
-        length = {
-            "clip": self.clips, "frame": self.frames, "y": self.size, "x": self.size, "rgb": 3,
-            "phase": 2, "action_unit": len(self.action_units), "row": 2, "column": 3,
-        }  # fmt: skip
-        return tuple(length[dim] for dim in spec.dims)
-
-
-def create_arrays(path: Path, dimensions: Dimensions) -> None:
-    """Create the group and its empty arrays; what is there already is replaced."""
-    with output_errors(path):
-        group = zarr.create_group(path, overwrite=True, attributes={"format": "mer-store"})
-        for name in dimensions.names:
-            _create_array(group, SPECS[name], dimensions.shape(SPECS[name]))
-
-
-def _create_array(group: zarr.Group, spec: ArraySpec, shape: tuple[int, ...]) -> None:
-    chunks = list(shape)
-    shards: tuple[int, ...] | None = None
-    if spec.per_clip:
-        chunks[:2] = 1, FRAMES_PER_CHUNK
-        shards = (1, shard_frames(shape[1]), *shape[2:])
-    elif spec.dims[0] == "clip":
-        chunks[0] = CLIPS_PER_COLUMN_CHUNK
-    typesize = 1 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
-    attributes = {key: value for key in ("description", "unit") if (value := getattr(spec, key))}
-    group.create_array(
-        spec.name,
-        shape=shape,
-        dtype=str if spec.dtype == "str" else spec.dtype,
-        chunks=tuple(chunks),
-        shards=shards,
-        fill_value=spec.fill_value,
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle=spec.shuffle, typesize=typesize), Crc32cCodec()],
-        dimension_names=spec.dims,
-        attributes=attributes,
-    )
-
-
-def shard_frames(frames: int) -> int:
-    """Frames that a clip's object has room for in a store with this frame axis."""
-    return -(-frames // FRAMES_PER_SHARD) * FRAMES_PER_SHARD
 
 
 def write_clip(path: Path, index: int, values: Mapping[str, NDArray[Any]]) -> dict[str, StoredObject]:
@@ -160,15 +88,3 @@ def resized_shard(data: bytes, *, chunks: int, room: int) -> bytes:
     fitted = np.full(2 * room, _NO_CHUNK)
     fitted[: len(index)] = index[: 2 * room]
     return data[:start] + bytes(_CRC32C.encode(fitted.tobytes()))
-
-
-def stored_object(file: Path) -> StoredObject:
-    """Size and hash of a file."""
-    with file.open("rb") as stream:
-        return hashed(stream)
-
-
-def hashed(stream: IO[bytes]) -> StoredObject:
-    """Size and hash of what is left of a stream."""
-    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
-    return {"bytes": stream.tell(), "sha256": sha256}

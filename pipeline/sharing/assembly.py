@@ -11,12 +11,13 @@ import zarr
 
 from pipeline.preprocessing.commit import records_of, write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, resized_shard, shard_frames
+from pipeline.preprocessing.store_arrays import resized_shard
 from pipeline.sharing.output import new_output, write_durably
 from schemas.config import canonical_sha256
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreError
 from schemas.layout import FRAMES_PER_CHUNK, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, Provenance, StoredObject
+from schemas.store.format import Dimensions, create_arrays, shard_frames
 from schemas.store.reader import Store
 
 _THREADS = 8  # hashing releases the GIL and waits for the disk
@@ -109,7 +110,7 @@ def assemble(out: Path, parts: Iterable[Part], manifest: Manifest, *, frames: in
         StoreError: an object is of another layout than is written today.
     """
     chosen = sorted(parts, key=lambda part: part.entry.key)
-    dimensions = _dimensions(chosen, manifest, frames)
+    dimensions = Dimensions.of(manifest, clips=len(chosen), frames=frames)
     runs = sorted({canonical(part.provenance): part.provenance for part in chosen}.items())
     number = {name: position for position, (name, _) in enumerate(runs)}
     template = manifest.model_copy(
@@ -162,19 +163,6 @@ def require_sealed(store: Store) -> None:
             f"{store.path}: the manifest was edited (its content_sha256 does not fit); `mer verify {store.path}` "
             "says more: restore it, or preprocess again with --overwrite"
         )
-
-
-def _dimensions(parts: Sequence[Part], manifest: Manifest, frames: int) -> Dimensions:
-    arrays = manifest.arrays
-    return Dimensions(
-        clips=len(parts),
-        frames=frames,
-        size=manifest.provenance.config.size,
-        action_units=manifest.action_units.names,
-        depth="depth" in arrays,
-        au_frames="au_frames" in arrays,
-        texture="texture" in arrays,
-    )
 
 
 def _refuse_other_layouts(path: Path, parts: Sequence[Part]) -> None:

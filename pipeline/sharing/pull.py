@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from pipeline.preprocessing.store_arrays import stored_object
 from pipeline.sharing.output import write_durably
 from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
@@ -21,7 +20,7 @@ from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import locked, output_errors, require_path
 from schemas.progress import Progress
-from schemas.store.files import read_file
+from schemas.store.files import read_file, stored_object
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.reader import Store, parsed_manifest
 from schemas.store.remote_zip import remote_files

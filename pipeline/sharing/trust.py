@@ -10,7 +10,7 @@ from pipeline.sharing.assembly import require_sealed
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreWriteError
 from schemas.layout import SPECS
 from schemas.manifest import Manifest
-from schemas.store.array_metadata import array_metadata
+from schemas.store.format import array_metadata
 from schemas.store.reader import Store
 
 _METADATA = re.compile(r"(?:(?P<array>[a-z_]+)/)?zarr\.json")

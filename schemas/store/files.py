@@ -1,5 +1,6 @@
 """Where the files of a store lie: in a folder, packed in one zip file, or at a URL. Nobody else asks."""
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,6 +11,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 from zarr.storage import StoreLike, ZipStore
 
 from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreError
+from schemas.manifest import StoredObject
 from schemas.store.location import StoreLocation
 
 FileKind = Literal["file", "link", "folder", "nothing"]
@@ -176,6 +178,18 @@ def _fault(member: ZipInfo) -> str | None:
     if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
         return "is compressed"
     return None
+
+
+def stored_object(file: Path) -> StoredObject:
+    """Size and hash of a file."""
+    with file.open("rb") as stream:
+        return hashed(stream)
+
+
+def hashed(stream: IO[bytes]) -> StoredObject:
+    """Size and hash of what is left of a stream."""
+    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+    return {"bytes": stream.tell(), "sha256": sha256}
 
 
 def is_safe(name: str) -> bool:

@@ -27,8 +27,8 @@ from schemas.errors import (
 )
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
-from schemas.store.array_metadata import array_metadata
 from schemas.store.files import BLOCK, StoreFiles, is_strangers, open_files, read_file
+from schemas.store.format import array_metadata
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.object_cache import Streamed
 from schemas.store.remote_zip import remote_files

@@ -24,13 +24,14 @@ from rich.console import Console
 
 from pipeline.preprocessing.commit import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.preprocessing.store_arrays import write_clip
 from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from pipeline.sharing.push import push
 from schemas.config import PreprocessConfig
 from schemas.labels import Label
 from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance
+from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
 from tests.tree_hash import tree_hash
 from training.data.clips import ClipReader

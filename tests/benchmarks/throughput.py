@@ -80,7 +80,8 @@ def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-u
     from pipeline.clip.compute import align, normalised_depth, phase_positions, residual_motion
     from pipeline.clip.faces import locate_face
     from pipeline.clip.frames import Frames
-    from pipeline.preprocessing.store_arrays import create_arrays, write_clip
+    from pipeline.preprocessing.store_arrays import write_clip
+    from schemas.store.format import create_arrays
 
     plan, processor = _prepare(folder / "stages.zarr", root, scan, depth=depth, au=au, options=options)
     create_arrays(plan.out, plan.dimensions)
@@ -122,8 +123,8 @@ def time_whole(folder, root, scan, *, depth, au, workers, options, repeats):  # 
     """Frames/s from the first clip begun to the last committed, the loading of models left out."""
     from pipeline.preprocessing import cluster
     from pipeline.preprocessing.backends import build_processor
-    from pipeline.preprocessing.store_arrays import create_arrays
     from schemas.config import Execution
+    from schemas.store.format import create_arrays
 
     plan, processor = _prepare(folder / "whole.zarr", root, scan, depth=depth, au=au, options=options)
     create_arrays(plan.out, plan.dimensions)

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.preprocessing.commit import records_of, write_store
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays
 from schemas.layout import object_path
+from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
 from training.config import Augmentation
 from training.data.batch import ClipBatch

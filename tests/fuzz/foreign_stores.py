@@ -18,7 +18,7 @@ GOLDEN = ROOT / "tests" / "data" / "format-1.zip"
 with atheris.instrument_imports(include=["schemas", "json", "pipeline.sharing.trust", "pipeline.inspect.verification"]):
     from pipeline.sharing.trust import refuse_foreign
     from schemas.errors import MerError
-    from schemas.store.array_metadata import array_metadata
+    from schemas.store.format import array_metadata
     from schemas.store.location import StoreUrl
     from schemas.store.reader import Store, parsed_manifest
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.preprocessing.commit import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip
+from pipeline.preprocessing.store_arrays import write_clip
 from schemas.config import PreprocessConfig
 from schemas.labels import Emotion, Label
 from schemas.manifest import MANIFEST_NAME, ActionUnitColumns, ClipEntry, DepthColumn, Manifest, Provenance
+from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
 
 SIZE = 112

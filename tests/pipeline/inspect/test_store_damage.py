@@ -14,10 +14,10 @@ import pytest
 import zarr
 
 from pipeline.inspect.verification import Problem, verify
-from pipeline.preprocessing.store_arrays import stored_object
 from schemas.config import canonical_sha256
 from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreVersionError
 from schemas.manifest import MANIFEST_NAME, Manifest
+from schemas.store.files import stored_object
 from schemas.store.reader import Store
 from tests.command_line import mer
 from tests.pipeline.inspect.store_damage import DAMAGES, damaged

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import zarr
 
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, write_clip, write_columns
+from pipeline.preprocessing.store_arrays import write_clip, write_columns
 from schemas.errors import StoreWriteError
 from schemas.layout import FRAMES_PER_CHUNK, object_path
+from schemas.store.format import Dimensions, create_arrays
 
 FRAMES = 2 * FRAMES_PER_CHUNK + 5
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.preprocessing.store_arrays import Dimensions, create_arrays, stored_object, write_columns
+from pipeline.preprocessing.store_arrays import write_columns
 from pipeline.sharing import trust
 from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
@@ -23,7 +23,8 @@ from schemas.errors import ManifestInvalidError, MerError, StoreDamagedError, St
 from schemas.manifest import Manifest
 from schemas.store import files as store_files
 from schemas.store import remote_files
-from schemas.store.array_metadata import array_metadata
+from schemas.store.files import stored_object
+from schemas.store.format import Dimensions, array_metadata, create_arrays
 from schemas.store.location import StoreUrl
 from schemas.store.reader import Store, parsed_manifest
 from schemas.strict_json import strict_json

@@ -1,0 +1,179 @@
+"""The arrays of a store as Zarr makes them: to be written, and to hold the metadata of a foreign store against.
+
+There is one description of a store's arrays, ``schemas.layout``, and Zarr itself turns it into metadata. What a
+foreign store says must be the same, or nothing of it is decoded: Zarr would do as the metadata says, load any codec
+that is installed, and allocate any shape.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import MemoryStore, StoreLike
+
+from schemas.errors import StoreDamagedError
+from schemas.layout import (
+    CLIPS_PER_COLUMN_CHUNK,
+    FRAMES_PER_CHUNK,
+    FRAMES_PER_SHARD,
+    SPECS,
+    ArraySpec,
+    array_names,
+)
+from schemas.manifest import Manifest
+from schemas.store.location import StoreLocation
+from schemas.strict_json import strict_json
+
+_LARGEST_TEXT = 2**20  # bytes; that of all arrays is 20 kB
+_LARGEST_READ = 8 * 2**30  # bytes decoded at once: a clip of one array, or a column
+_GROUP = {"format": "mer-store"}
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Lengths of a store's axes."""
+
+    clips: int
+    frames: int
+    size: int
+    action_units: tuple[str, ...]
+    depth: bool
+    au_frames: bool
+    texture: bool = True
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, clips: int, frames: int) -> "Dimensions":
+        """Those of a store with the arrays of a manifest."""
+        arrays = manifest.arrays
+        return cls(
+            clips=clips,
+            frames=frames,
+            size=manifest.provenance.config.size,
+            action_units=manifest.action_units.names,
+            depth="depth" in arrays,
+            au_frames="au_frames" in arrays,
+            texture="texture" in arrays,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays of this store."""
+        return array_names(depth=self.depth, au_frames=self.au_frames, texture=self.texture)
+
+    def shape(self, spec: ArraySpec) -> tuple[int, ...]:
+        """Shape of one array."""
+        length = {
+            "clip": self.clips, "frame": self.frames, "y": self.size, "x": self.size, "rgb": 3,
+            "phase": 2, "action_unit": len(self.action_units), "row": 2, "column": 3,
+        }  # fmt: skip
+        return tuple(length[dim] for dim in spec.dims)
+
+
+def shard_frames(frames: int) -> int:
+    """Frames that the index of a clip's object has room for in a store with this frame axis."""
+    return -(-frames // FRAMES_PER_SHARD) * FRAMES_PER_SHARD
+
+
+def create_arrays(store: StoreLike, dimensions: Dimensions, *, room: int | None = None) -> None:
+    """Create the group and its empty arrays; what is there already is replaced.
+
+    Args:
+        store: a path, or another store of Zarr.
+        dimensions: of the arrays.
+        room: frames that the index of a clip's object has room for; ``shard_frames`` by default.
+    """
+    group = zarr.create_group(store, overwrite=True, attributes=_GROUP)
+    for name in dimensions.names:
+        spec, shape = SPECS[name], dimensions.shape(SPECS[name])
+        chunks, shards = list(shape), None
+        if spec.per_clip:
+            chunks[:2] = 1, FRAMES_PER_CHUNK
+            shards = (1, room or shard_frames(dimensions.frames), *shape[2:])
+        elif spec.dims[0] == "clip":
+            chunks[0] = CLIPS_PER_COLUMN_CHUNK
+        typesize = 1 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
+        group.create_array(
+            name,
+            shape=shape,
+            dtype=str if spec.dtype == "str" else spec.dtype,
+            chunks=tuple(chunks),
+            shards=shards,
+            fill_value=spec.fill_value,
+            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle=spec.shuffle, typesize=typesize), Crc32cCodec()],
+            dimension_names=spec.dims,
+            attributes={key: value for key in ("description", "unit") if (value := getattr(spec, key))},
+        )
+
+
+def array_metadata(place: StoreLocation, text: bytes, manifest: Manifest) -> dict[str, Any]:
+    """The metadata of every array, out of a store's ``zarr.json``.
+
+    Args:
+        place: where the store is, for messages.
+        text: its ``zarr.json``.
+        manifest: decides what the arrays must be.
+
+    Raises:
+        StoreDamagedError: anything in it is not what mer writes.
+    """
+    try:
+        if len(text) > _LARGEST_TEXT:
+            raise ValueError(f"{len(text)} bytes, more than the metadata of a store can have")
+        root = strict_json(text)
+        arrays = root["consolidated_metadata"]["metadata"]
+        fault = _group_fault(root) or next(_array_faults(arrays, manifest), None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault is not None:
+        raise StoreDamagedError(
+            f"{place}: zarr.json: {fault}; this is not what mer writes for this manifest, so nothing was decoded: "
+            "ask whoever made the store"
+        )
+    return dict(arrays)
+
+
+def _group_fault(root: dict[str, Any]) -> str | None:
+    rest = {name: value for name, value in root.items() if name != "consolidated_metadata"}
+    expected = {"zarr_format": 3, "node_type": "group", "attributes": _GROUP}
+    return None if rest == expected else f"the group is {_short(rest)}, expected {expected}"
+
+
+def _array_faults(arrays: dict[str, Any], manifest: Manifest) -> Iterator[str]:
+    if set(arrays) != set(manifest.arrays):
+        yield f"it describes the arrays {_short(sorted(arrays))}, the manifest has {sorted(manifest.arrays)}"
+    longest = max((entry.n_frames for entry in manifest.clips), default=0)
+    frames = arrays["frame_number"]["shape"][1]
+    if type(frames) is not int or frames < longest:
+        yield f"the frame axis is {_short(frames)} long, the longest clip {longest}"
+    dimensions = Dimensions.of(manifest, clips=len(manifest.clips), frames=frames)
+    for name in manifest.arrays:
+        spec, shape = SPECS[name], dimensions.shape(SPECS[name])
+        itemsize = 8 if spec.dtype == "str" else np.dtype(spec.dtype).itemsize
+        if math.prod(shape[1:] if spec.per_clip else shape) * itemsize > _LARGEST_READ:
+            yield f"{name} is {shape}: more than {_LARGEST_READ} bytes to be read at once"
+    todays = _created(dimensions, shard_frames(frames))
+    earlier = _created(dimensions, -(-frames // FRAMES_PER_CHUNK) * FRAMES_PER_CHUNK)  # before indices had one length
+    for name in manifest.arrays:
+        found, expected = arrays[name], todays[name]
+        if found not in (expected, earlier[name]):
+            key = next(key for key in {**found, **expected} if found.get(key) != expected.get(key))
+            yield f"{name}: {key} is {_short(found.get(key))}, expected {_short(expected.get(key))}"
+
+
+@lru_cache(maxsize=16)
+def _created(dimensions: Dimensions, room: int) -> dict[str, Any]:
+    """The metadata that Zarr writes for these arrays, by name."""
+    files: dict[str, Any] = {}
+    create_arrays(MemoryStore(files), dimensions, room=room)
+    return {name: json.loads(files[f"{name}/zarr.json"].to_bytes()) for name in dimensions.names}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
