@@ -752,12 +752,12 @@ def _published(models: "Sequence[str]", weights: str | None, models_dir: Path | 
     """Model -> the published weights, of those that were named, that it starts from."""
     from pipeline.weights.locate import locate
     from schemas.errors import ConfigError
-    from training.models.registry import published_sources
+    from training.models.registry import model_facts
 
     wanted = [] if weights is None else [name.strip() for name in weights.split(",")]
-    chosen = {model: next((s for s in published_sources(model) if s in wanted), None) for model in models}
+    chosen = {model: next((s for s in model_facts(model).sources if s in wanted), None) for model in models}
     if unused := [name for name in wanted if name not in chosen.values()]:
-        known = {source for model in models for source in published_sources(model)}
+        known = {source for model in models for source in model_facts(model).sources}
         raise ConfigError(
             f"--weights {unused[0]}: {', '.join(models)} cannot start from them; "
             + (f"known are {', '.join(sorted(known))}" if known else "no weights are published for that")

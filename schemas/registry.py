@@ -16,9 +16,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Name -> item. A module registers what it defines; nothing else has to know of it.
 
-    On first use every module of ``package`` is imported, and then what other packages offer under the entry point
-    group ``mer.<kind>``: an entry point names either an item, which is registered under the entry point's own name,
-    or a module that registers its items itself.
+    On first use every module of ``package``, at any depth, is imported, and then what other packages offer under the
+    entry point group ``mer.<kind>``: an entry point names either an item, which is registered under the entry point's
+    own name, or a module that registers its items itself.
 
     Args:
         kind: names the entry point group, such as ``datasets``.
@@ -63,7 +63,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _loaded(self) -> dict[str, T]:
-        for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
+        for module in pkgutil.walk_packages(import_module(self.package).__path__, f"{self.package}."):
             import_module(module.name)
         for point in entry_points(group=f"mer.{self.kind}"):
             try:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from schemas.store.reader import Store
 from tests.command_line import mer
 from tests.training.small_stores import CONFIG, PROTOCOL, small_store
-from training.models import madv_net
+from training.models.madv_net import MADVNet
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,8 @@ def test_model_info_counts() -> None:
 @pytest.mark.slow
 def test_ablate_makes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path off, under the same protocol; the table holds each variant's own result, and the page shows it."""
-    monkeypatch.setattr(madv_net, "ABLATIONS", {"depth": {"depth": False}})  # one, since each takes its time
+    one = {"depth": {"depth": False}}  # since each takes its time
+    monkeypatch.setattr(MADVNet, "facts", replace(MADVNet.facts, ablations=one))
     small_store(tmp_path / "a.zarr")
     Path("two.toml").write_text(PROTOCOL)
     Path("run.toml").write_text(f"protocol = 'two.toml'\n{CONFIG}".replace("seeds = [0, 1]", "seeds = [0]"))

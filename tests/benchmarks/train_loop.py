@@ -26,7 +26,7 @@ from training.data.dataset import BatchReader, ClipDraw, StoreDataset
 from training.data.preparation import Augmenter, Normalisation, measure_normalisation
 from training.data.sampling import batches
 from training.fit.optimisation import autocast_of, build_optimiser
-from training.models.registry import create_model, fast_options
+from training.models.registry import create_model, model_facts
 from training.runs.fold_tasks import open_source
 from training.runs.recipes import resolve
 
@@ -94,7 +94,7 @@ class Step:
             frames=CONFIG.frames,
             size=CONFIG.size,
             action_units=len(units),
-            **fast_options(CONFIG.model),
+            **model_facts(CONFIG.model).fast,
         )
         self.optimiser = build_optimiser(network, CONFIG.optimisation)
         self.own, self.network = network, torch.compile(network) if compiled else network

@@ -43,6 +43,13 @@ def test_modules_of_the_package_register_themselves(packages: Path) -> None:
     assert _animals()["cat"] == "miaow"
 
 
+def test_modules_of_packages_inside_register_themselves_too(packages: Path) -> None:
+    (packages / "zoo" / "birds").mkdir()
+    (packages / "zoo" / "birds" / "__init__.py").write_text("")
+    (packages / "zoo" / "birds" / "owl.py").write_text("import zoo\nzoo.ANIMALS.register('owl')('hoot')\n")
+    assert _animals().names() == ["cat", "owl"]
+
+
 @pytest.mark.parametrize(
     ("entry_point", "code"),
     [

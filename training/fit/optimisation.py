@@ -5,7 +5,8 @@ import math
 import torch
 
 from training.config import Amp, Optimisation
-from training.models.base import ClipClassifier, within
+from training.models.base import ClipClassifier
+from training.models.published import within
 
 
 def build_optimiser(network: ClipClassifier, config: Optimisation) -> torch.optim.Optimizer:

@@ -3,17 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.data.batch import INPUTS, ClipBatch, Input
-
-
-def within(name: str, parts: Collection[str]) -> bool:
-    """Whether a weight or buffer belongs to one of the submodules, or is one of the tensors, that are named."""
-    return any(name == part or name.startswith(f"{part}.") for part in parts)
+from training.models.facts import ModelFacts
+from training.models.published import within
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,10 @@ class Prediction:
 
 
 class ClipClassifier(nn.Module, ABC):
-    """Base of every model in the registry.
+    """Base of every model in the registry. A subclass takes its config, an instance of ``facts.config``.
 
     Attributes:
+        facts: what is known of the model beside its code.
         inputs: what ``forward`` reads of a batch; the rest may come without channels.
         head_prefixes: names of the submodules and buffers that depend on the classes;
             ``load_backbone`` leaves them alone.
@@ -42,11 +40,21 @@ class ClipClassifier(nn.Module, ABC):
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
     """
 
+    facts: ClassVar[ModelFacts] = ModelFacts()
     inputs: frozenset[Input] = INPUTS
-    head_prefixes: ClassVar[tuple[str, ...]]
+    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
     layers: tuple[tuple[str, ...], ...] = ()
     mixes: ClassVar[bool] = True
     feature_width: int | None = None
+
+    @classmethod
+    def build(cls, **fields: object) -> Self:
+        """Build the model with fresh weights from the fields of its config.
+
+        Raises:
+            pydantic.ValidationError: a field is missing, unknown or out of range.
+        """
+        return cls(cls.facts.config.model_validate(fields))
 
     @abstractmethod
     def forward(self, batch: ClipBatch) -> Prediction:

@@ -1,10 +1,8 @@
-"""Published weights that a model may start from, and how the names in their files map onto its own."""
+"""What has been published of a model: its cost, and weights that it may start from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-
-from training.models.base import within
 
 RESNET18_PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
@@ -12,11 +10,33 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True)
+class PublishedCost:
+    """Cost of one clip with 7 classes: Table 12 of MAE-DFER (Sun et al., ACM MM 2023), a survey of methods on DFEW.
+
+    Attributes:
+        frames: T of the clip.
+        size: side of its frames, px.
+        parameters: of the model, ``None`` where nobody published them.
+        macs: multiply-accumulates of one forward pass, ``None`` likewise.
+    """
+
+    frames: int
+    size: int
+    parameters: float | None = None
+    macs: float | None = None
+
+
+def within(name: str, parts: Collection[str]) -> bool:
+    """Whether a weight or buffer belongs to one of the submodules, or is one of the tensors, that are named."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+@dataclass(frozen=True)
 class PublishedWeights:
     """One published file, and what a model takes from it. All else in the model starts fresh.
 
     Attributes:
-        source: as `mer models` calls the file.
+        source: as `mer weights` calls the file.
         names: part of their network -> part of ours; all of the one is in the other.
         unused: parts of theirs that are left out: heads, decoders.
         endings: their ending of a name -> ours, where these differ.

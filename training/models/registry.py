@@ -1,45 +1,60 @@
-"""Models by name."""
+"""Models by name: ours, and those of other packages."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib import import_module
 from statistics import median
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from schemas.errors import ConfigError
+from schemas.registry import Registry
 from schemas.settings import problems
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
+from training.models.facts import ModelFacts
 from training.models.published import PublishedWeights
 
-# name -> "module:function"; the function takes classes, frames, size, action_units and the model's own options.
-# A string, so that listing the names imports no model.
-# In the order of the paper's tables, then the floors; ours first.
-_MODELS = {
-    "madv_net": "training.models.madv_net:madv_net",
-    "c3d": "training.models.baselines.c3d:c3d",
-    "r2plus1d-18": "training.models.baselines.video_resnet:r2plus1d_18",
-    "r3d-18": "training.models.baselines.video_resnet:r3d_18",
-    "ec-stfl": "training.models.baselines.ec_stfl:ec_stfl",
-    "resnet18-lstm": "training.models.baselines.resnet_rnn:resnet18_lstm",
-    "resnet18-gru": "training.models.baselines.resnet_rnn:resnet18_gru",
-    "former-dfer": "training.models.baselines.former_dfer:former_dfer",
-    "ceflnet": "training.models.baselines.ceflnet:ceflnet",
-    "est": "training.models.baselines.est:est",
-    "stt": "training.models.baselines.stt:stt",
-    "nr-dfernet": "training.models.baselines.nr_dfernet:nr_dfernet",
-    "videomae": "training.models.baselines.videomae:videomae",
-    "mae-dfer": "training.models.baselines.mae_dfer:mae_dfer",
-    "ststnet": "training.models.baselines.ststnet:ststnet",
-    "au-logistic": "training.models.baselines.au_logistic:au_logistic",
-}
+MODELS: Registry[type[ClipClassifier]] = Registry("models", "training.models")
+M = TypeVar("M", bound=ClipClassifier)
+
+
+def model(name: str, **facts: Any) -> Callable[[type[M]], type[M]]:
+    """Return a decorator that registers a model under a name.
+
+    Args:
+        name: for ``--model``.
+        **facts: fields of ``ModelFacts``; the title is the name by default.
+    """
+
+    def add(cls: type[M]) -> type[M]:
+        cls.facts = ModelFacts(**{"title": name, **facts})
+        MODELS.register(name)(cls)
+        return cls
+
+    return add
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A line of the list of models.
+
+    Attributes:
+        name: in the registry.
+        title: in reports.
+        parameters: trainable, of its full size, for 7 classes, 20 action units and 16 frames of 112 px.
+        inputs: what it reads of a clip, sorted.
+        paper: authors, venue and year; empty where there is none.
+    """
+
+    name: str
+    title: str
+    parameters: int
+    inputs: tuple[str, ...]
+    paper: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,28 @@ class ModelInfo:
 
 def model_names() -> tuple[str, ...]:
     """Names that ``create_model`` knows, in the order of tables."""
-    return tuple(_MODELS)
+    return tuple(sorted(MODELS.names(), key=lambda name: MODELS[name].facts.place))
+
+
+def model_facts(name: str) -> ModelFacts:
+    """What is known of a model beside its code.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    return MODELS[name].facts
+
+
+def model_rows() -> list[ModelRow]:
+    """Every model in the order of tables, in seconds: its parameters are counted without being made."""
+    rows = []
+    for name in model_names():
+        with torch.device("meta"):
+            network = create_model(name, classes=7, frames=16, size=112, action_units=20)
+        facts = network.facts
+        inputs = tuple(sorted(network.inputs))
+        rows.append(ModelRow(name, facts.title, _trainable(network), inputs, facts.paper))
+    return rows
 
 
 def create_model(
@@ -86,53 +122,10 @@ def create_model(
     Raises:
         ConfigError: no such model, or an option that it does not take.
     """
-    module, function = _found(name)
-    build: Callable[..., ClipClassifier] = getattr(module, function)
     try:
-        return build(classes=classes, frames=frames, size=size, action_units=action_units, **options)
+        return MODELS[name].build(classes=classes, frames=frames, size=size, action_units=action_units, **options)
     except ValidationError as error:
         raise ConfigError(f"model {name}: {problems(error)}") from error
-
-
-def fast_options(name: str) -> Mapping[str, object]:
-    """A model's own options for the ``fast`` recipe: ``FAST_OPTIONS`` of its module, if it has any.
-
-    Raises:
-        ConfigError: no such model.
-    """
-    options: Mapping[str, object] = getattr(_found(name)[0], "FAST_OPTIONS", {})
-    return options
-
-
-def native_recipe(name: str) -> Mapping[str, Any]:
-    """How a model's authors train it, as fields of ``TrainConfig``: ``NATIVE_RECIPE`` of its module.
-
-    A module without one is trained as the paper says.
-
-    Raises:
-        ConfigError: no such model.
-    """
-    recipe: Mapping[str, Any] = getattr(_found(name)[0], "NATIVE_RECIPE", {})
-    return recipe
-
-
-def ablations(name: str) -> Mapping[str, Mapping[str, object]]:
-    """What of a model can be switched off, and the options that do it: ``ABLATIONS`` of its module, if it has any.
-
-    Raises:
-        ConfigError: no such model.
-    """
-    found: Mapping[str, Mapping[str, object]] = getattr(_found(name)[0], "ABLATIONS", {})
-    return found
-
-
-def published_sources(name: str) -> tuple[str, ...]:
-    """Names in `mer models` of the published weights that a model can start from, the usual ones first.
-
-    Raises:
-        ConfigError: no such model.
-    """
-    return tuple(weights.source for weights in _published(name))
 
 
 def published_weights(name: str, source: str) -> PublishedWeights:
@@ -140,30 +133,16 @@ def published_weights(name: str, source: str) -> PublishedWeights:
 
     Args:
         name: of the model.
-        source: of the weights, as `mer models` calls them.
+        source: of the weights, as `mer weights` calls them.
 
     Raises:
         ConfigError: no such model, or it cannot start from these.
     """
-    known = {weights.source: weights for weights in _published(name)}
+    known = {weights.source: weights for weights in model_facts(name).weights}
     if source not in known:
         hint = f"known are {', '.join(known)}" if known else "it always starts from random weights"
         raise ConfigError(f"{name} has no published weights {source!r}; {hint}")
     return known[source]
-
-
-def _published(name: str) -> tuple[PublishedWeights, ...]:
-    weights: tuple[PublishedWeights, ...] = getattr(_found(name)[0], "PUBLISHED_WEIGHTS", ())
-    return weights
-
-
-def _found(name: str) -> tuple[ModuleType, str]:
-    if name not in _MODELS:
-        near = get_close_matches(name, _MODELS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known models: {', '.join(model_names())}"
-        raise ConfigError(f"no model {name!r}; {hint}")
-    module, function = _MODELS[name].split(":")
-    return import_module(module), function
 
 
 def model_info(
@@ -213,11 +192,15 @@ def model_info(
         name=name,
         frames=frames,
         size=size,
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=_trainable(model),
         macs=counter.get_total_flops() // 2,
         latency=median(seconds),
         device=str(device),
     )
+
+
+def _trainable(model: ClipClassifier) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _timed(model: ClipClassifier, clip: ClipBatch) -> float:

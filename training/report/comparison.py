@@ -20,7 +20,7 @@ from training.report.comparison_curves import ENLARGED, Courses, courses_figure
 from training.report.curves import read_courses
 from training.report.drawing import save, style
 from training.report.page import Part, Section, Table, Text, render
-from training.report.paper_numbers import CAVEATS, CITATION, PAPER_TABLES, PaperTable
+from training.report.paper_numbers import CAVEATS, CITATION, PaperTable, paper_tables
 from training.report.table_files import write_table
 from training.report.tables import count, paper_table
 
@@ -130,7 +130,7 @@ class _Comparison:
             yield self._table(f"classes-{group}", tables.classes_table(self.result, group, paper))
 
     def _paper_of(self, group: str) -> PaperTable | None:
-        return next((table for table in PAPER_TABLES if table.dataset == group), None)
+        return next((table for table in paper_tables() if table.dataset == group), None)
 
     def _differences(self) -> Iterator[Part]:
         result = self.result
@@ -231,7 +231,7 @@ class _Comparison:
     def _paper(self) -> Iterator[Part]:
         for caveat in CAVEATS:
             yield Text(caveat, "caution")
-        mine = [table for table in PAPER_TABLES if table.dataset in self.result.protocol.task.dataset_names]
+        mine = [table for table in paper_tables() if table.dataset in self.result.protocol.task.dataset_names]
         for table in mine:
             yield self._table(f"paper-{table.number}", replace(paper_table(table), note=f"As printed in {CITATION}."))
         if not mine:

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterable, Sequence
 from training.evaluation.bootstrap import Interval
 from training.evaluation.comparison import ComparedModel, ComparisonResult, Difference, Pair, Ranks
 from training.evaluation.metrics import METRIC_TITLES
+from training.models.registry import model_facts, model_names
 from training.report.page import Table
-from training.report.paper_numbers import PAPER_METHODS, PaperTable
+from training.report.paper_numbers import PaperTable
 from training.report.tables import count, interval, mean_sd, pairs_table
 
 OURS = "madv_net"
-_TITLES = PAPER_METHODS | {"stt": "STT (approx.)", "ststnet": "STSTNet", "au-logistic": "AU logistic regression"}
 _SCORES = ("uf1", "uar", "accuracy")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
 def model_title(name: str) -> str:
-    """What the paper calls a model of the registry; one that it does not know keeps its name."""
-    return _TITLES.get(name, name)
+    """The title of a model of the registry; one that is not installed keeps its name."""
+    return model_facts(name).label if name in model_names() else name
 
 
 def scores_table(result: ComparisonResult, group: str) -> Table:

@@ -26,7 +26,7 @@ from training.report.depth import Regions, depth_figure
 from training.report.drawing import save, style
 from training.report.examples import choose_examples
 from training.report.page import Part, Section, Text, render
-from training.report.paper_numbers import CAVEATS, CITATION, PAPER_TABLES
+from training.report.paper_numbers import CAVEATS, CITATION, paper_tables
 
 M = TypeVar("M", bound=Model)
 
@@ -246,7 +246,7 @@ class _Report:
         for caveat in CAVEATS:
             yield Text(caveat, "caution")
         assert self.run.protocol is not None
-        mine = [table for table in PAPER_TABLES if table.dataset in self.run.protocol.task.dataset_names]
+        mine = [table for table in paper_tables() if table.dataset in self.run.protocol.task.dataset_names]
         for table in mine:
             yield tables.paper_table(table)
         if not mine:

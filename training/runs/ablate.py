@@ -10,7 +10,7 @@ from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.evaluation.result import EvaluationResult, Spread
 from training.fit.folder import RunFolder, write_text
-from training.models.registry import ablations
+from training.models.registry import model_facts
 from training.protocols.protocol import Protocol
 from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.report.depth import Regions
@@ -87,7 +87,7 @@ def ablate(
 
 def _variants(config: TrainConfig, pretrain: StoreLocation | None) -> list[_Variant]:
     found = [_Variant(_FULL, "", {}, pretrain)]
-    for name, options in ablations(config.model).items():
+    for name, options in model_facts(config.model).ablations.items():
         found.append(_Variant(f"no {name}", name, options, pretrain))
     if pretrain is not None:
         found.append(_Variant("no pre-training", "pre-training", {}, None))

@@ -7,7 +7,7 @@ from schemas.errors import ConfigError
 from schemas.settings import validated
 from training.config import RecipeName, TrainConfig
 from training.models.base import ClipClassifier
-from training.models.registry import fast_options, native_recipe
+from training.models.registry import model_facts
 
 # The paper's own settings are the defaults of `TrainConfig`. `fast` is for a laptop: a third of the pixels, half
 # the frames, few epochs, one seed. `native` is how a model's authors train it. What a recipe has of the model's own,
@@ -63,9 +63,9 @@ def check_recipe(config: TrainConfig, network: ClipClassifier) -> None:
 def _of_model(recipe: str, model: str) -> Mapping[str, Any]:
     match recipe:
         case "fast":
-            return {"model_options": fast_options(model)}
+            return {"model_options": model_facts(model).fast}
         case "native":
-            return native_recipe(model)
+            return model_facts(model).native
         case _:
             return {}
 

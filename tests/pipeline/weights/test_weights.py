@@ -49,11 +49,11 @@ def run_python(code: str, **environment: str) -> str:
 def test_every_name_in_the_config_has_a_source() -> None:
     """What the config lets one choose, but for the backends without weights, and what models start from."""
     from pipeline.clip.backends import ACTION_UNITS, DEPTH
-    from training.models.registry import model_names, published_sources
+    from training.models.registry import model_facts, model_names
 
     backends = {r[name].weights for r in (DEPTH, ACTION_UNITS) for name in r.names()} - {None}
     assert backends == {"depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "py-feat"}
-    assert set(WEIGHTS.names()) == backends | {source for name in model_names() for source in published_sources(name)}
+    assert set(WEIGHTS.names()) == backends | {source for name in model_names() for source in model_facts(name).sources}
 
 
 def test_weights_in_a_models_folder_are_hashed_and_keep_the_identity_of_their_record(tmp_path: Path) -> None:

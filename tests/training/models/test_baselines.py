@@ -21,8 +21,7 @@ from training.models.base import ClipClassifier
 from training.models.baselines.ec_stfl import clustering_loss
 from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.frame_difference import FrameDifferencePretraining
-from training.models.published_costs import PUBLISHED_COSTS
-from training.models.registry import create_model, fast_options, model_names, native_recipe
+from training.models.registry import create_model, model_facts, model_names
 from training.runs.recipes import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +33,7 @@ every_model = pytest.mark.parametrize("name", model_names())
 def small(name: str, **shape: int) -> ClipClassifier:
     torch.manual_seed(0)
     shapes = {"classes": CLASSES, "frames": FRAMES, "size": SIZE, "action_units": UNITS, **shape}
-    return create_model(name, **shapes, **fast_options(name))
+    return create_model(name, **shapes, **model_facts(name).fast)
 
 
 def clips(count: int, *, frames: int = FRAMES, size: int = SIZE) -> ClipBatch:
@@ -175,10 +174,11 @@ def test_pre_training_without_labels(name: str) -> None:
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", PUBLISHED_COSTS)
+@pytest.mark.parametrize("name", [name for name in model_names() if model_facts(name).cost is not None])
 def test_cost_is_the_published_one(name: str) -> None:
     """Parameters and multiply-accumulates at the published input agree to 10 % with those that are published."""
-    published = PUBLISHED_COSTS[name]
+    published = model_facts(name).cost
+    assert published is not None
     frames, size = published.frames, published.size
     with torch.device("meta"), torch.no_grad():
         model = create_model(name, classes=7, frames=frames, size=size, action_units=UNITS).eval()
@@ -199,7 +199,7 @@ def test_cost_is_the_published_one(name: str) -> None:
 def test_native_recipe_is_a_config(name: str) -> None:
     """The authors' recipe resolves, and what is laid over it wins."""
     config = resolve("native", {"model": name})
-    for key, value in native_recipe(name).get("optimisation", {}).items():
+    for key, value in model_facts(name).native.get("optimisation", {}).items():
         assert getattr(config.optimisation, key) == value
     assert resolve("native", {"model": name, "optimisation": {"epochs": 3}}).optimisation.epochs == 3
 
@@ -255,7 +255,7 @@ def test_clustering_is_a_weighted_term() -> None:
         torch.manual_seed(0)
         shape = {"classes": CLASSES, "frames": FRAMES, "size": SIZE, "action_units": UNITS}
         options = {"clustering_weight": weight} if weight != 10 else {}
-        model = create_model("ec-stfl", **shape, **fast_options("ec-stfl"), **options)
+        model = create_model("ec-stfl", **shape, **model_facts("ec-stfl").fast, **options)
         batch = clips(4)
         terms[weight] = model.loss(model(batch), batch)
     assert terms[10]["clustering"] > 0
@@ -325,7 +325,7 @@ def test_logistic_regression_is_scikit_learns() -> None:
     """Its native optimiser ends where a solver of L2-penalised logistic regression does, C = 1 / (N weight decay)."""
     batch = clips(30, size=8)
     model = small("au-logistic")
-    config = Optimisation(**{**native_recipe("au-logistic")["optimisation"], "weight_decay": 0.05})
+    config = Optimisation(**{**model_facts("au-logistic").native["optimisation"], "weight_decay": 0.05})
     optimiser = build_optimiser(model, config)
     for epoch in range(500):
         for group in optimiser.param_groups:

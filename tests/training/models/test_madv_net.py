@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.data.batch import ClipBatch
-from training.models.madv_net import MADVNet, madv_net
+from training.models.madv_net import MADVNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,7 +28,7 @@ def tiny(**options: object) -> MADVNet:
         "depths": (1, 2, 1),
         "au_width": 16,
     }
-    return madv_net(classes=CLASSES, frames=FRAMES, size=SIZE, action_units=UNITS, **(small | options))
+    return MADVNet.build(classes=CLASSES, frames=FRAMES, size=SIZE, action_units=UNITS, **(small | options))
 
 
 def clips(count: int, *, frames: int = FRAMES, size: int = SIZE, dtype: torch.dtype = torch.float32) -> ClipBatch:
@@ -213,7 +213,7 @@ def test_any_number_of_frames_with_the_same_weights(frames: int) -> None:
 def test_default_shapes(size: int, frames: int) -> None:
     """The default model has patches of 1/8, 1/16 and 1/32 of the side, at every supported size and length."""
     with torch.device("meta"):
-        model = madv_net(classes=7, frames=frames, size=size, action_units=20)
+        model = MADVNet.build(classes=7, frames=frames, size=size, action_units=20)
         batch = ClipBatch(
             texture=torch.empty(2, frames, 3, size, size),
             depth=torch.empty(2, frames, 1, size, size),

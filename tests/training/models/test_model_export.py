@@ -11,7 +11,7 @@ import torch
 
 from training.data.preparation import Normalisation
 from training.inference.export import TOLERANCE, largest_difference, onnx_graph
-from training.models.registry import fast_options, model_names
+from training.models.registry import model_facts, model_names
 from training.models.trained_model import TrainedModel, TrainedModelHeader
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
@@ -29,7 +29,7 @@ def trained(name: str) -> TrainedModel:
     """As if after some epochs: no weight where it began, discarding on."""
     header = TrainedModelHeader(
         model=name,
-        model_options={**fast_options(name), **SMALLER.get(name, {})},
+        model_options={**model_facts(name).fast, **SMALLER.get(name, {})},
         classes=("a", "b", "c"),
         frames=8 if name == "madv_net" else 4,
         size=32,

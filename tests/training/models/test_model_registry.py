@@ -6,7 +6,7 @@ import torch
 from schemas.errors import ConfigError
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier, Prediction
-from training.models.registry import create_model, fast_options, model_info, model_names
+from training.models.registry import create_model, model_facts, model_info, model_names
 
 SHAPE = {"classes": 3, "frames": 8, "size": 32, "action_units": 5}
 NARROW = {"stem_width": 8, "dims": (8, 8, 16), "head_dim": 8, "au_width": 16}
@@ -15,7 +15,7 @@ NARROW = {"stem_width": 8, "dims": (8, 8, 16), "head_dim": 8, "au_width": 16}
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_keeps_the_interface(name: str) -> None:
     """Each name builds a model that predicts, has a loss of scalar terms, and bears the trainer's hooks."""
-    model = create_model(name, **SHAPE, **fast_options(name))
+    model = create_model(name, **SHAPE, **model_facts(name).fast)
     batch = ClipBatch(
         texture=torch.randn(2, 8, 3, 32, 32),
         depth=torch.randn(2, 8, 1, 32, 32),
@@ -35,9 +35,9 @@ def test_every_model_keeps_the_interface(name: str) -> None:
 
 def test_unknown_model_names_the_nearest() -> None:
     """A misspelt name is answered with the right one, a strange one with all."""
-    with pytest.raises(ConfigError, match=r"no model 'madvnet'; did you mean madv_net\?"):
+    with pytest.raises(ConfigError, match=r"'madvnet' is not among the models; did you mean madv_net\?"):
         create_model("madvnet", **SHAPE)
-    with pytest.raises(ConfigError, match=r"no model 'xyz'; known models: .*madv_net"):
+    with pytest.raises(ConfigError, match=r"'xyz' is not among the models; There are .*madv_net"):
         create_model("xyz", **SHAPE)
 
 

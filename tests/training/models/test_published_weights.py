@@ -15,7 +15,7 @@ from schemas.weights import Weights
 from training.config import TrainConfig
 from training.fit.initial_weights import read_backbone
 from training.models.base import ClipClassifier
-from training.models.registry import create_model, model_names, published_sources
+from training.models.registry import create_model, model_facts, model_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,7 +81,7 @@ def videomae_file(path: Path, source: str) -> nn.Module:
 
 def test_who_starts_from_what() -> None:
     """The table: ImageNet for what has a ResNet-18 in it, Kinetics for VideoMAE, nothing for the others."""
-    found = {name: published_sources(name) for name in model_names() if published_sources(name)}
+    found = {name: model_facts(name).sources for name in model_names() if model_facts(name).sources}
     assert found == {name: ("resnet18-imagenet",) for name in RESNETS} | {
         "videomae": ("videomae-base", "videomae-base-kinetics")
     }
@@ -105,7 +105,7 @@ def test_a_resnet_computes_what_torchvisions_does(name: str, resnet: tuple[ResNe
     assert any(key.startswith(model.head_prefixes) for key in fresh)
 
 
-@pytest.mark.parametrize("source", published_sources("videomae"))
+@pytest.mark.parametrize("source", model_facts("videomae").sources)
 def test_videomae_computes_what_theirs_does(source: str, tmp_path: Path) -> None:
     """Tokens are those of the published encoder, biases of queries and values included; the classifier is fresh."""
     theirs = videomae_file(tmp_path / "model.safetensors", source)

@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
-from training.models.baselines.ceflnet import CEFLNet, ceflnet
-from training.models.baselines.est import EST, distant_orders, est
-from training.models.baselines.former_dfer import former_dfer
-from training.models.baselines.mae_dfer import LocalGlobalBlock, MAEDFERConfig, mae_dfer, raster_of_regions
+from training.models.baselines.ceflnet import CEFLNet
+from training.models.baselines.est import EST, distant_orders
+from training.models.baselines.former_dfer import FormerDFER
+from training.models.baselines.mae_dfer import MAEDFER, LocalGlobalBlock, MAEDFERConfig, raster_of_regions
 from training.models.baselines.masked_pretraining import (
     MaskedAutoencoder,
     MaskedPretraining,
     hidden_tubes,
     patch_targets,
 )
-from training.models.baselines.nr_dfernet import NRDFERNet, nr_dfernet
+from training.models.baselines.nr_dfernet import NRDFERNet
 from training.models.baselines.snippets import windows
-from training.models.baselines.stt import FactorisedBlock, compact_loss, stt
+from training.models.baselines.stt import STT, FactorisedBlock, compact_loss
 from training.models.baselines.transformer import Attention, Block, sinusoids
-from training.models.baselines.videomae import videomae
+from training.models.baselines.videomae import VideoMAE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,7 +42,7 @@ TINY_MASKED: dict[str, object] = {
     "decoder_depth": 1,
     "decoder_heads": 2,
 }
-masked_models = pytest.mark.parametrize("build", [videomae, mae_dfer], ids=["videomae", "mae_dfer"])
+masked_models = pytest.mark.parametrize("build", [VideoMAE.build, MAEDFER.build], ids=["videomae", "mae_dfer"])
 Masked = Callable[..., MaskedAutoencoder]
 
 
@@ -117,7 +117,7 @@ def test_positions_are_sinusoids() -> None:
 
 def test_former_dfer_knows_the_order_of_frames() -> None:
     """A clip that runs backwards is another clip, though its frames are the same; without positions it is not."""
-    model = former_dfer(**SHAPE, **RESNET, temporal_depth=1, temporal_head_dim=8, temporal_hidden=32).eval()
+    model = FormerDFER.build(**SHAPE, **RESNET, temporal_depth=1, temporal_head_dim=8, temporal_hidden=32).eval()
     texture = clips(1).texture
     answer = model(with_texture(texture)).logits
     frames = model.forward_spatial(texture)
@@ -148,7 +148,7 @@ def features_of(model: CEFLNet | EST, video: Tensor) -> list[list[Tensor]]:
 @torch.no_grad()
 def test_ceflnet_sums_up_snippets_as_published() -> None:
     """Frame by frame: [f ; g] weighed by a sigmoid of itself; the maximum over snippets of softmax times feature."""
-    model, batch = ceflnet(**SHAPE, **RESNET).eval(), clips(2)
+    model, batch = CEFLNet.build(**SHAPE, **RESNET).eval(), clips(2)
     prediction = model(batch)
     for i, snippets in enumerate(features_of(model, batch.texture)):
         rows = []
@@ -167,7 +167,7 @@ def test_ceflnet_sums_up_snippets_as_published() -> None:
 @torch.no_grad()
 def test_est_weighs_frames_by_resemblance() -> None:
     """Frame by frame: the cosine to what the snippet has in common, nothing for a frame that points away from it."""
-    model, batch = est(**SHAPE, **TINY_EST).eval(), clips(2)
+    model, batch = EST.build(**SHAPE, **TINY_EST).eval(), clips(2)
     found = model.forward_snippets(batch.texture)
     for i, snippets in enumerate(features_of(model, batch.texture)):
         for j, frames in enumerate(snippets):
@@ -194,7 +194,7 @@ def test_orders_are_as_unlike_as_can_be() -> None:
 
 def test_snippets_are_shuffled_in_training_alone() -> None:
     """The encoder reads the true order in eval mode, and in training the one that the order task is told."""
-    model, batch = est(**SHAPE, **TINY_EST), clips(6)
+    model, batch = EST.build(**SHAPE, **TINY_EST), clips(6)
     seen: list[Tensor] = []
     model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0] - model.positions))
     assert model.eval()(batch).auxiliary == {}
@@ -212,7 +212,7 @@ def test_snippets_are_shuffled_in_training_alone() -> None:
 
 def test_order_can_be_learned() -> None:
     """Of one clip whose snippets all differ, the order that they come in is soon told; chance is ln 10."""
-    model = est(**SHAPE, **TINY_EST, length=2)
+    model = EST.build(**SHAPE, **TINY_EST, length=2)
     model.resnet.requires_grad_(False)
     batch = with_texture(clips(1).texture.expand(8, -1, -1, -1, -1))
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
@@ -261,7 +261,7 @@ def test_compact_loss_is_a_divergence_of_the_wrong_classes() -> None:
     assert compact_loss(torch.tensor([[5.0, 1.0, 1.0]]), torch.tensor([0])).item() == pytest.approx(0, abs=1e-6)
     assert compact_loss(torch.tensor([[5.0, -3.0]]), torch.tensor([0])) == 0
 
-    model, batch = stt(**SHAPE, **RESNET, depth=1, head_dim=4, hidden=8, compact_weight=0.25), clips(3)
+    model, batch = STT.build(**SHAPE, **RESNET, depth=1, head_dim=4, hidden=8, compact_weight=0.25), clips(3)
     prediction = model(batch)
     terms = model.loss(prediction, batch)
     assert set(terms) == {"cross_entropy", "compact"}
@@ -270,7 +270,7 @@ def test_compact_loss_is_a_divergence_of_the_wrong_classes() -> None:
 
 def tiny_nr_dfernet(**options: object) -> NRDFERNet:
     torch.manual_seed(0)
-    return nr_dfernet(**SHAPE, width=4, depth=1, head_dim=4, spatial_hidden=8, temporal_hidden=8, **options).eval()
+    return NRDFERNet.build(**SHAPE, width=4, depth=1, head_dim=4, spatial_hidden=8, temporal_hidden=8, **options).eval()
 
 
 @torch.no_grad()
@@ -362,7 +362,7 @@ def test_videomae_pretrains_as_transformers_does() -> None:
     """With the same weights and the same patches hidden, the reconstruction and the loss are the library's."""
     from transformers import VideoMAEConfig, VideoMAEForPreTraining
 
-    network, batch = videomae(**SHAPE, **TINY_MASKED), clips(2)
+    network, batch = VideoMAE.build(**SHAPE, **TINY_MASKED), clips(2)
     ours = MaskedPretraining(network)
     theirs = VideoMAEForPreTraining(
         VideoMAEConfig(
@@ -435,7 +435,7 @@ def test_local_global_block_region_by_region() -> None:
 @torch.no_grad()
 def test_regions_come_back_in_raster_order() -> None:
     """With blocks that do nothing, tokens leave the encoder where they entered it, hidden ones left out."""
-    model, video = mae_dfer(**SHAPE, **TINY_MASKED, region=(2, 2, 2)), clips(2).texture
+    model, video = MAEDFER.build(**SHAPE, **TINY_MASKED, region=(2, 2, 2)), clips(2).texture
     model.blocks = nn.Sequential()
     tokens = model.embedding(video.transpose(1, 2)).flatten(2).transpose(1, 2) + model.positions
     torch.testing.assert_close(model.encode(video), tokens)
@@ -511,13 +511,13 @@ def test_blocks_are_skipped_in_fine_tuning_alone(build: Masked) -> None:
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
-        (videomae, {"size": 45}, r"size 45 must be a multiple of patch 16"),
-        (mae_dfer, {"frames": 7}, r"frames 7 must be a multiple of tubelet 2"),
-        (mae_dfer, {"dim": 100}, r"dim 100 must be a multiple of heads 8"),
-        (videomae, {"patch": 32}, r"size 32 must be more than one patch"),
-        (mae_dfer, {"region": (2, 3, 2)}, r"regions of \(2, 3, 2\) tokens do not tile the \(4, 2, 2\) of a clip"),
-        (nr_dfernet, {"neutral": 3}, r"neutral 3 is none of the 3 classes"),
-        (est, {"order": 3}, r"order\s+Extra inputs are not permitted"),
+        (VideoMAE.build, {"size": 45}, r"size 45 must be a multiple of patch 16"),
+        (MAEDFER.build, {"frames": 7}, r"frames 7 must be a multiple of tubelet 2"),
+        (MAEDFER.build, {"dim": 100}, r"dim 100 must be a multiple of heads 8"),
+        (VideoMAE.build, {"patch": 32}, r"size 32 must be more than one patch"),
+        (MAEDFER.build, {"region": (2, 3, 2)}, r"regions of \(2, 3, 2\) tokens do not tile the \(4, 2, 2\) of a clip"),
+        (NRDFERNet.build, {"neutral": 3}, r"neutral 3 is none of the 3 classes"),
+        (EST.build, {"order": 3}, r"order\s+Extra inputs are not permitted"),
     ],
 )
 def test_impossible_options_are_named(build: Callable[..., object], options: dict[str, object], message: str) -> None:
@@ -528,7 +528,7 @@ def test_impossible_options_are_named(build: Callable[..., object], options: dic
 
 def test_another_shape_is_refused() -> None:
     """Clips of another length or side than the model was built for stop with both named."""
-    model = stt(**SHAPE, **RESNET, depth=1)
+    model = STT.build(**SHAPE, **RESNET, depth=1)
     with pytest.raises(ValueError, match=r"clips are 8 frames of 48x48 px, this model was built for 8 of 32x32"):
         model(clips(1, size=48))
     with pytest.raises(ValueError, match=r"clips are 9 frames of 32x32 px"):

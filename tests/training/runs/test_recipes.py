@@ -9,8 +9,7 @@ from schemas.errors import ConfigError
 from schemas.settings import read_toml
 from tests.command_line import mer
 from training.config import TrainConfig
-from training.models.madv_net import FAST_OPTIONS
-from training.models.registry import create_model, fast_options, model_names
+from training.models.registry import create_model, model_facts, model_names
 from training.runs.recipes import RECIPES, check_recipe, resolve
 
 
@@ -36,9 +35,9 @@ def test_later_layers_win_field_by_field(tmp_path: Path) -> None:
 
 def test_fast_takes_the_models_own_small_options() -> None:
     """And an option beside them survives, or wins over one of them."""
-    assert resolve("fast").model_options == FAST_OPTIONS
+    assert resolve("fast").model_options == model_facts("madv_net").fast
     config = resolve("fast", {"model_options": {"depth": False, "stem_width": 4}})
-    assert config.model_options == {**FAST_OPTIONS, "depth": False, "stem_width": 4}
+    assert config.model_options == {**model_facts("madv_net").fast, "depth": False, "stem_width": 4}
     assert resolve("paper", {"model_options": {"depth": False}}).model_options == {"depth": False}
 
 
@@ -59,7 +58,7 @@ def test_every_model_can_be_trained_as_its_authors_do() -> None:
     """No native recipe, and neither of the two others, asks a model for what it has not."""
     for name in model_names():
         with torch.device("meta"):
-            network = create_model(name, classes=3, frames=16, size=64, action_units=20, **fast_options(name))
+            network = create_model(name, classes=3, frames=16, size=64, action_units=20, **model_facts(name).fast)
         for recipe in RECIPES:
             check_recipe(resolve(recipe, {"model": name}), network)
 
@@ -86,7 +85,7 @@ def test_what_a_model_cannot_do_is_refused(model: str, fields: dict[str, object]
     networks = {}
     for name in (model, "mae-dfer"):
         with torch.device("meta"):
-            networks[name] = create_model(name, classes=3, frames=16, size=64, action_units=4, **fast_options(name))
+            networks[name] = create_model(name, classes=3, frames=16, size=64, action_units=4, **model_facts(name).fast)
     with pytest.raises(ConfigError, match=message):
         check_recipe(resolve("paper", {"model": model}, fields), networks[model])
     check_recipe(resolve("paper", {"model": "mae-dfer"}, fields), networks["mae-dfer"])

@@ -1,28 +1,14 @@
 """C3D (Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015)."""
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.texture import TextureClassifier
 from training.models.config import ModelConfig
-
-# For the `fast` recipe: a quarter of the width, 1/16 of the arithmetic.
-FAST_OPTIONS = {"width": 16, "hidden": 128}
-
-# As it is trained on faces; epochs and schedule are ours, no source gives them.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "adam",
-        "lr": 1e-3,
-        "weight_decay": 0.0,
-        "batch_size": 32,
-        "epochs": 100,
-        "warmup_epochs": 0,
-    }
-}
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 
 class C3DConfig(ModelConfig):
@@ -39,18 +25,41 @@ class C3DConfig(ModelConfig):
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 
-class C3D(ClipClassifier):
+@model(
+    "c3d",
+    title="C3D",
+    paper="Tran et al., ICCV 2015",
+    place=1,
+    config=C3DConfig,
+    fast={"width": 16, "hidden": 128},
+    # As it is trained on faces; epochs and schedule are ours, no source gives them.
+    native={
+        "optimisation": {
+            "optimiser": "adam",
+            "lr": 1e-3,
+            "weight_decay": 0.0,
+            "batch_size": 32,
+            "epochs": 100,
+            "warmup_epochs": 0,
+        }
+    },
+    cost=PublishedCost(16, 112, parameters=78e6, macs=39e9),
+    printed={
+        "smic-hs": ((58.15, 40.83, 45.00), 47.99, 0.44),
+        "casme2": ((54.00, 62.25, 49.25, 66.00, 68.50), 60.00, 0.56),
+        "casme-sq": ((48.20, 45.53, 52.71, 53.72, 63.45, 54.93, 60.23), 54.11, 0.52),
+        "samm": ((65.00, 57.00, 58.60, 60.00, 62.00, 61.20, 68.00, 61.64), 61.68, 0.58),
+    },
+)
+class C3D(TextureClassifier[C3DConfig]):
     """Eight 3x3x3 convolutions, five pools, three fully connected layers; any number of frames and pixels.
 
     Clips of 16 frames of 112 px leave one step of 4x4, as published; others are averaged to that grid. Pools round
     up, so that a clip of less than 16 frames keeps its last step.
     """
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
-
     def __init__(self, config: C3DConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         one, two, four, eight = (config.width * times for times in (1, 2, 4, 8))
         self.feature_width = eight
         self.features = nn.Sequential(
@@ -97,12 +106,3 @@ def _convolution(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(width, out, kernel_size=3, padding=1, bias=False), nn.BatchNorm3d(out), nn.ReLU(inplace=True)
     )
-
-
-def c3d(**fields: object) -> C3D:
-    """C3D; ``fields`` are those of ``C3DConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return C3D(C3DConfig.model_validate(fields))

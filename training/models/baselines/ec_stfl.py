@@ -9,16 +9,9 @@ from torch import Tensor
 
 from training.data.batch import ClipBatch
 from training.models.base import Prediction
-from training.models.baselines.video_resnet import (
-    FAST_OPTIONS,
-    NATIVE_RECIPE,
-    VideoResNet,
-    VideoResNetConfig,
-)
-
-__all__ = ["ABLATIONS", "ECSTFL", "FAST_OPTIONS", "NATIVE_RECIPE", "ECSTFLConfig", "clustering_loss", "ec_stfl"]
-
-ABLATIONS = {"clustering loss": {"clustering_weight": 0.0}}
+from training.models.baselines.video_resnet import FAST, NATIVE, VideoResNet, VideoResNetConfig
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 _LEAST_DISTANCE = 1e-6
 
@@ -33,14 +26,27 @@ class ECSTFLConfig(VideoResNetConfig):
     clustering_weight: float = Field(default=10.0, ge=0)
 
 
-class ECSTFL(VideoResNet):
+@model(
+    "ec-stfl",
+    title="EC-STFL",
+    paper="Jiang et al., DFEW, ACM MM 2020",
+    place=4,
+    config=ECSTFLConfig,
+    fast=FAST,
+    native=NATIVE,
+    ablations={"clustering loss": {"clustering_weight": 0.0}},
+    cost=PublishedCost(16, 112, macs=8e9),
+    printed={
+        "smic-hs": ((61.06, 44.68, 46.15), 50.63, 0.50),
+        "casme2": ((66.25, 68.68, 74.00, 72.50, 74.00), 71.08, 0.68),
+        "casme-sq": ((78.25, 50.05, 54.25, 60.25, 65.25, 62.83, 60.57), 61.63, 0.59),
+        "samm": ((72.00, 70.00, 68.00, 68.00, 64.00, 65.00, 65.00, 67.36), 67.42, 0.63),
+    },
+)
+class ECSTFL(VideoResNet[ECSTFLConfig]):
     """3D ResNet-18 whose features also gather by expression, and part from other expressions."""
 
     mixes: ClassVar[bool] = False  # a mixed clip gathers with no class
-
-    def __init__(self, config: ECSTFLConfig) -> None:
-        super().__init__(config, factorised=False)
-        self.config = config
 
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``clustering``."""
@@ -68,12 +74,3 @@ def clustering_loss(features: Tensor, target: Tensor) -> Tensor:
     inverse = torch.where(same > 0, 0.0, 1 / (distance + _LEAST_DISTANCE))
     repulsion = inverse.sum(1) / ((1 - same).sum(1) + 1)
     return (attraction * repulsion).mean() / len(target)
-
-
-def ec_stfl(**fields: object) -> ECSTFL:
-    """EC-STFL; ``fields`` are those of ``ECSTFLConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return ECSTFL(ECSTFLConfig.model_validate(fields))

@@ -1,38 +1,17 @@
 """Former-DFER (Zhao and Liu, Former-DFER: Dynamic Facial Expression Recognition Transformer, ACM MM 2021)."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
-from training.models.baselines.transformer import Block, video_of
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.residual import Layers, residual_stages
+from training.models.baselines.texture import TextureClassifier, sgd
+from training.models.baselines.transformer import Block
 from training.models.config import ModelConfig
-from training.models.published import resnet18
-
-# For the `fast` recipe: one residual block a stage, one temporal block of a quarter of the width.
-FAST_OPTIONS = {"layers": (1, 1, 1, 1), "temporal_depth": 1, "temporal_head_dim": 16, "temporal_hidden": 256}
-
-# The authors' code; the number of epochs and the step are those of DFEW.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "sgd",
-        "momentum": 0.9,
-        "lr": 0.01,
-        "weight_decay": 1e-4,
-        "schedule": "step",
-        "step_epochs": 40,
-        "step_factor": 0.1,
-        "batch_size": 32,
-        "epochs": 100,
-        "warmup_epochs": 0,
-    }
-}
-
-PUBLISHED_WEIGHTS = (resnet18("stem.0", "stem.1", "stages.0", "stages.1", "stages.2", "last_stage"),)
+from training.models.published import PublishedCost, resnet18
+from training.models.registry import model
 
 
 class FormerDFERConfig(ModelConfig):
@@ -50,7 +29,7 @@ class FormerDFERConfig(ModelConfig):
         temporal_hidden: of its MLP.
     """
 
-    layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+    layers: Layers = (2, 2, 2, 2)
     spatial_depth: int = Field(default=1, ge=1)
     spatial_heads: int = Field(default=8, ge=1)
     spatial_head_dim: int = Field(default=32, ge=1)
@@ -61,19 +40,31 @@ class FormerDFERConfig(ModelConfig):
     temporal_hidden: int = Field(default=1024, ge=1)
 
 
-class FormerDFER(ClipClassifier):
+@model(
+    "former-dfer",
+    title="Former-DFER",
+    paper="Zhao and Liu, ACM MM 2021",
+    place=7,
+    config=FormerDFERConfig,
+    fast={"layers": (1, 1, 1, 1), "temporal_depth": 1, "temporal_head_dim": 16, "temporal_hidden": 256},
+    # The authors' code; the number of epochs and the step are those of DFEW.
+    native=sgd(schedule="step", step_epochs=40),
+    weights=(resnet18("stem.0", "stem.1", "stages.0", "stages.1", "stages.2", "last_stage"),),
+    cost=PublishedCost(16, 112, parameters=18e6, macs=9e9),
+    printed={
+        "smic-hs": ((67.68, 54.79, 56.43), 59.63, 0.56),
+        "casme2": ((78.00, 78.00, 77.60, 75.50, 77.50), 77.32, 0.71),
+        "casme-sq": ((83.58, 67.58, 67.00, 70.00, 56.25, 73.54, 71.57), 69.93, 0.64),
+        "samm": ((80.00, 82.00, 70.00, 72.00, 74.00, 72.00, 73.00, 74.68), 74.71, 0.68),
+    },
+)
+class FormerDFER(TextureClassifier[FormerDFERConfig]):
     """A spatial transformer inside a ResNet-18, then a temporal one over the frames' features."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
-
     def __init__(self, config: FormerDFERConfig) -> None:
-        super().__init__()
-        self.config = config
-        resnet = ResNet(BasicBlock, list(config.layers))
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        self.stages = nn.Sequential(resnet.layer1, resnet.layer2, resnet.layer3)
-        self.last_stage = resnet.layer4
+        super().__init__(config)
+        resnet = residual_stages(config.layers)
+        self.stem, self.stages, self.last_stage = resnet[:4], resnet[4:7], resnet[7]
 
         side = -(-config.size // 16)  # four strides of 2, each rounded up: 7 of 112 px
         self.spatial_positions = nn.Parameter(torch.randn(side * side, 256))
@@ -95,7 +86,7 @@ class FormerDFER(ClipClassifier):
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, nothing else."""
-        frames = self.forward_spatial(video_of(batch, self.config))
+        frames = self.forward_spatial(self.video(batch))
         return Prediction(self.head(self.forward_temporal(frames)))
 
     def forward_spatial(self, video: Tensor) -> Tensor:
@@ -111,12 +102,3 @@ class FormerDFER(ClipClassifier):
         tokens = torch.cat((self.class_token.expand(frames.shape[0], -1, -1), frames), 1)
         clip: Tensor = self.temporal(tokens + self.temporal_positions)[:, 0]
         return clip
-
-
-def former_dfer(**fields: object) -> FormerDFER:
-    """Former-DFER; ``fields`` are those of ``FormerDFERConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return FormerDFER(FormerDFERConfig.model_validate(fields))

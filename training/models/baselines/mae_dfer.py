@@ -1,29 +1,17 @@
 """MAE-DFER (Sun et al., MAE-DFER: Efficient Masked Autoencoder for Self-supervised DFER, ACM MM 2023)."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
-from training.data.batch import ClipBatch, Input
+from training.data.batch import ClipBatch
 from training.models.base import Prediction
 from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
-from training.models.baselines.transformer import MLP, Attention, sinusoids, video_of
-
-# For the `fast` recipe: a quarter of the width, a quarter of the blocks.
-FAST_OPTIONS = {
-    "dim": 128,
-    "heads": 2,
-    "depth": 4,
-    "pretrain_epochs": 5,
-    "decoder_dim": 96,
-    "decoder_depth": 1,
-    "decoder_heads": 3,
-}
-
-NATIVE_RECIPE = FINE_TUNING
+from training.models.baselines.transformer import MLP, Attention, sinusoids
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 _TALLEST = 7  # tokens, of a region whose size is not given
 
@@ -69,6 +57,8 @@ class LocalGlobalBlock(nn.Module):
     """
 
     def __init__(self, dim: int, heads: int, drop_path: float) -> None:
+        from torchvision.ops import StochasticDepth  # takes seconds
+
         super().__init__()
         self.local_norm, self.local = nn.LayerNorm(dim), Attention(dim, heads, dim // heads, bias=True)
         self.among_norm, self.among = nn.LayerNorm(dim), Attention(dim, heads, dim // heads, bias=True)
@@ -89,19 +79,40 @@ class LocalGlobalBlock(nn.Module):
         return mixed
 
 
+@model(
+    "mae-dfer",
+    title="MAE-DFER",
+    paper="Sun et al., ACM MM 2023",
+    place=13,
+    config=MAEDFERConfig,
+    fast={
+        "dim": 128,
+        "heads": 2,
+        "depth": 4,
+        "pretrain_epochs": 5,
+        "decoder_dim": 96,
+        "decoder_depth": 1,
+        "decoder_heads": 3,
+    },
+    native=FINE_TUNING,
+    cost=PublishedCost(16, 160, parameters=85e6, macs=50e9),
+    printed={
+        "smic-hs": ((76.02, 65.70, 61.25), 67.65, 0.62),
+        "casme2": ((90.00, 86.50, 86.00, 84.00, 86.00), 86.50, 0.82),
+        "casme-sq": ((91.85, 70.95, 72.56, 75.21, 65.21, 80.56, 83.69), 77.14, 0.72),
+        "samm": ((91.00, 94.00, 92.00, 88.00, 94.00, 86.00, 84.00, 89.80), 89.85, 0.84),
+    },
+)
 class MAEDFER(MaskedAutoencoder):
     """A video transformer whose attention is local in regions and global through one representative of each."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
     target_difference = True
 
     by_region: Tensor
     positions: Tensor
 
     def __init__(self, config: MAEDFERConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.feature_width = config.dim
         self.window = config.regions_of[1:]
         self.register_buffer("by_region", raster_of_regions(config.grid, config.regions_of), persistent=False)
@@ -118,7 +129,7 @@ class MAEDFER(MaskedAutoencoder):
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, nothing else."""
-        tokens = self.encode(video_of(batch, self.config))
+        tokens = self.encode(self.video(batch))
         return Prediction(self.head(self.norm(tokens.mean(1))))
 
     def encode(self, video: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -136,7 +147,7 @@ class MAEDFER(MaskedAutoencoder):
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
         """``(B, D, T', h, w)``: the tokens after the last block."""
-        tokens = self.encode(video_of(batch, self.config))
+        tokens = self.encode(self.video(batch))
         return torch.unflatten(tokens.transpose(1, 2), -1, self.config.grid)
 
     def _initialise(self) -> None:
@@ -158,12 +169,3 @@ def raster_of_regions(grid: tuple[int, int, int], region: tuple[int, int, int]) 
     (frames, height, width), (t, h, w) = grid, region
     index = torch.arange(frames * height * width).view(frames // t, t, height // h, h, width // w, w)
     return index.permute(0, 2, 4, 1, 3, 5).reshape(-1, t * h * w)
-
-
-def mae_dfer(**fields: object) -> MAEDFER:
-    """MAE-DFER; ``fields`` are those of ``MAEDFERConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return MAEDFER(MAEDFERConfig.model_validate(fields))

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from training.data.batch import ClipBatch
-from training.models.base import ClipClassifier, Prediction, Pretraining
-from training.models.baselines.transformer import video_of
+from training.models.base import Prediction, Pretraining
+from training.models.baselines.texture import TextureClassifier
 from training.models.config import ModelConfig
 
 # How both are fine-tuned in MAE-DFER's section 4.2; the rate is 1e-3 for a batch of 256.
@@ -89,16 +88,14 @@ class MaskedConfig(ModelConfig):
         return tuple(torch.linspace(0, self.drop_path, self.depth, device="cpu").tolist())
 
 
-class MaskedAutoencoder(ClipClassifier):
+class MaskedAutoencoder(TextureClassifier[MaskedConfig]):
     """A classifier that can be pre-trained by hiding patches: its encoder works on any part of the tokens.
 
     Attributes:
-        config: of the model.
         window: (places, places) of which the same share is hidden.
         target_difference: ask for a tubelet's other frames as differences from its first.
     """
 
-    config: MaskedConfig
     window: tuple[int, int]
     target_difference: bool
 
@@ -161,6 +158,8 @@ class MaskedPretraining(Pretraining):
 
     def train(self, mode: bool = True) -> Self:
         """As a module does, but for stochastic depth: no block is skipped where nine tenths of the clip are hidden."""
+        from torchvision.ops import StochasticDepth  # takes seconds
+
         super().train(mode)
         for module in self.network.modules():
             if isinstance(module, StochasticDepth):
@@ -170,7 +169,7 @@ class MaskedPretraining(Pretraining):
     def forward(self, batch: ClipBatch) -> Prediction:
         """``reconstruction`` and ``target``, ``(B, hidden, values)`` of the hidden patches; the logits say nothing."""
         config = self.network.config
-        video = video_of(batch, config)
+        video = self.network.video(batch)
         hidden = hidden_tubes(len(video), config.grid, self.network.window, config.hidden_share, video.device)
         shown = self.narrow(self.norm(self.network.encode(video, hidden)))
         positions = self.positions.expand(len(video), -1, -1)

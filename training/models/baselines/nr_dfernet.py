@@ -1,35 +1,19 @@
 """NR-DFERNet (Li et al., Noise-Robust Network for Dynamic Facial Expression Recognition, arXiv 2206.04975, 2022)."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
-from training.models.baselines.transformer import Block, video_of
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.residual import frame_features, residual_block
+from training.models.baselines.texture import TextureClassifier, sgd
+from training.models.baselines.transformer import Block
 from training.models.config import ModelConfig
-
-# For the `fast` recipe: a quarter of the width.
-FAST_OPTIONS = {"width": 16, "spatial_hidden": 64, "temporal_hidden": 128}
-
-# The paper's section 4; momentum, batch size and number of epochs are ours.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "sgd",
-        "momentum": 0.9,
-        "lr": 1e-3,
-        "weight_decay": 0.1,
-        "schedule": "step",
-        "step_epochs": 7,
-        "step_factor": 0.5,
-        "batch_size": 32,
-        "epochs": 100,
-        "warmup_epochs": 0,
-    }
-}
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 
 class NRDFERNetConfig(ModelConfig):
@@ -62,25 +46,38 @@ class NRDFERNetConfig(ModelConfig):
         return self
 
 
-class NRDFERNet(ClipClassifier):
+@model(
+    "nr-dfernet",
+    title="NR-DFERNet",
+    paper="Li et al., arXiv 2206.04975, 2022",
+    place=11,
+    config=NRDFERNetConfig,
+    fast={"width": 16, "spatial_hidden": 64, "temporal_hidden": 128},
+    # Section 4; momentum, batch size and number of epochs are ours.
+    native=sgd(lr=1e-3, weight_decay=0.1, schedule="step", step_epochs=7, step_factor=0.5),
+    cost=PublishedCost(16, 112, macs=6e9),
+    printed={
+        "smic-hs": ((73.49, 58.31, 62.60), 64.80, 0.60),
+        "casme2": ((86.50, 85.00, 86.00, 84.50, 82.50), 84.90, 0.80),
+        "casme-sq": ((88.15, 64.25, 68.95, 69.58, 60.51, 81.56, 82.15), 73.59, 0.70),
+        "samm": ((86.00, 86.00, 85.00, 86.00, 85.00, 86.00, 84.00, 85.36), 85.42, 0.81),
+    },
+)
+class NRDFERNet(TextureClassifier[NRDFERNetConfig]):
     """Static features and those of adjacent differences, added; a class token made of the frames themselves."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
-
     def __init__(self, config: NRDFERNetConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         one, two, four = config.width, 2 * config.width, 4 * config.width
         self.features = nn.Sequential(
             *_convolution(3, one, stride=2),
             *_convolution(one, one),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-            _residual(one, one),
-            _residual(one, two, stride=2),
-            _residual(two, four, stride=2),
+            residual_block(one, one),
+            residual_block(one, two, stride=2),
+            residual_block(two, four, stride=2),
         )
-        self.dynamic = nn.Sequential(_residual(four, four, stride=2), _residual(four, four), _residual(four, four))
+        self.dynamic = nn.Sequential(*(residual_block(four, four, stride=stride) for stride in (2, 1, 1)))
         self.static = nn.Sequential(*_convolution(four, four, stride=2))
         places = (-(-config.size // 32)) ** 2  # five strides of 2, each rounded up: 16 of 112 px
         self.places = nn.Parameter(torch.randn(places, four) * 0.02)
@@ -96,7 +93,7 @@ class NRDFERNet(ClipClassifier):
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits; in eval mode, with a neutral class, through the snippet-based filter."""
-        steps = self.forward_steps(video_of(batch, self.config))
+        steps = self.forward_steps(self.video(batch))
         logits = self.forward_head(steps, first=0)
         if self.config.neutral is not None and not self.training:
             logits = self._filtered(logits, steps, self.config.neutral)
@@ -104,7 +101,7 @@ class NRDFERNet(ClipClassifier):
 
     def forward_steps(self, video: Tensor) -> Tensor:
         """``(B, T - 1, D)``: of every frame but the first, what it is and how it differs from the one before."""
-        maps = self.features(video.flatten(0, 1)).unflatten(0, video.shape[:2])  # (B, T, C, h, w)
+        maps = frame_features(self.features, video)  # (B, T, C, h, w)
         dynamic = self.dynamic((maps[:, 1:] - maps[:, :-1]).flatten(0, 1))
         static = self.static(maps[:, 1:].flatten(0, 1))
         tokens = self.spatial(static.flatten(2).transpose(1, 2) + self.places)  # (B(T - 1), P, C)
@@ -132,19 +129,3 @@ class NRDFERNet(ClipClassifier):
 def _convolution(width: int, out: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(width, out, kernel_size=3, stride=stride, padding=1, bias=False)
     return convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True)
-
-
-def _residual(width: int, out: int, *, stride: int = 1) -> BasicBlock:
-    if stride == 1 and width == out:
-        return BasicBlock(width, out)
-    shortcut = nn.Sequential(nn.Conv2d(width, out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(out))
-    return BasicBlock(width, out, stride, shortcut)
-
-
-def nr_dfernet(**fields: object) -> NRDFERNet:
-    """NR-DFERNet; ``fields`` are those of ``NRDFERNetConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return NRDFERNet(NRDFERNetConfig.model_validate(fields))

@@ -1,70 +1,51 @@
 """ResNet-18 on each frame, a recurrent network over them: Zhao and Liu's baselines (Former-DFER, ACM MM 2021)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.residual import Layers, frame_features, residual_stages, sequential_resnet18
+from training.models.baselines.texture import NO_CLIPPING, TextureClassifier, sgd
 from training.models.config import ModelConfig
-from training.models.published import resnet18
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 # For the `fast` recipe: a quarter of the width, one block a stage.
-FAST_OPTIONS = {"width": 16, "layers": (1, 1, 1, 1), "hidden": 128}
-
-# That of their Former-DFER.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "sgd",
-        "momentum": 0.9,
-        "lr": 0.01,
-        "weight_decay": 1e-4,
-        "clip_norm": 1e6,  # in effect none
-        "schedule": "step",
-        "step_epochs": 40,
-        "step_factor": 0.1,
-        "batch_size": 32,
-        "epochs": 100,
-        "warmup_epochs": 0,
-    }
-}
-
-PUBLISHED_WEIGHTS = (resnet18(*(f"backbone.{part}" for part in (0, 1, 4, 5, 6, 7))),)
-
-Blocks = Annotated[int, Field(ge=1)]
+_FAST = {"width": 16, "layers": (1, 1, 1, 1), "hidden": 128}
+_NATIVE = sgd(schedule="step", step_epochs=40, clip_norm=NO_CLIPPING)  # that of their Former-DFER
+_WEIGHTS = (sequential_resnet18("backbone"),)
+_COST = PublishedCost(16, 112, macs=8e9)
 
 
 class ResNetRNNConfig(ModelConfig):
     """ResNet-18 (He et al., CVPR 2016) as published; of the recurrent part the paper says the kind alone.
 
     Attributes:
-        cell: of the recurrent network.
         width: channels of the first stage; each of the next has twice as many.
         layers: residual blocks, of two convolutions, in each of the four stages.
         recurrent_layers: of the recurrent network.
         hidden: its width.
     """
 
-    cell: Literal["lstm", "gru"]
     width: int = Field(default=64, ge=1)
-    layers: tuple[Blocks, Blocks, Blocks, Blocks] = (2, 2, 2, 2)
+    layers: Layers = (2, 2, 2, 2)
     recurrent_layers: int = Field(default=2, ge=1)
     hidden: int = Field(default=512, ge=1)
 
 
-class ResNetRNN(ClipClassifier):
+class ResNetRNN(TextureClassifier[ResNetRNNConfig]):
     """Frames one by one to 512 features each, those through time, the mean over time to the head."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
+    cell: ClassVar[type[nn.LSTM | nn.GRU]]
 
     def __init__(self, config: ResNetRNNConfig) -> None:
-        super().__init__()
-        self.backbone = _resnet(config)
+        super().__init__(config)
+        self.backbone = residual_stages(config.layers, width=config.width)
         self.feature_width = config.width * 8
-        recurrent = {"lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
-        self.recurrent = recurrent(self.feature_width, config.hidden, config.recurrent_layers, batch_first=True)
+        self.recurrent = self.cell(self.feature_width, config.hidden, config.recurrent_layers, batch_first=True)
         self.head = nn.Linear(config.hidden, config.classes)
 
     def forward(self, batch: ClipBatch) -> Prediction:
@@ -75,51 +56,50 @@ class ResNetRNN(ClipClassifier):
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
         """``(B, 512, T, h, w)``: of each frame by itself."""
-        texture = batch.held().texture
-        maps: Tensor = self.backbone(texture.flatten(0, 1))  # (B T, 512, h, w)
-        return maps.reshape(*texture.shape[:2], *maps.shape[1:]).transpose(1, 2)
+        return frame_features(self.backbone, batch.held().texture).transpose(1, 2)
 
 
-def _resnet(config: ResNetRNNConfig) -> nn.Sequential:
-    """ResNet up to its pool, of torchvision's blocks."""
-    from torchvision.models.resnet import BasicBlock  # takes seconds
+@model(
+    "resnet18-lstm",
+    title="ResNet-18 + LSTM",
+    paper="Zhao and Liu, ACM MM 2021",
+    place=5,
+    config=ResNetRNNConfig,
+    fast=_FAST,
+    native=_NATIVE,
+    weights=_WEIGHTS,
+    cost=_COST,
+    printed={
+        "smic-hs": ((68.03, 52.13, 51.24), 57.13, 0.53),
+        "casme2": ((74.00, 71.50, 70.50, 74.20, 75.20), 73.08, 0.69),
+        "casme-sq": ((81.90, 60.95, 62.60, 66.97, 53.25, 60.20, 60.82), 63.81, 0.60),
+        "samm": ((74.50, 74.00, 70.00, 72.00, 74.00, 68.50, 68.00, 71.56), 71.57, 0.65),
+    },
+)
+class ResNetLSTM(ResNetRNN):
+    """With an LSTM."""
 
-    width = config.width
-    layers: list[nn.Module] = [
-        nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-    ]
-    for level, blocks in enumerate(config.layers):
-        out, stride, shortcut = config.width << level, 1, None
-        if level:
-            stride = 2
-            convolution = nn.Conv2d(width, out, kernel_size=1, stride=stride, bias=False)
-            shortcut = nn.Sequential(convolution, nn.BatchNorm2d(out))
-        others = (BasicBlock(out, out) for _ in range(blocks - 1))
-        layers.append(nn.Sequential(BasicBlock(width, out, stride, shortcut), *others))
-        width = out
-    network = nn.Sequential(*layers)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network
+    cell = nn.LSTM
 
 
-def resnet18_lstm(**fields: object) -> ResNetRNN:
-    """ResNet-18 and an LSTM; ``fields`` are those of ``ResNetRNNConfig`` but for ``cell``.
+@model(
+    "resnet18-gru",
+    title="ResNet-18 + GRU",
+    paper="Zhao and Liu, ACM MM 2021",
+    place=6,
+    config=ResNetRNNConfig,
+    fast=_FAST,
+    native=_NATIVE,
+    weights=_WEIGHTS,
+    cost=_COST,
+    printed={
+        "smic-hs": ((66.54, 54.21, 52.00), 57.58, 0.55),
+        "casme2": ((74.50, 76.00, 74.50, 74.00, 70.20), 73.84, 0.68),
+        "casme-sq": ((80.65, 61.50, 61.45, 68.51, 52.02, 70.89, 71.54), 66.65, 0.62),
+        "samm": ((78.00, 75.00, 67.50, 68.00, 65.00, 74.00, 70.00, 71.06), 71.07, 0.66),
+    },
+)
+class ResNetGRU(ResNetRNN):
+    """With a GRU."""
 
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return ResNetRNN(ResNetRNNConfig.model_validate({**fields, "cell": "lstm"}))
-
-
-def resnet18_gru(**fields: object) -> ResNetRNN:
-    """ResNet-18 and a GRU; ``fields`` are those of ``ResNetRNNConfig`` but for ``cell``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return ResNetRNN(ResNetRNNConfig.model_validate({**fields, "cell": "gru"}))
+    cell = nn.GRU

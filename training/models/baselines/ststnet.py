@@ -1,34 +1,16 @@
 """STSTNet: shallow three-stream network on the optical flow from onset to apex (Liong et al., FG 2019)."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
 from training.models.baselines.optical_flow import strain, tv_l1
+from training.models.baselines.texture import NO_CLIPPING, TextureClassifier
 from training.models.config import ModelConfig
-
-# For the `fast` recipe: a fifth of the iterations.
-FAST_OPTIONS = {"flow_warps": 2, "flow_iterations": 5}
-
-# Of the authors' PyTorch code, which sets no weight decay.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "adam",
-        "lr": 5e-5,
-        "schedule": "step",
-        "step_factor": 1.0,  # constant
-        "weight_decay": 0.0,
-        "clip_norm": 1e6,  # in effect none
-        "batch_size": 256,
-        "epochs": 800,
-        "warmup_epochs": 0,
-    }
-}
+from training.models.registry import model
 
 _SIDE = 28  # px, of the flow fields that the network reads
 _STILL = 1e-3  # px; less flow than this, or strain, is noise and stays small
@@ -52,7 +34,29 @@ class STSTNetConfig(ModelConfig):
     flow_iterations: int = Field(default=10, ge=1)
 
 
-class STSTNet(ClipClassifier):
+@model(
+    "ststnet",
+    title="STSTNet",
+    paper="Liong et al., FG 2019",
+    place=80,
+    config=STSTNetConfig,
+    fast={"flow_warps": 2, "flow_iterations": 5},
+    # Of the authors' PyTorch code, which sets no weight decay.
+    native={
+        "optimisation": {
+            "optimiser": "adam",
+            "lr": 5e-5,
+            "schedule": "step",
+            "step_factor": 1.0,  # constant
+            "weight_decay": 0.0,
+            "clip_norm": NO_CLIPPING,
+            "batch_size": 256,
+            "epochs": 800,
+            "warmup_epochs": 0,
+        }
+    },
+)
+class STSTNet(TextureClassifier[STSTNetConfig]):
     """Flow and strain of one pair of frames, one convolution, one fully connected layer.
 
     A batch does not say where the apex is, and whoever predicts an unknown clip cannot: the first frame is the onset,
@@ -60,12 +64,8 @@ class STSTNet(ClipClassifier):
     ``flow`` ``(B, 3, 28, 28)``: to the right, down, and strain, each over its largest magnitude in the clip.
     """
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
-
     def __init__(self, config: STSTNetConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.streams = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(3, width, kernel_size=3, padding=2),
@@ -99,12 +99,3 @@ class STSTNet(ClipClassifier):
         fields = F.adaptive_avg_pool2d(torch.cat((flow, strain(flow)), 1), _SIDE)
         fields = fields / fields.abs().amax((2, 3), keepdim=True).clamp_min(_STILL)
         return fields * (apex > 0)[:, None, None, None], apex  # of a clip that stands still only rounding is left
-
-
-def ststnet(**fields: object) -> STSTNet:
-    """STSTNet; ``fields`` are those of ``STSTNetConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return STSTNet(STSTNetConfig.model_validate(fields))

@@ -9,31 +9,14 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
-from training.models.baselines.transformer import MLP, Attention, video_of
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.residual import Layers, frame_features, residual_stages, sequential_resnet18
+from training.models.baselines.texture import TextureClassifier, sgd
+from training.models.baselines.transformer import MLP, Attention
 from training.models.config import ModelConfig
-from training.models.published import resnet18
-
-# For the `fast` recipe: one residual block a stage, one narrow block.
-FAST_OPTIONS = {"layers": (1, 1, 1, 1), "depth": 1, "head_dim": 16, "hidden": 256}
-
-# Ours: the authors' settings are not known here.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "sgd",
-        "momentum": 0.9,
-        "lr": 0.01,
-        "weight_decay": 1e-4,
-        "batch_size": 32,
-        "epochs": 100,
-        "warmup_epochs": 0,
-    }
-}
-
-PUBLISHED_WEIGHTS = (resnet18(*(f"features.{part}" for part in (0, 1, 4, 5, 6, 7))),)
+from training.models.registry import model
 
 WIDTH = 512  # of the ResNet's features, the tokens' too
 
@@ -50,7 +33,7 @@ class STTConfig(ModelConfig):
         compact_weight: of the compact term of the loss.
     """
 
-    layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+    layers: Layers = (2, 2, 2, 2)
     depth: int = Field(default=4, ge=1)
     heads: int = Field(default=8, ge=1)
     head_dim: int = Field(default=64, ge=1)
@@ -86,19 +69,32 @@ class FactorisedBlock(nn.Module):
         return mixed
 
 
-class STT(ClipClassifier):
+@model(
+    "stt",
+    title="STT",
+    paper="Ma et al., arXiv 2205.04749, 2022",
+    place=10,
+    config=STTConfig,
+    approximate=True,
+    fast={"layers": (1, 1, 1, 1), "depth": 1, "head_dim": 16, "hidden": 256},
+    native=sgd(),  # ours: the authors' settings are not known here
+    weights=(sequential_resnet18("features"),),
+    printed={
+        "smic-hs": ((62.14, 60.09, 53.20), 58.47, 0.56),
+        "casme2": ((86.50, 81.25, 82.45, 80.60, 82.00), 82.56, 0.79),
+        "casme-sq": ((87.12, 64.25, 62.65, 71.56, 63.21, 73.48, 75.68), 71.13, 0.69),
+        "samm": ((84.00, 82.50, 86.00, 84.00, 80.00, 76.00, 78.00, 81.50), 81.50, 0.79),
+    },
+)
+class STT(TextureClassifier[STTConfig]):
     """A ResNet-18's last maps as tokens, attention in time and space in turn, their mean."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
     mixes: ClassVar[bool] = False  # the compact loss needs to know which classes are wrong
     feature_width = WIDTH
 
     def __init__(self, config: STTConfig) -> None:
-        super().__init__()
-        self.config = config
-        resnet = ResNet(BasicBlock, list(config.layers))
-        self.features = nn.Sequential(*list(resnet.children())[:-2])  # to the last stage
+        super().__init__(config)
+        self.features = residual_stages(config.layers)
         side = -(-config.size // 32)  # five strides of 2, each rounded up: 4 of 112 px
         self.places = nn.Parameter(torch.randn(side * side, WIDTH) * 0.02)
         self.times = nn.Parameter(torch.randn(config.frames, 1, WIDTH) * 0.02)
@@ -114,9 +110,8 @@ class STT(ClipClassifier):
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
         """``(B, 512, T, h, w)``: the tokens after the last block."""
-        video = video_of(batch, self.config)
-        maps = self.features(video.flatten(0, 1))  # (BT, 512, h, w)
-        tokens = maps.flatten(2).transpose(1, 2).unflatten(0, video.shape[:2])  # (B, T, P, 512)
+        maps = frame_features(self.features, self.video(batch))  # (B, T, 512, h, w)
+        tokens = maps.flatten(3).transpose(2, 3)  # (B, T, P, 512)
         tokens = self.norm(self.blocks(tokens + self.places + self.times))
         grid: Tensor = tokens.movedim(-1, 1).unflatten(-1, maps.shape[-2:])
         return grid
@@ -140,12 +135,3 @@ def compact_loss(logits: Tensor, target: Tensor) -> Tensor:
     wrong = logits.float().gather(1, others + (others >= target[:, None]))  # (B, C - 1)
     uniform = torch.full_like(wrong, 1 / wrong.shape[-1])
     return F.kl_div(wrong.log_softmax(-1), uniform, reduction="batchmean")
-
-
-def stt(**fields: object) -> STT:
-    """STT; ``fields`` are those of ``STTConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return STT(STTConfig.model_validate(fields))

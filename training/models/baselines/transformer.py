@@ -1,11 +1,8 @@
-"""What transformer baselines share: attention, the pre-norm block, sinusoidal positions, the clip as they read it."""
+"""What transformer baselines share: attention, the pre-norm block and sinusoidal positions."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from training.data.batch import ClipBatch
-from training.models.config import ModelConfig
 
 
 class Attention(nn.Module):
@@ -82,19 +79,3 @@ def sinusoids(count: int, dim: int) -> Tensor:
     frequencies = 10000.0 ** (-torch.arange(0, dim, 2) / dim)
     angles = torch.arange(count)[:, None] * frequencies
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)
-
-
-def video_of(batch: ClipBatch, config: ModelConfig) -> Tensor:
-    """``(B, T, 3, H, W)``: the texture, its padding held.
-
-    Raises:
-        ValueError: its shape is not the one that the model was built for.
-    """
-    video = batch.held().texture
-    frames, height, width = video.shape[1], *video.shape[-2:]
-    if (frames, height, width) != (config.frames, config.size, config.size):
-        raise ValueError(
-            f"clips are {frames} frames of {width}x{height} px, "
-            f"this model was built for {config.frames} of {config.size}x{config.size}"
-        )
-    return video

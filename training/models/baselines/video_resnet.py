@@ -4,36 +4,23 @@ Hara, Kataoka, Satoh: Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs 
 Tran et al.: A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018.
 """
 
-from typing import Annotated, ClassVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.data.batch import ClipBatch, Input
-from training.models.base import ClipClassifier, Prediction
+from training.data.batch import ClipBatch
+from training.models.base import Prediction
+from training.models.baselines.residual import Layers
+from training.models.baselines.texture import NO_CLIPPING, TextureClassifier, sgd
 from training.models.config import ModelConfig
+from training.models.published import PublishedCost
+from training.models.registry import model
 
 # For the `fast` recipe: a quarter of the width, one block a stage.
-FAST_OPTIONS = {"width": 16, "layers": (1, 1, 1, 1)}
-
+FAST = {"width": 16, "layers": (1, 1, 1, 1)}
 # As the authors of DFEW trained on faces (Jiang et al., ACM MM 2020); the batch and the number of epochs are ours.
-NATIVE_RECIPE = {
-    "optimisation": {
-        "optimiser": "sgd",
-        "momentum": 0.9,
-        "lr": 0.01,
-        "weight_decay": 1e-4,
-        "clip_norm": 1e6,  # in effect none
-        "schedule": "step",
-        "step_epochs": 50,
-        "step_factor": 0.1,
-        "batch_size": 32,
-        "epochs": 150,
-        "warmup_epochs": 0,
-    }
-}
-
-Blocks = Annotated[int, Field(ge=1)]
+NATIVE = sgd(schedule="step", step_epochs=50, clip_norm=NO_CLIPPING, epochs=150)
 
 
 class VideoResNetConfig(ModelConfig):
@@ -45,26 +32,28 @@ class VideoResNetConfig(ModelConfig):
     """
 
     width: int = Field(default=64, ge=8)
-    layers: tuple[Blocks, Blocks, Blocks, Blocks] = (2, 2, 2, 2)
+    layers: Layers = (2, 2, 2, 2)
 
 
-class VideoResNet(ClipClassifier):
+C = TypeVar("C", bound=VideoResNetConfig)
+
+
+class VideoResNet(TextureClassifier[C]):
     """A stem, four stages of torchvision's residual blocks, average pool, fully connected layer.
 
     ``Prediction.auxiliary`` holds ``features`` ``(B, 512)``, what the head reads.
 
-    Args:
-        config: of the model.
+    Attributes:
         factorised: each 3D convolution a spatial and a temporal one (Tran et al.); else whole (Hara et al.).
     """
 
-    inputs: frozenset[Input] = frozenset({"texture"})
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
+    factorised: ClassVar[bool] = False
 
-    def __init__(self, config: VideoResNetConfig, *, factorised: bool) -> None:
+    def __init__(self, config: C) -> None:
         from torchvision.models.video import resnet  # takes seconds
 
-        super().__init__()
+        super().__init__(config)
+        factorised = self.factorised
         convolution = resnet.Conv2Plus1D if factorised else resnet.Conv3DSimple
         self.stem = _tran_stem(config.width) if factorised else _hara_stem(config.width)
         self.stages = nn.ModuleList()
@@ -122,19 +111,43 @@ def _shortcut(width: int, out: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(width, out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm3d(out))
 
 
-def r3d_18(**fields: object) -> VideoResNet:
-    """3D ResNet-18; ``fields`` are those of ``VideoResNetConfig``.
+@model(
+    "r2plus1d-18",
+    title="R(2+1)D-18",
+    paper="Tran et al., CVPR 2018",
+    place=2,
+    config=VideoResNetConfig,
+    fast=FAST,
+    native=NATIVE,
+    cost=PublishedCost(16, 112, parameters=33e6, macs=42e9),
+    printed={
+        "smic-hs": ((61.86, 49.04, 48.26), 53.05, 0.50),
+        "casme2": ((62.30, 66.70, 58.60, 67.20, 68.60), 64.68, 0.59),
+        "casme-sq": ((79.65, 39.02, 56.65, 51.02, 67.25, 63.25, 62.08), 59.84, 0.55),
+        "samm": ((67.50, 60.00, 63.20, 67.00, 61.00, 64.00, 68.50, 64.40), 64.45, 0.59),
+    },
+)
+class R2Plus1D18(VideoResNet[VideoResNetConfig]):
+    """R(2+1)D-18."""
 
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return VideoResNet(VideoResNetConfig.model_validate(fields), factorised=False)
+    factorised = True
 
 
-def r2plus1d_18(**fields: object) -> VideoResNet:
-    """R(2+1)D-18; ``fields`` are those of ``VideoResNetConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return VideoResNet(VideoResNetConfig.model_validate(fields), factorised=True)
+@model(
+    "r3d-18",
+    title="3D ResNet-18",
+    paper="Hara et al., CVPR 2018",
+    place=3,
+    config=VideoResNetConfig,
+    fast=FAST,
+    native=NATIVE,
+    cost=PublishedCost(16, 112, parameters=33e6, macs=8e9),
+    printed={
+        "smic-hs": ((62.67, 45.87, 47.35), 51.96, 0.49),
+        "casme2": ((65.00, 68.00, 72.00, 71.50, 71.50), 69.60, 0.61),
+        "casme-sq": ((76.32, 50.20, 64.15, 61.95, 46.53, 61.02, 62.65), 60.40, 0.58),
+        "samm": ((68.00, 69.00, 72.00, 70.00, 61.00, 63.20, 64.00, 66.72), 66.74, 0.61),
+    },
+)
+class R3D18(VideoResNet[VideoResNetConfig]):
+    """3D ResNet-18."""

@@ -5,41 +5,16 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torchvision.ops import StochasticDepth
 
-from training.data.batch import ClipBatch, Input
+from training.data.batch import ClipBatch
 from training.models.base import Prediction
 from training.models.baselines.masked_pretraining import FINE_TUNING, MaskedAutoencoder, MaskedConfig
-from training.models.baselines.transformer import video_of
-from training.models.published import PublishedWeights
-
-# For the `fast` recipe: a quarter of the width, a third of the blocks.
-FAST_OPTIONS = {
-    "dim": 192,
-    "heads": 3,
-    "depth": 4,
-    "pretrain_epochs": 5,
-    "decoder_dim": 96,
-    "decoder_depth": 1,
-    "decoder_heads": 3,
-}
-
-NATIVE_RECIPE = FINE_TUNING
+from training.models.published import PublishedCost, PublishedWeights
+from training.models.registry import model
 
 # Of ViT-B alone. Their files are of an older transformers, which kept two biases apart from their layers.
 _ENCODER = {f"videomae.{part}": f"model.videomae.{part}" for part in ("embeddings", "encoder")}
 _BIASES = {".q_bias": ".query.bias", ".v_bias": ".value.bias"}
-PUBLISHED_WEIGHTS = (
-    PublishedWeights(
-        "videomae-base",
-        _ENCODER,
-        unused=("videomae.layernorm", "mask_token", "encoder_to_decoder", "decoder"),
-        endings=_BIASES,
-    ),
-    PublishedWeights(
-        "videomae-base-kinetics", {**_ENCODER, "fc_norm": "model.fc_norm"}, unused=("classifier",), endings=_BIASES
-    ),
-)
 
 
 class VideoMAEConfig(MaskedConfig):
@@ -56,18 +31,52 @@ class VideoMAEConfig(MaskedConfig):
     depth: int = Field(default=12, ge=1)
 
 
+@model(
+    "videomae",
+    title="VideoMAE",
+    paper="Tong et al., NeurIPS 2022",
+    place=12,
+    config=VideoMAEConfig,
+    fast={
+        "dim": 192,
+        "heads": 3,
+        "depth": 4,
+        "pretrain_epochs": 5,
+        "decoder_dim": 96,
+        "decoder_depth": 1,
+        "decoder_heads": 3,
+    },
+    native=FINE_TUNING,
+    weights=(
+        PublishedWeights(
+            "videomae-base",
+            _ENCODER,
+            unused=("videomae.layernorm", "mask_token", "encoder_to_decoder", "decoder"),
+            endings=_BIASES,
+        ),
+        PublishedWeights(
+            "videomae-base-kinetics", {**_ENCODER, "fc_norm": "model.fc_norm"}, unused=("classifier",), endings=_BIASES
+        ),
+    ),
+    cost=PublishedCost(16, 160, parameters=86e6, macs=81e9),
+    printed={
+        "smic-hs": ((75.19, 58.41, 63.50), 65.70, 0.61),
+        "casme2": ((87.00, 88.20, 79.50, 85.50, 85.00), 85.04, 0.81),
+        "casme-sq": ((91.25, 68.15, 70.52, 74.02, 61.56, 85.61, 79.65), 75.82, 0.71),
+        "samm": ((92.00, 94.00, 90.00, 86.00, 84.00, 85.00, 86.00, 88.12), 88.14, 0.82),
+    },
+)
 class VideoMAE(MaskedAutoencoder):
     """``VideoMAEForVideoClassification`` of transformers; ``model`` has its names, so that its checkpoints fit."""
 
-    inputs: frozenset[Input] = frozenset({"texture"})
     head_prefixes: ClassVar[tuple[str, ...]] = ("model.classifier",)
     target_difference = False
 
     def __init__(self, config: VideoMAEConfig) -> None:
-        import transformers
+        import transformers  # both take seconds
+        from torchvision.ops import StochasticDepth
 
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.feature_width = config.dim
         self.window = config.grid[1:]
         published = transformers.VideoMAEConfig(
@@ -92,7 +101,7 @@ class VideoMAE(MaskedAutoencoder):
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits, nothing else."""
-        return Prediction(self.model(video_of(batch, self.config)).logits)
+        return Prediction(self.model(self.video(batch)).logits)
 
     def encode(self, video: Tensor, hidden: Tensor | None = None) -> Tensor:
         """``(B, N, D)`` tokens, those that are not hidden."""
@@ -101,14 +110,5 @@ class VideoMAE(MaskedAutoencoder):
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
         """``(B, D, T', h, w)``: the tokens after the last block."""
-        tokens = self.encode(video_of(batch, self.config))
+        tokens = self.encode(self.video(batch))
         return torch.unflatten(tokens.transpose(1, 2), -1, self.config.grid)
-
-
-def videomae(**fields: object) -> VideoMAE:
-    """VideoMAE; ``fields`` are those of ``VideoMAEConfig``.
-
-    Raises:
-        pydantic.ValidationError: a field is missing, unknown or out of range.
-    """
-    return VideoMAE(VideoMAEConfig.model_validate(fields))

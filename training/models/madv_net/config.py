@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.model import Model
+from training.models.config import ModelConfig
 
 
 def _odd(kernel: int) -> int:
@@ -18,7 +18,7 @@ Kernel = Annotated[Positive, AfterValidator(_odd)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-class MADVNetConfig(Model):
+class MADVNetConfig(ModelConfig):
     """Kong, You, Lv, Sensors 2025, 25(10), 3175, sections 3 and 4. The paper leaves most sizes open.
 
     Attributes:

@@ -22,6 +22,7 @@ from training.models.madv_net.tokens import (
     VideoToTokens,
     patch_maps,
 )
+from training.models.registry import model
 
 LEVELS = ("low", "mid", "high")
 
@@ -94,6 +95,27 @@ class Stage(nn.Module):
         return StageOutput(patch_maps(tokens, grid), tokens[..., 0, :], weights, shown, grid)
 
 
+@model(
+    "madv_net",
+    title="MADV-Net",
+    paper="Kong, You, Lv, Sensors 2025, 25(10), 3175",
+    place=0,
+    config=MADVNetConfig,
+    fast={"stem_width": 16, "dims": (32, 64, 128), "depths": (1, 1, 1)},  # half the width, a third of the blocks
+    ablations={  # that section 3.2.5 of the paper promises: each path off
+        "depth": {"depth": False},
+        "action units": {"au": False},
+        "discarding": {"discard": False},
+        "stage heads": {"stage_heads": False},
+        "frame difference": {"frame_difference": False},
+    },
+    printed={
+        "smic-hs": ((84.31, 69.31, 65.00), 72.87, 0.69),
+        "casme2": ((94.12, 91.30, 88.24, 86.36, 89.71), 89.94, 0.84),
+        "casme-sq": ((92.90, 78.99, 79.02, 84.36, 81.36, 85.37, 81.25), 83.32, 0.78),
+        "samm": ((93.95, 88.85, 86.36, 91.97, 86.60, 90.06, 88.98, 89.47), 89.53, 0.88),
+    },
+)
 class MADVNet(ClipClassifier):
     """The whole of section 3.
 
@@ -239,13 +261,3 @@ class MADVNet(ClipClassifier):
         for module in self.modules():
             if isinstance(module, FrameDifference):
                 nn.init.zeros_(module.out.weight)
-
-
-def madv_net(*, classes: int, frames: int, size: int, action_units: int, **options: object) -> MADVNet:
-    """MADV-Net; ``options`` are the other fields of ``MADVNetConfig``.
-
-    Raises:
-        pydantic.ValidationError: an option is unknown or out of range.
-    """
-    fields = {"classes": classes, "frames": frames, "size": size, "action_units": action_units, **options}
-    return MADVNet(MADVNetConfig.model_validate(fields))
