@@ -64,7 +64,7 @@ class FormerDFER(TextureClassifier[FormerDFERConfig]):
     def __init__(self, config: FormerDFERConfig) -> None:
         super().__init__(config)
         resnet = residual_stages(config.layers)
-        self.stem, self.stages, self.last_stage = resnet[:4], resnet[4:7], resnet[7]
+        self.stem, self.stages, self.last_stage = resnet[:4], nn.Sequential(*resnet[4:7]), resnet[7]
 
         side = -(-config.size // 16)  # four strides of 2, each rounded up: 7 of 112 px
         self.spatial_positions = nn.Parameter(torch.randn(side * side, 256))
