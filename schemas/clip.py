@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.datasets import Licence
 from schemas.labels import Label
 from schemas.model import Model
 
@@ -31,7 +32,10 @@ FindingKind = Literal[
     "annotation_incomplete",
     "duplicate_folder",  # two folders or videos for the same clip
     "unreadable_folder",
-    "frame_count_mismatch",  # a video that is neither the clip nor the whole recording
+    "frame_count_mismatch",  # a video, or a folder numbered anew, that is neither the clip nor the whole recording
+    "renumbered",  # the frames of a clip are numbered anew from 1
+    "interpolated",  # a clip was brought to a fixed number of frames (TIM)
+    "copy",  # made by a file manager of what lies beside it
     "fps_unknown",
 ]
 
@@ -84,7 +88,8 @@ FrameSource = Annotated[ImageSequence | VideoSegment, Field(discriminator="kind"
 class Clip(Model):
     """One expression. Onset, apex and offset are inclusive frame numbers as in the file names.
 
-    ``source`` is ``None`` when the annotation has a row that nothing on disk answers to.
+    ``source`` is ``None`` when the annotation has a row that nothing on disk answers to; ``metadata`` is what a table
+    of clips says beyond the fields known here, column -> cell.
     """
 
     dataset: str
@@ -96,6 +101,7 @@ class Clip(Model):
     offset: int | None
     fps: float
     label: Label
+    metadata: dict[str, str] = Field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @cached_property
@@ -122,3 +128,4 @@ class DatasetScan(Model):
     clips: tuple[Clip, ...]
     findings: tuple[Finding, ...] = ()
     expected: dict[str, int] = Field(default_factory=dict)
+    licences: tuple[Licence, ...] = ()

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from schemas.clip import Finding
 from schemas.config import ApexMethod, PreprocessConfig, canonical_sha256
+from schemas.datasets import Licence
 from schemas.errors import Stage
 from schemas.labels import Label
 from schemas.layout import ClipArrayName, array_names, object_path
@@ -148,13 +149,6 @@ class Provenance(Model):
             if mine != theirs:
                 found[f"packages.{package}"] = (mine, theirs)
         return found
-
-
-class Licence(Model):
-    """Under which terms the people of a dataset let themselves be recorded, in words."""
-
-    dataset: str
-    terms: str
 
 
 class Manifest(Model):

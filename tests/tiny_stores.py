@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pipeline.preprocessing.commit import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import write_clip
-from pipeline.sharing.references import licences
 from schemas.clip import Finding
 from schemas.config import PreprocessConfig
+from schemas.datasets import licences
 from schemas.labels import ActionUnit, ActionUnitCode, Emotion, Label
 from schemas.manifest import (
     ActionUnitColumns,

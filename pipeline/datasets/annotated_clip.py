@@ -1,18 +1,22 @@
 """One row of an annotation and the files that answer to it, checked against each other, as a ``Clip``."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
-from pipeline.datasets.facs import parse_action_units
-from pipeline.datasets.frame_files import index_frames
+from pipeline.datasets.frame_files import FrameFiles
 from pipeline.datasets.image_trees import PlacedClip
 from schemas.clip import Clip, Finding, FindingKind, FrameSource, ImageSequence, VideoSegment
-from schemas.labels import ActionUnitCode, Label
+from schemas.labels import Label
 
 _INTEGER = re.compile(r"(\d{1,12})(?:\.0*)?")
+_FEWEST_INTERPOLATED = 3  # clips of one length, before that says anything
+
+Numbering = Literal["source", "renumbered", "interpolated"]
 _SHOWN_GAPS = 6
 
 
@@ -49,6 +53,8 @@ class Expression:
         phases: frame numbers as written.
         label: what the annotation says.
         notes: findings about the row itself.
+        fps: frames per second, where the row says them.
+        metadata: whatever else the row says.
     """
 
     subject: str
@@ -58,6 +64,8 @@ class Expression:
     phases: Phases
     label: Label
     notes: tuple[tuple[FindingKind, str], ...] = ()
+    fps: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,21 +76,40 @@ class Recording:
         fps: frames per second.
         whole: folders and videos hold whole recordings, not just onset to offset.
         zero_is_missing: a frame number of 0 stands for none.
+        numbering: of its images: as the annotation's, or anew from 1 in each clip.
+        frames: of each folder.
         counts: frames of each video.
     """
 
     fps: float
     whole: bool
     zero_is_missing: bool
-    counts: dict[Path, int]
+    numbering: Numbering
+    frames: Mapping[Path, FrameFiles]
+    counts: Mapping[Path, int]
 
 
-def action_units(text: str) -> tuple[ActionUnitCode, list[tuple[FindingKind, str]]]:
-    """Parse an annotation's cell, and note what was not understood."""
-    code = parse_action_units(text)
-    if not code.unparsed:
-        return code, []
-    return code, [("action_units_unparsed", f"action units {text!r}: not understood: {', '.join(code.unparsed)}")]
+def numbering(rows: Iterable[tuple[Expression, PlacedClip | None]], frames: Mapping[Path, FrameFiles]) -> Numbering:
+    """How most folders of clips are numbered against their rows.
+
+    Users number the frames of a clip anew from 1 (``reg_img1..41`` where the sheet says 46 to 86), or interpolate
+    every clip to the same length (TIM, usually 10 frames).
+    """
+    lengths: list[int] = []  # of folders that begin at 1 and end before the offset
+    total = exact = 0
+    for row, placed in rows:
+        onset, offset = _integer(row.phases.onset), _integer(row.phases.offset)
+        numbers = frames[placed.files.path].numbers if placed is not None and placed.files.path in frames else ()
+        if not numbers or onset is None or offset is None:
+            continue
+        total += 1
+        if numbers[0] <= 1 and offset > numbers[-1]:
+            lengths.append(len(numbers))
+            exact += len(numbers) == offset - onset + 1
+    if 2 * exact > total:
+        return "renumbered"
+    same = max(Counter(lengths).values(), default=0)
+    return "interpolated" if same >= _FEWEST_INTERPOLATED and same >= 0.8 * total else "source"
 
 
 def build_clip(
@@ -101,7 +128,6 @@ def build_clip(
     for kind, message in expression.notes:
         findings.add(kind, message)
     span = _span(expression, recording, findings)
-    onset, offset = span.onset, span.offset
     source: FrameSource | None = None
     if placed is None:
         wanted = f"{expression.subject}/{expression.recording}"
@@ -109,11 +135,12 @@ def build_clip(
     else:
         if placed.misplaced_in is not None:
             findings.add("misplaced_folder", f"{_relative(placed, base)}: lies in the folder of {placed.misplaced_in}")
-        source, offset = _select(placed, span, recording, base, findings)
-    apex = _checked_apex(onset, span.apex, offset, source, findings)
+        source, span = _select(placed, span, recording, base, findings)
+    apex = _checked_apex(span, source, findings)
     return Clip(
-        dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=onset, apex=apex,
-        offset=offset, fps=recording.fps, label=expression.label, findings=tuple(findings.found),
+        dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=span.onset, apex=apex,
+        offset=span.offset, fps=(expression.fps or recording.fps) * span.rate, label=expression.label,
+        metadata=expression.metadata, findings=tuple(findings.found),
     )  # fmt: skip
 
 
@@ -127,14 +154,19 @@ class _Span:
     apex: int | None
     offset: int | None
     offset_text: str
+    rate: float = 1  # frames on disk per frame of the annotation
+
+
+def _integer(text: str) -> int | None:
+    match = _INTEGER.fullmatch(text)
+    return int(match[1]) if match else None
 
 
 def _span(expression: Expression, recording: Recording, findings: ClipFindings) -> _Span:
     phases = expression.phases
 
     def number(text: str) -> int | None:
-        match = _INTEGER.fullmatch(text)
-        value = int(match[1]) if match else None
+        value = _integer(text)
         return None if value == 0 and recording.zero_is_missing else value
 
     onset, offset = number(phases.onset), number(phases.offset)
@@ -150,36 +182,73 @@ def _span(expression: Expression, recording: Recording, findings: ClipFindings) 
 
 def _select(
     placed: PlacedClip, span: _Span, recording: Recording, base: Path, findings: ClipFindings
-) -> tuple[FrameSource | None, int | None]:
-    """The frames from onset to offset, and the offset, which is found here where the annotation has none."""
-    path, onset, offset = _relative(placed, base), span.onset, span.offset
-    if onset is None or (offset is not None and offset < onset):
-        return None, offset
+) -> tuple[FrameSource | None, _Span]:
+    """The frames from onset to offset, and the span, whose offset is found here where the annotation has none."""
+    path = _relative(placed, base)
+    if span.onset is None or (span.offset is not None and span.offset < span.onset):
+        return None, span
     if placed.files.video:
-        numbers, names = _video_numbers(placed, onset, offset, recording, path, findings), None
+        numbers, names = _video_numbers(placed, span.onset, span.offset, recording, path, findings), None
     else:
-        frames = index_frames(placed.files.images)
-        numbers, names = frames.numbers, frames.names
-        if frames.duplicates:
-            message = f"{path}: another file has the same number, left out: {', '.join(frames.duplicates)}"
-            findings.add("duplicate_frame", message)
+        numbers, names, span = _image_numbers(placed, span, recording, path, findings)
     if not numbers:
         if not any(f.unusable for f in findings.found):
             findings.add("no_frames", f"{path}: holds no numbered frame", unusable=True)
-        return None, offset
-    if offset is None:
-        offset = _open_offset(span, numbers, recording.whole or placed.files.video, path, findings)
-        if offset is None:
-            return None, None
+        return None, span
+    if span.offset is None:
+        whole = recording.whole or placed.files.video
+        span = replace(span, offset=_open_offset(span, numbers, whole, path, findings))
+    onset, offset = span.onset, span.offset
+    if onset is None or offset is None:
+        return None, span
     kept = [i for i, number in enumerate(numbers) if onset <= number <= offset]
     _check_selection([numbers[i] for i in kept], onset, offset, numbers, path, findings)
     if not kept:
-        return None, offset
+        return None, span
     if names is None:
         start = kept[0]
-        return VideoSegment(path=path, start=start, count=len(kept), first_number=numbers[start]), offset
+        return VideoSegment(path=path, start=start, count=len(kept), first_number=numbers[start]), span
     selected = tuple(names[i] for i in kept)
-    return ImageSequence(folder=path, names=selected, numbers=tuple(numbers[i] for i in kept)), offset
+    return ImageSequence(folder=path, names=selected, numbers=tuple(numbers[i] for i in kept)), span
+
+
+def _image_numbers(
+    placed: PlacedClip, span: _Span, recording: Recording, path: str, findings: ClipFindings
+) -> tuple[Sequence[int], Sequence[str], _Span]:
+    """Numbers and names of the images, and the span in these numbers."""
+    frames = recording.frames[placed.files.path]
+    if placed.files.copies:
+        message = f"{path}: copies made by a file manager, left out: {', '.join(placed.files.copies)}"
+        findings.add("copy", message)
+    if frames.duplicates:
+        message = f"{path}: another file has the same number, left out: {', '.join(frames.duplicates)}"
+        findings.add("duplicate_frame", message)
+    numbers, onset, offset = frames.numbers, span.onset, span.offset
+    if not numbers or onset is None or numbers[0] > 1 or (offset is not None and offset <= numbers[-1]):
+        return numbers, frames.names, span
+    count, length = len(numbers), None if offset is None else offset - onset + 1
+    anew = recording.numbering == "renumbered"
+    if (count == length and (anew or not recording.whole)) or (length is None and anew):
+        findings.add("renumbered", f"{path}: numbered anew from {numbers[0]}; the first frame is taken as {onset}")
+        return [number - numbers[0] + onset for number in numbers], frames.names, span
+    if anew:
+        message = f"{path}: numbered anew from {numbers[0]}, {count} frames; expected {length}: {onset} to {offset}"
+        findings.add("frame_count_mismatch", message, unusable=True)
+        return (), (), span
+    if recording.numbering == "interpolated":
+        findings.add("interpolated", f"{path}: {count} frames made of {onset} to {span.offset_text}; phases are scaled")
+        return numbers, frames.names, _scaled(span, numbers)
+    return numbers, frames.names, span
+
+
+def _scaled(span: _Span, numbers: Sequence[int]) -> _Span:
+    first, last = numbers[0], numbers[-1]
+    if span.onset is None or span.offset is None or span.offset == span.onset:
+        return replace(span, onset=first, apex=None, offset=last)
+    rate = (last - first) / (span.offset - span.onset)
+    inside = span.apex is not None and span.onset <= span.apex <= span.offset
+    apex = first + round((span.apex - span.onset) * rate) if span.apex is not None and inside else span.apex
+    return replace(span, onset=first, apex=apex, offset=last, rate=rate)
 
 
 def _video_numbers(
@@ -243,9 +312,8 @@ def _gaps(kept: Sequence[int], onset: int, offset: int) -> str:
     return ", ".join(texts) + (f" and {len(gaps) - _SHOWN_GAPS} more gaps" if len(gaps) > _SHOWN_GAPS else "")
 
 
-def _checked_apex(
-    onset: int | None, apex: int | None, offset: int | None, source: FrameSource | None, findings: ClipFindings
-) -> int | None:
+def _checked_apex(span: _Span, source: FrameSource | None, findings: ClipFindings) -> int | None:
+    onset, apex, offset = span.onset, span.apex, span.offset
     if apex is None or onset is None or offset is None or offset < onset:
         return None
     if not onset <= apex <= offset:

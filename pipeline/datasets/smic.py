@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipeline.datasets.adapter import Adapter, Source, assemble, emotion_counts
+from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.annotated_clip import Expression, Phases
-from pipeline.datasets.frame_files import frame_number, index_frames
+from pipeline.datasets.annotation import read_annotations
+from pipeline.datasets.assemble import Source, assemble
+from pipeline.datasets.frame_files import index_frames
 from pipeline.datasets.image_trees import (
     ClipFiles,
     ImageTree,
@@ -18,109 +20,133 @@ from pipeline.datasets.image_trees import (
     find_clip_files,
     group_trees,
     is_cropped,
-    mostly,
-    subject_folder,
+    place_clip,
 )
+from pipeline.datasets.row_labels import Notes
+from pipeline.datasets.spreadsheet import find_tables
 from pipeline.datasets.tree import Tree
-from schemas.clip import DatasetScan, FindingKind
+from schemas.clip import DatasetScan
+from schemas.datasets import FACTS
+from schemas.errors import AnnotationError
 from schemas.labels import Emotion, Label
 
-SPECTRA = ("HS", "VIS", "NIR")
-FPS = {"HS": 100.0, "VIS": 25.0, "NIR": 25.0}
-SUBJECTS = {"HS": 16, "VIS": 8, "NIR": 8}
-CLIP = re.compile(r"s(\d{1,2})_(ne|po|sur)_\d+", re.IGNORECASE)
-SPECTRUM = re.compile(r"(?<![a-z])(HS|VIS|NIR)(?![a-z])", re.IGNORECASE)
+CAMERAS = ("HS", "VIS", "NIR")
+CAMERA = re.compile(r"(?<![a-z])(HS|VIS|NIR)(?![a-z])", re.IGNORECASE)
+CLIP = re.compile(r"(?P<name>s(?P<subject>\d{1,2})_(?P<token>ne|po|sur)_\d+)", re.IGNORECASE)
 SUBJECT = re.compile(r"s(\d{1,2})", re.IGNORECASE)
 TOKENS: dict[str, Emotion] = {"ne": "negative", "po": "positive", "sur": "surprise"}
+LAYOUTS = ("raw", "cropped")
 
-_LAYOUTS = ("raw", "cropped")
-_LEVELS = 8  # above a clip, searched for the folder that names the camera, or says non_micro
-_HS_DIGITS = 6  # at least; VIS and NIR number with five
-_EXPECTED = {
-    "HS": {"clips": 164} | emotion_counts({"negative": 70, "positive": 51, "surprise": 43}),
-    "VIS": {"clips": 71},
-    "NIR": {"clips": 71},
-}
+_LONG = re.compile(r"smic.*[-_ ]e(?![a-z])|(?<![a-z])long(?![a-z])", re.IGNORECASE)
+_SHEET = {"name": ("Filename",), "onset": ("OnsetF",), "offset": ("OffsetF",)}
+_LEVELS = 5  # above a clip, searched for what names the camera: HS/s1/micro/negative/s1_ne_01
+_DIGITS = re.compile(r"(\d+)\D*$")
 
 
-def emotion_folder(files: ClipFiles) -> Emotion | None:
-    """The folder that sorts a short clip by emotion; long clips have none."""
-    return next((emotion for emotion in TOKENS.values() if files.holder.name.lower() == emotion), None)
+def subject_id(digits: str) -> str:
+    """``s1`` from ``1`` or ``01``."""
+    return f"s{int(digits)}"
 
 
-def may_be(spectrum: str, files: ClipFiles) -> bool:
-    """Whether a clip may be of a camera: by the nearest folder that names one, else by the digits of its numbers."""
+def clips_of(tree: Tree, camera: str, *, long: bool) -> Iterator[ClipFiles]:
+    """Clips that may be of a camera: the long ones of SMIC-E, or SMIC's own.
+
+    Short clips are sorted by emotion, long ones lie in a tree named after SMIC-E. Where a tree is neither, a
+    spreadsheet of SMIC-E decides. What shows no expression, under ``non_micro``, is no clip.
+    """
+    found = [
+        files
+        for files in find_clip_files(tree, CLIP)
+        if not files.video and not _without_expression(files) and may_be(camera, files)
+    ]
+    undecided = any(_is_long(files) is None for files in found) and _has_sheet(tree)
+    for files in found:
+        said = _is_long(files)
+        if (undecided if said is None else said) == long:
+            yield files
+
+
+def _is_long(files: ClipFiles) -> bool | None:
+    if emotion_folder(files) is not None:
+        return False
+    return True if any(_LONG.search(f.name) for f in files.path.parents[:_LEVELS]) else None
+
+
+def _has_sheet(tree: Tree) -> bool:
+    try:
+        read_annotations(tree, tree.root, partial(find_tables, columns=_SHEET), FACTS["smic-hs-e"])
+    except AnnotationError:
+        return False
+    return True
+
+
+def _without_expression(files: ClipFiles) -> bool:
+    return any(folder.name.lower().startswith(("non_micro", "nonmicro")) for folder in files.path.parents[:_LEVELS])
+
+
+def emotion_folder(files: ClipFiles) -> Path | None:
+    """The folder that sorts a short clip by emotion, above or below its subject."""
+    return next((f for f in files.path.parents[:_LEVELS] if f.name.lower() in TOKENS.values()), None)
+
+
+def may_be(camera: str, files: ClipFiles) -> bool:
+    """Whether a clip may be of a camera.
+
+    Only HS writes ``image061206.bmp``, with six digits or more as written; VIS and NIR write five. Where neither
+    says it, the nearest folder that names a camera does.
+    """
+    stems = [Path(name).stem for name in files.images[:1]]
+    digits = [len(match[1]) for stem in stems if (match := _DIGITS.search(stem))]
+    if any("image" in stem.lower() for stem in stems) or any(count > 5 for count in digits):
+        return camera == "HS"
     for folder in (files.path, *files.path.parents[:_LEVELS]):
-        named = SPECTRUM.findall(folder.name)
+        named = CAMERA.findall(folder.name)
         if named:
-            return str(named[-1]).upper() == spectrum
-    numbers = [number for name in files.images if (number := frame_number(name)) is not None]
-    return not numbers or (max(numbers) >= 10 ** (_HS_DIGITS - 1)) == (spectrum == "HS")
-
-
-def place(files: ClipFiles) -> tuple[Path, PlacedClip]:
-    """The folder that holds the subjects, and the clip under the subject that its name begins with."""
-    subject = f"s{int(files.match[1])}"
-    found = subject_folder(files.holder, SUBJECT)
-    folder, path = (f"s{int(found[0][1])}", found[1]) if found else (subject, files.holder)
-    return path, PlacedClip(subject, files.name, files, None if folder == subject else folder)
+            return str(named[-1]).upper() == camera
+    return camera != "HS" if 5 in digits else True
 
 
 def layout(path: Path, clips: tuple[PlacedClip, ...]) -> str:
     """Full frames or face crops."""
-    registered = mostly(clips, lambda clip: any(name.startswith("reg_") for name in clip.files.images))
-    return "cropped" if registered or is_cropped(path) else "raw"
+    return "cropped" if is_cropped(path, clips) else "raw"
 
 
-def _find(spectrum: str, tree: Tree) -> Sequence[ImageTree]:
-    return group_trees(_placed(spectrum, tree), layout, _LAYOUTS)
+class Smic(Adapter):
+    """One camera. A clip begins and ends where its folder does, and the folder above says the emotion."""
 
+    def __init__(self, camera: str) -> None:
+        self.camera, self.facts = camera, FACTS[f"smic-{camera.lower()}"]
+        image = {"HS": "image559740.bmp", "VIS": "07750.bmp", "NIR": "06387.bmp"}[camera]
+        self.looks_for = f"{camera}/s1/micro/negative/s1_ne_01 with images such as {image}"
 
-def _placed(spectrum: str, tree: Tree) -> Iterator[tuple[Path, PlacedClip]]:
-    for files in find_clip_files(tree, CLIP):
-        excluded = any(
-            folder.name.lower().startswith(("non_micro", "nonmicro")) for folder in files.path.parents[:_LEVELS]
-        )
-        if emotion_folder(files) is not None and not excluded and not files.video and may_be(spectrum, files):
-            yield place(files)
+    def find(self, tree: Tree) -> Sequence[ImageTree]:
+        """Trees of short clips."""
+        placed = (place_clip(files, SUBJECT, subject_id) for files in clips_of(tree, self.camera, long=False))
+        return group_trees(placed, layout, LAYOUTS)
 
-
-def _scan(spectrum: str, tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    expected = {"subjects": SUBJECTS[spectrum]} | _EXPECTED[spectrum]
-    dataset = f"smic-{spectrum.lower()}"
-    source = Source(dataset, trees, None, FPS[spectrum], whole=False, expected=expected)
-    return assemble(tree, source, _expressions(trees[0]), ())
+    def scan(self, tree: Tree, trees: Sequence[ImageTree], annotation: Path | None) -> tuple[Path, DatasetScan]:
+        """Every folder; there is no annotation to read."""
+        return assemble(tree, Source(self.facts, trees, None, whole=False), _expressions(trees[0]), ())
 
 
 def _expressions(tree: ImageTree) -> Iterator[Expression]:
-    """One a folder: it begins and ends where the clip does, and the folder above says the emotion."""
-    seen = set()
-    for clip in tree.clips:
-        if (clip.subject, clip.name) in seen:
-            continue
-        seen.add((clip.subject, clip.name))
-        emotion = emotion_folder(clip.files)
-        assert emotion is not None
-        notes: list[tuple[FindingKind, str]] = []
-        token = clip.files.match[2].lower()
-        if TOKENS[token] != emotion:
+    """One a clip."""
+    for clip in {clip.key: clip for clip in reversed(tree.clips)}.values():
+        token = clip.files.match["token"].lower()
+        folder = emotion_folder(clip.files)
+        emotion = TOKENS[token]
+        notes: Notes = []
+        if folder is not None and folder.name.lower() != emotion:
+            emotion = next(e for e in TOKENS.values() if e == folder.name.lower())
             notes.append(("label_conflict", f"the name says {token}, the folder {emotion}; the folder is taken"))
         numbers = index_frames(clip.files.images).numbers
         onset, offset = (str(numbers[0]), str(numbers[-1])) if numbers else ("", "")
-        label = Label(raw_emotion=clip.files.holder.name, emotion=emotion)
+        label = Label(raw_emotion=folder.name if folder else token, emotion=emotion)
         yield Expression(
             clip.subject, clip.name, clip.name, clip.name, Phases(onset, None, offset), label, tuple(notes)
         )
 
 
-SMIC = tuple(
-    Adapter(
-        name=f"smic-{spectrum.lower()}",
-        title=f"SMIC {spectrum}",
-        looks_for=f"{spectrum}/s1/micro/negative/s1_ne_01 with images such as "
-        + {"HS": "image559740.bmp", "VIS": "07750.bmp", "NIR": "06387.bmp"}[spectrum],
-        find=partial(_find, spectrum),
-        scan=partial(_scan, spectrum),
-    )
-    for spectrum in SPECTRA
-)
+for _camera in CAMERAS:
+    _adapter = Smic(_camera)
+    DATASETS.register(_adapter.facts.name)(_adapter)

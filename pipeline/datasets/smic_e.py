@@ -1,35 +1,21 @@
 """SMIC-E: SMIC's clips inside longer recordings, with onset and offset in a spreadsheet."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.datasets.adapter import Adapter, Source, assemble
+from pipeline.datasets.adapter import DATASETS
 from pipeline.datasets.annotated_clip import Expression, Phases
-from pipeline.datasets.annotation import choice_finding, read_annotations
 from pipeline.datasets.frame_files import frame_number
-from pipeline.datasets.image_trees import ImageTree, PlacedClip, find_clip_files, group_trees
+from pipeline.datasets.image_trees import ImageTree, PlacedClip, group_trees, place_clip
 from pipeline.datasets.row_labels import integer, look_up_emotion
-from pipeline.datasets.smic import (
-    CLIP,
-    FPS,
-    SPECTRA,
-    SPECTRUM,
-    SUBJECTS,
-    TOKENS,
-    emotion_folder,
-    layout,
-    may_be,
-    place,
-)
-from pipeline.datasets.spreadsheet import Row, Table, Workbook, find_table
+from pipeline.datasets.sheet_adapter import SheetAdapter
+from pipeline.datasets.smic import CAMERA, CAMERAS, CLIP, LAYOUTS, SUBJECT, TOKENS, clips_of, layout, subject_id
+from pipeline.datasets.spreadsheet import Row, Table, Workbook
 from pipeline.datasets.tree import Tree
-from schemas.clip import DatasetScan, Finding
+from schemas.datasets import FACTS, Counts
 from schemas.errors import AnnotationError
-from schemas.labels import Emotion, Label
+from schemas.labels import Label
 
-_LAYOUTS = ("raw", "cropped")
 _COLUMNS = {
     "subject": ("Subject",),
     "name": ("Filename",),
@@ -44,98 +30,91 @@ _COLUMNS = {
     "emotion": ("Emotion",),
 }
 _OPTIONAL = frozenset({"onset2", "offset2", "onset3", "offset3", "first", "last"})
-_EMOTIONS: dict[str, Emotion] = {"negative": "negative", "positive": "positive", "surprise": "surprise"}
-_EXAMPLES = {
-    "HS": "SMIC-HS-E_annotation_2019.xlsx",
-    "VIS": "SMIC_VIS_E_annotation.xlsx",
-    "NIR": "SMIC_NIR_E_annotation.xlsx",
-}
 
 
-@dataclass(frozen=True)
-class _Annotation:
-    path: Path
-    table: Table
+class SmicE(SheetAdapter):
+    """One camera. Sheets of all three may stand in one workbook."""
+
+    clip, subject = CLIP, SUBJECT
+    columns, optional = _COLUMNS, _OPTIONAL
+    layouts, whole = LAYOUTS, frozenset(LAYOUTS)
+    example = "clip name such as s1_ne_01"
+
+    def __init__(self, camera: str) -> None:
+        self.camera, self.facts = camera, FACTS[f"smic-{camera.lower()}-e"]
+        image = "image559700.jpg" if camera == "HS" else "07750.jpg"
+        self.looks_for = f"{camera}_long/SMIC-{camera}-E/s01/s1_ne_01 with images such as {image}"
+
+    def subject_id(self, digits: str) -> str:
+        """``s1``."""
+        return subject_id(digits)
+
+    def layout(self, path: Path, clips: tuple[PlacedClip, ...]) -> str:
+        """Full frames or face crops."""
+        return layout(path, clips)
+
+    def find(self, tree: Tree) -> Sequence[ImageTree]:
+        """Trees of long clips."""
+        placed = (place_clip(files, SUBJECT, subject_id) for files in clips_of(tree, self.camera, long=True))
+        return group_trees(placed, layout, LAYOUTS)
+
+    def identify(self, row: Row) -> tuple[str, str] | None:
+        """The subject is in the name."""
+        match = CLIP.fullmatch(row["name"])
+        return (subject_id(match["subject"]), match["name"]) if match else None
+
+    def read(self, book: Workbook) -> Iterable[Table]:
+        """Tables of this camera: by the name of the sheet, else of the file, where one names a camera."""
+        tables = [table for table in super().read(book) if _camera(table) in (None, self.camera)]
+        if not tables:
+            raise AnnotationError(f"{book.path}: for another camera by its name, expected {self.camera}")
+        return tables
+
+    def choose(self, tables: list[Table], tree: ImageTree) -> list[Table]:
+        """The sheets of the cameras look alike: the one that knows most of the clips' onsets is theirs."""
+        numbers = {clip.name: {frame_number(name) for name in clip.files.images} for clip in tree.clips}
+
+        def agreement(table: Table) -> int:
+            return sum(integer(row["onset"]) in numbers.get(row["name"], ()) for row in table.rows)
+
+        return sorted(tables, key=agreement, reverse=True)
+
+    def counts(self, table: Table) -> Counts:
+        """Two editions are in circulation, told by their number of rows."""
+        revised = self.facts.revised
+        rows = sum(self.identify(row) is not None for row in table.rows)
+        return revised if revised and rows >= 160 else self.facts.counts
+
+    def expressions(self, row: Row, place: str, *, whole: bool) -> Iterator[Expression]:
+        """One for each pair of onset and offset; the second and third are called ``s1_ne_01_2``, ``s1_ne_01_3``."""
+        match = CLIP.fullmatch(row["name"])
+        if match is None:
+            return
+        name, token = match["name"], match["token"].lower()
+        emotion, notes = look_up_emotion(row["emotion"], TOKENS.values())
+        if emotion is not None and emotion != TOKENS[token]:
+            notes.append(("label_conflict", f"{place}: says {emotion}, the name {token}; the name is taken"))
+        for field in ("first", "last"):
+            if row[field] and integer(row[field]) is None:
+                notes.append(("missing_frames", f"{place}: {field} frame {row[field]!r} is no frame number"))
+        label = Label(raw_emotion=row["emotion"], emotion=TOKENS[token])
+        for ordinal in ("", "2", "3"):
+            onset, offset = row[f"onset{ordinal}"], row[f"offset{ordinal}"]
+            if ordinal and not onset and not offset:
+                continue
+            clip = f"{name}_{ordinal}" if ordinal else name
+            phases = Phases(onset, None, offset)
+            yield Expression(subject_id(match["subject"]), clip, name, place, phases, label, tuple(notes))
 
 
-def _find(spectrum: str, tree: Tree) -> Sequence[ImageTree]:
-    return group_trees(_placed(spectrum, tree), layout, _LAYOUTS)
+def _camera(table: Table) -> str | None:
+    for name in (table.sheet, table.path.name):
+        named = CAMERA.findall(name)
+        if named:
+            return str(named[-1]).upper()
+    return None
 
 
-def _placed(spectrum: str, tree: Tree) -> Iterator[tuple[Path, PlacedClip]]:
-    for files in find_clip_files(tree, CLIP):
-        if emotion_folder(files) is None and not files.video and may_be(spectrum, files):
-            yield place(files)
-
-
-def _read(spectrum: str, book: Workbook) -> _Annotation:
-    named = SPECTRUM.findall(book.path.name)
-    if named and named[-1].upper() != spectrum:
-        raise AnnotationError(f"{book.path}: by its name for the camera {named[-1].upper()}, expected {spectrum}")
-    table = find_table(book, _COLUMNS, _OPTIONAL)
-    if not any(CLIP.fullmatch(row["name"]) for row in table.rows):
-        raise AnnotationError(f"{book.path}: no clip name such as s1_ne_01 in the column Filename")
-    return _Annotation(book.path, table)
-
-
-def _scan(spectrum: str, tree: Tree, trees: Sequence[ImageTree]) -> tuple[Path, DatasetScan]:
-    found = read_annotations(
-        tree, trees[0].path, partial(_read, spectrum), title=f"SMIC-E {spectrum}", example=_EXAMPLES[spectrum]
-    )
-    # The sheets of the three cameras look alike: the one that knows most of the clips' first frames is theirs.
-    found.sort(key=lambda annotation: -_agreement(annotation, trees[0]))
-    annotation = found[0]
-    findings = choice_finding(found)
-    expressions: list[Expression] = []
-    for row in annotation.table.rows:
-        where = f"{annotation.path.name} row {row.number}"
-        if CLIP.fullmatch(row["name"]):
-            expressions += _expressions(row, where)
-        else:
-            message = f"{where}: no clip name such as s1_ne_01: {row.words}"
-            findings.append(Finding(kind="unreadable_row", clip=where, message=message))
-    dataset = f"smic-{spectrum.lower()}-e"
-    expected = {"subjects": SUBJECTS[spectrum]}  # the number of rows differs between the sheets in circulation
-    source = Source(dataset, trees, annotation.path, FPS[spectrum], whole=True, expected=expected)
-    return assemble(tree, source, expressions, findings)
-
-
-def _agreement(annotation: _Annotation, tree: ImageTree) -> int:
-    """Rows whose onset is a frame of the folder that they name."""
-    numbers = {clip.name: {frame_number(name) for name in clip.files.images} for clip in tree.clips}
-    return sum(integer(row["onset"]) in numbers.get(row["name"], ()) for row in annotation.table.rows)
-
-
-def _expressions(row: Row, where: str) -> Iterator[Expression]:
-    """One for each pair of onset and offset; the second and third are called ``s1_ne_01_2``, ``s1_ne_01_3``."""
-    name = row["name"]
-    match = CLIP.fullmatch(name)
-    assert match is not None
-    token = match[2].lower()
-    emotion, notes = look_up_emotion(row["emotion"], _EMOTIONS)
-    if emotion is not None and emotion != TOKENS[token]:
-        notes.append(("label_conflict", f"{where}: says {emotion}, the name {token}; the name is taken"))
-    for field in ("first", "last"):
-        if row[field] and integer(row[field]) is None:
-            notes.append(("missing_frames", f"{where}: {field} frame {row[field]!r} is no frame number"))
-    label = Label(raw_emotion=row["emotion"], emotion=TOKENS[token])
-    for ordinal in ("", "2", "3"):
-        onset, offset = row[f"onset{ordinal}"], row[f"offset{ordinal}"]
-        if ordinal and not onset and not offset:
-            continue
-        clip = f"{name}_{ordinal}" if ordinal else name
-        phases = Phases(onset, None, offset)
-        yield Expression(f"s{int(match[1])}", clip, name, where, phases, label, tuple(notes))
-
-
-SMIC_E = tuple(
-    Adapter(
-        name=f"smic-{spectrum.lower()}-e",
-        title=f"SMIC-E {spectrum}",
-        looks_for=f"{spectrum}_long/SMIC-{spectrum}-E/s01/s1_ne_01 with images such as "
-        + ("image559700.jpg" if spectrum == "HS" else "07750.jpg"),
-        find=partial(_find, spectrum),
-        scan=partial(_scan, spectrum),
-    )
-    for spectrum in SPECTRA
-)
+for _name in CAMERAS:
+    _adapter = SmicE(_name)
+    DATASETS.register(_adapter.facts.name)(_adapter)

@@ -1,41 +1,52 @@
-"""Spreadsheets as text: every cell a string as shown, columns found by their headers."""
+"""Spreadsheets as text: every cell a string as written, columns found by their headers."""
 
+import csv
 import io
-import struct
-import warnings
+import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time, timedelta
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
 
-import openpyxl
-import xlrd
-from openpyxl.utils.exceptions import InvalidFileException
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from schemas.errors import AnnotationError
 
-SPREADSHEET_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xls"})
+SPREADSHEET_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv"})
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # old .xls, and the envelope of an encrypted .xlsx
-_ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
+_ENCRYPTED = re.compile(  # an encrypted .xlsx, or the record FILEPASS behind the first one of an .xls
+    re.escape("EncryptedPackage".encode("utf-16-le")) + rb"|\x09\x08\x10\x00.{16}\x2f\x00", re.DOTALL
+)
 _HEADER_DEPTH = 60  # rows searched for the header; SAMM's is row 14
-_DAMAGE = (
-    InvalidFileException, zipfile.BadZipFile, zlib.error, xlrd.XLRDError, xlrd.compdoc.CompDocError, ParseError,
-    struct.error, KeyError, IndexError, ValueError, TypeError, AssertionError, EOFError, OSError, NotImplementedError,
-)  # fmt: skip
+_MOST_CELLS = 4_000_000  # of a sheet, blank ones between others included: reading is dense
+_MOST_BYTES = 64 << 20  # of a sheet's XML, unpacked
+_TOO_LARGE = (
+    "more than any annotation has; delete the rows and columns behind the last one that is used, and save it again"
+)
+
+_XLSX_CELL = re.compile(rb'<(?:\w+:)?(?:c|row)\s[^>]*?\br="([A-Z]*)(\d+)"')
+_XLSX_BARE_FORMULA = re.compile(rb"</f>\s*(?:<v\s*/>|<v></v>|</c>)|<f\s*[^>]*/>\s*</c>")
+_ODS_ROW = re.compile(rb"<table:table-row\b([^>]*)>(.*?)</table:table-row>|<table:table-row\b([^>]*)/>", re.DOTALL)
+_ODS_CELL = re.compile(rb"<table:(?:covered-)?table-cell\b([^>]*)>")
+_ODS_REPEATED = re.compile(rb'number-(?:rows|columns)-repeated="(\d+)"')
 
 Cells = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Workbook:
-    """Sheet name -> rows of cells as text; blank cells are empty strings."""
+    """Sheet name -> rows of cells as text; blank cells are empty strings.
+
+    ``uncomputed`` counts formulas without the value that a spreadsheet program stores beside them: blank cells here.
+    """
 
     path: Path
     sheets: dict[str, tuple[Cells, ...]]
+    uncomputed: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,19 +72,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below a header, blank ones left out. ``fields`` are those whose column is there."""
+    """Rows below a header, blank ones left out.
+
+    Attributes:
+        path: of the workbook.
+        sheet: its name.
+        header: 1-based row of the header.
+        uncomputed: formulas of the workbook without a value.
+        fields: those whose column is there.
+        rows: in order.
+    """
 
     path: Path
     sheet: str
+    header: int
+    uncomputed: int
     fields: frozenset[str]
     rows: tuple[Row, ...]
 
 
 def read_workbook(path: Path) -> Workbook:
-    """Read an ``.xlsx`` or ``.xls``, told apart by content; formulas give the values stored beside them.
+    """Read an ``.xlsx``, ``.xls``, ``.ods`` or delimited text; formulas give the values stored beside them.
+
+    Only ``.csv`` and ``.tsv`` are told by their names, all others by their content.
 
     Raises:
-        AnnotationError: missing, empty, encrypted, or not a spreadsheet.
+        AnnotationError: missing, empty, encrypted, too large, or not a spreadsheet.
     """
     try:
         data = path.read_bytes()
@@ -83,55 +107,128 @@ def read_workbook(path: Path) -> Workbook:
         ) from error
     if not data:
         raise AnnotationError(f"{path}: zero bytes; copy the spreadsheet again from the original")
-    if not data.startswith((_ZIP_MAGIC, _OLE_MAGIC)):
-        raise AnnotationError(f"{path}: not a spreadsheet; expected an Excel workbook, .xlsx or .xls")
-    if data.startswith(_OLE_MAGIC) and _ENCRYPTED_STREAM in data:
+    if data.startswith((_ZIP_MAGIC, _OLE_MAGIC)):
+        return _read_binary(path, data)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return Workbook(path, {path.stem: tuple(_text_rows(path, data))})
+    raise AnnotationError(f"{path}: not a spreadsheet; expected an Excel workbook, .xlsx or .xls, or .ods, .csv, .tsv")
+
+
+def _read_binary(path: Path, data: bytes) -> Workbook:
+    if data.startswith(_OLE_MAGIC) and _ENCRYPTED.search(data):
         raise AnnotationError(_encrypted(path))
     try:
-        return Workbook(path, _read_xlsx(data) if data.startswith(_ZIP_MAGIC) else _read_xls(data))
-    except _DAMAGE as error:
-        if "encrypted" in str(error).lower():
-            raise AnnotationError(_encrypted(path)) from error
-        raise AnnotationError(
-            f"{path}: damaged or not a spreadsheet ({type(error).__name__}: {error}); "
-            "open it in a spreadsheet program and save it again as .xlsx"
-        ) from error
+        uncomputed = _checked_archive(path, data) if data.startswith(_ZIP_MAGIC) else 0
+        with CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
+            sheets = {
+                name: tuple(tuple(map(_text, row)) for row in book.get_sheet_by_name(name).to_python(False))
+                for name in book.sheet_names
+            }
+    except PasswordError as error:
+        raise AnnotationError(_encrypted(path)) from error
+    except (CalamineError, zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, NotImplementedError) as error:
+        raise AnnotationError(_damaged(path, error)) from error
+    except BaseException as error:  # a panic of the Rust library, which is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise AnnotationError(_damaged(path, error)) from None
+    return Workbook(path, sheets, uncomputed)
 
 
 def _encrypted(path: Path) -> str:
     return f"{path}: encrypted; open it with its password and save it without one"
 
 
-def _read_xlsx(data: bytes) -> dict[str, tuple[Cells, ...]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about drop-down lists and styles, which hold no data
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = {}
-        for sheet in book.worksheets:
-            sheet.reset_dimensions()  # the recorded ones may be wrong
-            sheets[sheet.title] = tuple(tuple(map(_text, row)) for row in sheet.iter_rows(values_only=True))
-        book.close()
-    return sheets
+def _damaged(path: Path, error: BaseException) -> str:
+    return (
+        f"{path}: damaged or not a spreadsheet ({type(error).__name__}: {error}); "
+        "open it in a spreadsheet program and save it again as .xlsx"
+    )
 
 
-def _read_xls(data: bytes) -> dict[str, tuple[Cells, ...]]:
-    with xlrd.open_workbook(file_contents=data, logfile=io.StringIO()) as book:
-        return {
-            sheet.name: tuple(tuple(map(_text, sheet.row_values(i))) for i in range(sheet.nrows))
-            for sheet in book.sheets()
-        }
+def _checked_archive(path: Path, data: bytes) -> int:
+    """Refuse sheets whose cells would not fit in memory; count the formulas without values."""
+    uncomputed = 0
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            sheet = entry.filename.startswith("xl/worksheets/sheet")
+            if not (sheet or entry.filename == "content.xml"):
+                continue
+            if entry.file_size > _MOST_BYTES:
+                raise AnnotationError(f"{path}: a sheet of {entry.file_size >> 20} MB, {_TOO_LARGE}")
+            xml = archive.read(entry)
+            rows, columns = _xlsx_extent(xml) if sheet else _ods_extent(xml)
+            if rows * columns > _MOST_CELLS:
+                raise AnnotationError(f"{path}: claims {rows:,} rows and {columns:,} columns, {_TOO_LARGE}")
+            uncomputed += len(_XLSX_BARE_FORMULA.findall(xml)) if sheet else 0
+    return uncomputed
+
+
+def _xlsx_extent(xml: bytes) -> tuple[int, int]:
+    rows = columns = 1
+    for letters, digits in _XLSX_CELL.findall(xml):
+        rows = max(rows, int(digits[:12]))
+        columns = max(columns, _column(letters[:8]))
+    return rows, columns
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
+
+
+def _ods_extent(xml: bytes) -> tuple[int, int]:
+    """Up to the last cells with a value; blank ones behind them may be repeated a million times."""
+    end = rows = columns = 1
+    for attributes, inside, _ in _ODS_ROW.findall(xml):
+        position, used = 0, 0
+        for cell in _ODS_CELL.findall(inside):
+            position += _repeated(cell)
+            used = position if b"value" in cell else used
+        end += _repeated(attributes)
+        if used:
+            rows, columns = max(rows, end), max(columns, used)
+    return rows, columns
+
+
+def _repeated(attributes: bytes) -> int:
+    match = _ODS_REPEATED.search(attributes)
+    return int(match[1][:12]) if match else 1
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # .xls knows no integers
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, date | time | timedelta):
+        return f"the date or time {value}"  # a spreadsheet program's guess at what somebody typed; never a number
     return str(value)
 
 
-def find_table(book: Workbook, columns: Mapping[str, Sequence[str]], optional: frozenset[str] = frozenset()) -> Table:
-    """The table whose header has all required columns, wherever the header is.
+def _text_rows(path: Path, data: bytes) -> Iterator[Cells]:
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max("\t;,", key=first.count)
+    try:
+        yield from map(tuple, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise AnnotationError(_damaged(path, error)) from error
+
+
+def find_table(book: Workbook, columns: Mapping[str, Sequence[str]], optional: Iterable[str] = ()) -> Table:
+    """The first of ``find_tables``."""
+    return find_tables(book, columns, optional)[0]
+
+
+def find_tables(book: Workbook, columns: Mapping[str, Sequence[str]], optional: Iterable[str] = ()) -> list[Table]:
+    """The tables, one a sheet at most, whose header has all required columns, wherever the header is.
 
     Args:
         book: the workbook.
@@ -142,15 +239,24 @@ def find_table(book: Workbook, columns: Mapping[str, Sequence[str]], optional: f
         AnnotationError: no such header; the message names the columns expected and found.
     """
     required = [field for field in columns if field not in optional]
+    tables = []
     best: tuple[int, str, int, Cells] = (0, "", 0, ())
     for title, rows in book.sheets.items():
         for number, cells in enumerate(rows[:_HEADER_DEPTH], 1):
             positions = _positions(cells, columns)
             found = sum(field in positions for field in required)
             if found == len(required):
-                return _table(book, title, number, positions)
+                tables.append(_table(book, title, number, positions))
+                break
             best = max(best, (found, title, number, cells))
+    filled = [table for table in tables if table.rows]
+    if filled:
+        return filled
     expected = ", ".join(columns[field][0] for field in required)
+    if tables:
+        raise AnnotationError(
+            f"{book.path}, sheet {tables[0].sheet}: no rows below the header in row {tables[0].header}"
+        )
     found, title, number, cells = best
     if not any(any(map(str.strip, row)) for rows in book.sheets.values() for row in rows):
         raise AnnotationError(f"{book.path}: the spreadsheet is empty; expected the columns {expected}")
@@ -191,6 +297,4 @@ def _table(book: Workbook, title: str, header: int, positions: Mapping[str, int]
         for number, cells in enumerate(book.sheets[title][header:], header + 1)
         if any(map(str.strip, cells))
     )
-    if not rows:
-        raise AnnotationError(f"{book.path}, sheet {title}: no rows below the header in row {header}")
-    return Table(book.path, title, frozenset(positions), rows)
+    return Table(book.path, title, header, book.uncomputed, frozenset(positions), rows)

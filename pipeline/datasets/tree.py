@@ -1,24 +1,31 @@
 """A snapshot of the folders below a root: one walk, then everything is looked up in memory."""
 
 import os
+import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.datasets.frame_files import is_image, is_video
 
 _LITTER = ("__MACOSX", "@eaDir")
+_COPY = re.compile(r"(.+?)(?: ?\(\d+\)| - ?(?:Copy|Kopie|Copie|副本)(?: ?\(\d+\))?| copy(?: \d+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder; names in sorted order, hidden ones left out, files told apart by their suffixes."""
+    """One folder; names in sorted order, hidden ones left out, files told apart by their suffixes.
+
+    ``copies`` are images such as ``image3 (1).jpg``, which a file manager made of others, and no frames.
+    """
 
     path: Path
     folders: tuple[str, ...]
     images: tuple[str, ...]
     videos: tuple[str, ...]
     others: tuple[str, ...]
+    copies: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -34,11 +41,13 @@ class Tree:
         root: where the walk began.
         folders: absolute path -> folder, parents before children.
         unreadable: folders that could not be listed.
+        copies: folders and spreadsheets that lie beside what a file manager copied them from; left out.
     """
 
     root: Path
     folders: dict[Path, Folder]
     unreadable: tuple[Path, ...]
+    copies: tuple[Path, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -51,6 +60,7 @@ def survey(root: Path) -> Tree:
     start = Path(os.path.abspath(root))  # noqa: PTH100 - unlike resolve(), keeps the names that the user sees
     folders: dict[Path, Folder] = {}
     unreadable: list[Path] = []
+    copies: list[Path] = []
     entered: set[tuple[int, int]] = set()
     todo, links = deque([start]), deque[Path]()
     while todo or links:
@@ -65,10 +75,45 @@ def survey(root: Path) -> Tree:
         except OSError:
             unreadable.append(path)
             continue
+        twins = set(_copies(folder.folders)) | set(_copies(folder.others))
+        copies += (path / name for name in sorted(twins))
+        folder = replace(folder, folders=_without(folder.folders, twins), others=_without(folder.others, twins))
         folders[path] = folder
         for name in folder.folders:
             (links if name in linked else todo).append(path / name)
-    return Tree(start, folders, tuple(unreadable))
+    return Tree(start, folders, tuple(unreadable), tuple(copies))
+
+
+def common_folder(folders: Sequence[Path]) -> Path:
+    """The deepest folder that holds all the given ones."""
+    return Path(os.path.commonpath(folders))
+
+
+def _copies(names: Iterable[str]) -> list[str]:
+    """Names such as ``X (1).xlsx`` and ``EP02_01f - Copy`` beside ``X.xlsx`` and ``EP02_01f``."""
+    known = set(names)
+    return [name for name in known if (original := _original(name)) and "".join(original) in known]
+
+
+def _copied_images(names: Iterable[str]) -> list[str]:
+    """Copies among images; those of ``img (1).jpg``, ``img (2).jpg`` are none, but numbered so by a file manager."""
+    known = set(names)
+    found = ((name, _original(name)) for name in names)
+    return [name for name, parts in found if parts and (parts[0][-1].isdecimal() or "".join(parts) in known)]
+
+
+def _original(name: str) -> tuple[str, str] | None:
+    """Stem and suffix of what a name says that it is a copy of."""
+    if "(" not in name and " " not in name:  # of 100,000 names of frames, next to all
+        return None
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a path object for each name takes seconds
+    match = _COPY.fullmatch(stem)
+    return (match[1], suffix) if match else None
+
+
+def _without(names: Iterable[str], left_out: Iterable[str]) -> tuple[str, ...]:
+    gone = set(left_out)
+    return tuple(name for name in names if name not in gone)
 
 
 def _list(path: Path) -> tuple[Folder, set[str]]:
@@ -91,5 +136,6 @@ def _list(path: Path) -> tuple[Folder, set[str]]:
                     linked.add(entry.name)
             elif is_file:
                 (images if is_image(entry.name) else videos if is_video(entry.name) else others).append(entry.name)
-    names = (tuple(sorted(kind)) for kind in (folders, images, videos, others))
-    return Folder(path, *names), linked
+    copies = _copied_images(images)
+    kinds = (folders, _without(images, copies), videos, others, copies)
+    return Folder(path, *(tuple(sorted(kind)) for kind in kinds)), linked

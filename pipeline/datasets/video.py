@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.clip.frames import VIDEO_SUFFIXES
-from pipeline.datasets.adapter import sort_clips
+from pipeline.datasets.adapter import DATASETS, Adapter
+from pipeline.datasets.assemble import sort_clips
 from pipeline.datasets.frame_files import count_frames, is_video
+from pipeline.datasets.image_trees import ImageTree
 from pipeline.datasets.tree import Tree
 from schemas.clip import Clip, DatasetScan, Finding, VideoSegment
+from schemas.datasets import FACTS
 from schemas.errors import DatasetNotFoundError
 from schemas.labels import Label
 
@@ -84,3 +87,20 @@ def _clip(path: Path, root: Path, subject: str, name: str) -> Clip:
 
 def _scan(clips: tuple[Clip, ...], layout: str) -> DatasetScan:
     return DatasetScan(dataset="video", layout=layout, annotation=None, clips=sort_clips(clips))
+
+
+class _Videos(Adapter):
+    """Only when asked for by name: it would take every folder with a video in it."""
+
+    facts, looks_for = FACTS["video"], ""
+
+    def find(self, tree: Tree) -> Sequence[ImageTree]:
+        """Nothing by itself."""
+        return ()
+
+    def scan(self, tree: Tree, trees: Sequence[ImageTree], annotation: Path | None) -> tuple[Path, DatasetScan]:
+        """Every video."""
+        return scan_video_folder(tree)
+
+
+DATASETS.register("video")(_Videos())

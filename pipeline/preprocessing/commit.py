@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.plan import Plan
 from pipeline.preprocessing.store_arrays import write_columns
-from pipeline.sharing.references import licences
 from schemas.layout import PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import output_errors
@@ -40,7 +39,7 @@ def commit(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
         action_units=plan.backends.action_units,
         depth=plan.backends.depth,
         findings=plan.scan.findings,
-        licences=licences([plan.scan.dataset]),
+        licences=plan.scan.licences,
         clips=(),
         objects={},
     )

@@ -1,9 +1,21 @@
 """`mer cite`: which store it was, and whom it is owed to."""
 
 from pipeline.clip.backends import ACTION_UNITS, DEPTH
+from pipeline.datasets import DATASETS
 from pipeline.sharing.assembly import require_sealed
-from pipeline.sharing.references import MADV_NET, published
 from schemas.store.reader import Store
+
+MADV_NET = """\
+@article{kong2025madvnet,
+  author  = {Kong, Weiyi and You, Zhisheng and Lv, Xuebin},
+  title   = {{3D} Micro-Expression Recognition Based on Adaptive Dynamic Vision},
+  journal = {Sensors},
+  volume  = {25},
+  number  = {10},
+  pages   = {3175},
+  year    = {2025},
+  doi     = {10.3390/s25103175}
+}"""
 
 
 def cite(store: Store) -> str:
@@ -24,10 +36,10 @@ def cite(store: Store) -> str:
         if column is not None:
             lines.append(f"{what}: {column.tool} {column.version}")
     lines += [f"{licence.dataset}: {licence.terms}" for licence in manifest.licences]
-    found = [dataset.bibtex for name in manifest.datasets if (dataset := published(name)) is not None]
+    found = [DATASETS[name].facts.bibtex for name in manifest.datasets if name in DATASETS.names()]
     if manifest.depth is not None and manifest.depth.tool in DEPTH.names():
         found.append(DEPTH[manifest.depth.tool].bibtex)
     if manifest.action_units.tool in ACTION_UNITS.names():
         found.append(ACTION_UNITS[manifest.action_units.tool].bibtex)
-    entries = filter(None, dict.fromkeys([*found, MADV_NET]))  # the spectra of SMIC share one paper
+    entries = filter(None, dict.fromkeys([*found, MADV_NET]))  # the cameras of SMIC share one paper
     return "\n".join(f"% {line}" for line in lines) + "\n\n" + "\n\n".join(entries)

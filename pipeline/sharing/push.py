@@ -13,9 +13,9 @@ from rich.console import Console
 from pipeline.sharing.assembly import require_sealed
 from pipeline.sharing.push_lock import PushLock
 from pipeline.sharing.push_target import PushJournal, PushTarget, what_is_there
-from pipeline.sharing.references import licences
 from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import same_clips
+from schemas.datasets import licences
 from schemas.errors import ConfigError, ManifestMissingError, StoreExistsError, TransferError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.progress import Progress

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.mesh.geometry import AU_NAMES
+from schemas.datasets import FACTS
+from schemas.labels import Emotion
 
 Array = NDArray[np.float64]
 
@@ -82,13 +84,12 @@ MEMBERS: dict[str, dict[str, float]] = {
 }
 
 # Clips of each class in the real dataset (CAS(ME)^2: micro-expressions; SMIC: HS).
-CLASS_COUNTS: dict[str, dict[str, int]] = {
-    "samm": {"anger": 57, "happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8,
-             "sadness": 6},
-    "casme2": {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2},
-    "casme-sq": {"negative": 21, "others": 19, "surprise": 9, "positive": 8},
-    "smic": {"negative": 70, "positive": 51, "surprise": 43},
-}  # fmt: skip
+CLASS_COUNTS: dict[str, dict[Emotion, int]] = {
+    "samm": FACTS["samm"].counts.emotions,
+    "casme2": FACTS["casme2"].counts.emotions,
+    "casme-sq": FACTS["casme-sq"].counts.micro,
+    "smic": FACTS["smic-hs"].counts.emotions,
+}
 
 
 @dataclass(frozen=True)

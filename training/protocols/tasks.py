@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from schemas.datasets import people_of
 from schemas.errors import ConfigError, ProtocolError
 from schemas.labels import ExpressionType, Label
 from schemas.manifest import ClipEntry, Manifest
@@ -96,8 +97,9 @@ class Task(Model):
 
 
 def subject_of(key: str) -> str:
-    """``dataset/subject`` of a clip key."""
-    return "/".join(key.split("/")[:2])
+    """``dataset/subject`` of a clip key; people whom several datasets show stand under the first of these."""
+    dataset, subject, *_ = key.split("/")
+    return f"{people_of(dataset)}/{subject}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """A spreadsheet that cannot be used is one clear error, with its path, the reason, and what to do."""
 
 import contextlib
+import datetime
 import re
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -46,7 +48,7 @@ def test_missing(annotation: Path) -> None:
     annotation.unlink()
     message = message_of(annotation)
     assert "needs its annotation, usually " in message
-    assert "no spreadsheet (.xlsx, .xls) below this folder or in the 2 folders above it" in message
+    assert "no spreadsheet (.xlsx, .xls, .ods, .csv) below this folder or in the 3 folders above it" in message
     assert str(annotation.parent) in message
 
 
@@ -229,3 +231,76 @@ def test_a_damaged_byte_is_read_or_reported(tmp_path: Path, position: float, byt
         warnings.simplefilter("error")
         with contextlib.suppress(AnnotationError):
             find_table(read_workbook(damaged), {"subject": ("Subject",), "name": ("Filename",)})
+
+
+def _ods(path: Path, rows: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(
+            "content.xml",
+            '<?xml version="1.0"?><office:document-content '
+            'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+            'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" '
+            'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet>'
+            f'<table:table table:name="S">{rows}</table:table>'
+            "</office:spreadsheet></office:body></office:document-content>",
+        )
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+    return path
+
+
+CELL = '<table:table-cell office:value-type="string" office:string-value="{0}"><text:p>{0}</text:p></table:table-cell>'
+
+
+def test_cells_of_open_document_and_delimited_text(tmp_path: Path) -> None:
+    """The same text comes out of .ods, .csv (semicolons, UTF-16) and .tsv; blank rows at the end cost nothing."""
+    lines = [["Subject", "Filename"], ["006", "7"], ["01", ""]]
+    blank = '<table:table-row table:number-rows-repeated="1048570"><table:table-cell/></table:table-row>'
+    rows = "".join("<table:table-row>" + "".join(map(CELL.format, line)) + "</table:table-row>" for line in lines)
+    paths = [_ods(tmp_path / "x.ods", rows + blank), tmp_path / "x.csv", tmp_path / "x.tsv", tmp_path / "y.csv"]
+    paths[1].write_bytes("\r\n".join(";".join(line) for line in lines).encode("utf-16"))
+    paths[2].write_text("\n".join("\t".join(line) for line in lines))
+    paths[3].write_text('Subject,Filename\n"006",7\n01,\n', encoding="utf-8-sig")
+    for path in paths:
+        table = find_table(read_workbook(path), {"subject": ("Subject",), "name": ("Filename",)})
+        assert [(row["subject"], row["name"]) for row in table.rows] == [("006", "7"), ("01", "")], path.name
+
+
+def test_a_date_is_no_number(tmp_path: Path) -> None:
+    """What a spreadsheet program took for a date is named as one, so that no frame number comes of it."""
+    path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", datetime.date(2014, 5, 8)], [1, 2.5]])
+    table = find_table(read_workbook(path), {"subject": ("Subject",), "name": ("Filename",)})
+    assert [row["name"] for row in table.rows] == ["the date or time 2014-05-08", "2.5"]
+
+
+@pytest.mark.parametrize("kind", ["rows", "columns", "ods", "bomb"])
+def test_a_small_file_that_claims_a_giant_sheet(tmp_path: Path, kind: str) -> None:
+    """Two cells at the ends of a sheet, or a packed desert of rows, are refused at once, not allocated."""
+    path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", 7]])
+    if kind == "ods":
+        far = '<table:table-row table:number-rows-repeated="2000000000"><table:table-cell/></table:table-row>'
+        row = f"<table:table-row>{CELL.format('x')}</table:table-row>"
+        path = _ods(tmp_path / "x.ods", row + far + row)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        sheet = "xl/worksheets/sheet1.xml"
+        if kind == "bomb":
+            members[sheet] = members[sheet].replace(b"<sheetData>", b"<sheetData>" + b" " * (300 << 20))
+        else:
+            end = {"rows": b'r="A2000000000"', "columns": b'r="XFDXFD2"'}[kind]
+            members[sheet] = members[sheet].replace(b'r="B2"', end)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+    started = time.monotonic()
+    with pytest.raises(AnnotationError, match=r"(\d columns|a sheet of 300 MB), more than any annotation has"):
+        read_workbook(path)
+    assert time.monotonic() - started < 2
+
+
+def test_formulas_without_values_are_counted(tmp_path: Path) -> None:
+    """A library saves formulas and computes none of them; a spreadsheet program stores their values."""
+    path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", "=1+1"], ["007", "=2+2"]])
+    assert read_workbook(path).uncomputed == 2
+    assert read_workbook(save_sheets(tmp_path / "y.xlsx", [["a", 1]])).uncomputed == 0

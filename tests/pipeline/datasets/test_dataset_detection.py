@@ -142,7 +142,7 @@ def test_smic_without_the_name_of_a_camera(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / layout)
     long, short = sorted(p for p in tmp_path.iterdir() if p.name.startswith("unnamed"))
     assert scan_dataset(long)[1].dataset == "smic-hs"
-    with pytest.raises(AmbiguousDatasetError, match=r"--dataset smic-vis .*\n.*--dataset smic-nir "):
+    with pytest.raises(AmbiguousDatasetError, match=r"--dataset smic-nir .*\n.*--dataset smic-vis "):
         scan_dataset(short)
     assert scan_dataset(short, "smic-nir")[1].clips[0].dataset == "smic-nir"
 
@@ -158,7 +158,9 @@ def test_nothing_at_the_path(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     """A folder without any file has a message of its own."""
     (tmp_path / "a" / "b").mkdir(parents=True)
-    with pytest.raises(DatasetNotFoundError, match=r"an empty folder; expected a dataset: SAMM: folders such as 006"):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"an empty folder; expected a dataset: .*; SAMM: folders such as 006"
+    ):
         scan_dataset(tmp_path)
 
 
@@ -203,12 +205,10 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
 
 def test_an_unknown_name(tmp_path: Path) -> None:
     """An unknown ``dataset`` lists the known ones."""
-    with pytest.raises(ConfigError, match="no dataset is called 'sam'; known: samm, casme2, casme-sq, smic-hs"):
+    with pytest.raises(ConfigError, match="'sam' is not among the datasets; did you mean samm"):
         scan_dataset(tmp_path, "sam")
-    assert list(DATASETS) == [
-        "samm", "casme2", "casme-sq", "smic-hs", "smic-vis", "smic-nir", "smic-hs-e", "smic-vis-e", "smic-nir-e",
-        "video",
-    ]  # fmt: skip
+    known = {"samm", "casme2", "casme-sq", "smic-hs", "smic-vis", "smic-nir", "smic-hs-e", "smic-vis-e", "smic-nir-e"}
+    assert {*known, "video"} <= set(DATASETS.names())
 
 
 def test_a_single_video(tmp_path: Path) -> None:

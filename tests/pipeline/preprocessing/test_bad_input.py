@@ -99,7 +99,7 @@ def test_a_dataset_that_cannot_be_used(
         (["--limit", 0], "limit: Input should be greater than or equal to 1, got 0"),
         (["--device", "tpu"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
         (["--workers", -1], "'--workers': Input should be greater than or equal to 0"),
-        (["--dataset", "casme3"], "no dataset is called 'casme3'; known: samm, casme2"),
+        (["--dataset", "casme9"], "'casme9' is not among the datasets; "),
         (["--subjects", "sub01,sub99"], "--subjects sub99: not in this dataset, which has sub01, sub02"),
         (["--clips", "EP99_01"], "--clips EP99_01: not in this dataset, which has EP02_01"),
         (["--frames", 3], "No such option"),

@@ -9,9 +9,9 @@ from pipeline.clip.backends.depth_anything import BIBTEX
 from pipeline.sharing.cite import cite
 from pipeline.sharing.diff import diff
 from pipeline.sharing.merge import merge
-from pipeline.sharing.references import licences, published
 from pipeline.sharing.selection import Selection
 from pipeline.sharing.subset import subset
+from schemas.datasets import FACTS, licences
 from schemas.errors import ManifestInvalidError
 from schemas.manifest import Manifest
 from schemas.store.reader import Store
@@ -108,8 +108,7 @@ def test_an_edited_store_has_no_citation(store: Store) -> None:
 @pytest.mark.parametrize("name", ["samm", "casme2", "casme-sq", "smic-hs", "smic-vis", "smic-nir", "smic-hs-e"])
 def test_every_published_dataset_has_terms_and_a_reference(name: str) -> None:
     """BibTeX with balanced braces and the fields that a reader needs; one's own videos have neither."""
-    dataset = published(name)
-    assert dataset is not None
+    dataset = FACTS[name]
     assert dataset.bibtex.count("{") == dataset.bibtex.count("}")
     for field in ("author", "title", "year", "doi"):
         assert re.search(rf"^  {field} +=", dataset.bibtex, re.MULTILINE), field

@@ -1,0 +1,225 @@
+"""What is published about each dataset, once: counts, frame rate, terms, the paper to cite, who is in it.
+
+Adapters, synthetic datasets, protocols, citations, the README and the tests read these facts.
+"""
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from schemas.labels import Emotion, ExpressionType
+from schemas.model import Model
+
+AGREEMENT = (
+    "for research, under the agreement signed with the authors; recordings and what shows the participants "
+    "may not be passed on to anybody who has not signed it"
+)
+
+
+class Licence(Model):
+    """Under which terms the people of a dataset let themselves be recorded, in words."""
+
+    dataset: str
+    terms: str
+
+
+class Counts(Model):
+    """Published figures of one edition of an annotation; what is empty or ``None`` is not published.
+
+    Attributes:
+        clips: annotated expressions.
+        subjects: people.
+        emotions: of all expressions.
+        micro: emotions of micro-expressions alone, where there are macro-expressions too.
+        types: micro- and macro-expressions.
+        self_reports: what the people said that they felt.
+        objective_classes: by action units, of the classes 1, 2, ...
+    """
+
+    clips: int | None = None
+    subjects: int | None = None
+    emotions: dict[Emotion, int] = Field(default_factory=dict)
+    micro: dict[Emotion, int] = Field(default_factory=dict)
+    types: dict[ExpressionType, int] = Field(default_factory=dict)
+    self_reports: dict[Emotion, int] = Field(default_factory=dict)
+    objective_classes: tuple[int, ...] = ()
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """The figures under the names that a scan counts by: ``clips``, ``subjects``, ``type:``, ``emotion:``."""
+        found = {"clips": self.clips, "subjects": self.subjects}
+        found |= {f"type:{kind}": count for kind, count in self.types.items()}
+        found |= {f"emotion:{emotion}": count for emotion, count in self.emotions.items()}
+        return {name: count for name, count in found.items() if count is not None}
+
+
+class DatasetFacts(Model):
+    """One dataset.
+
+    Attributes:
+        name: as in keys and on the command line.
+        title: as in print.
+        fps: frames per second.
+        counts: published.
+        revised: counts of a later edition of the annotation, where there is one.
+        sheets: usual file names of the annotation; none where labels are in folder names.
+        people: name of the dataset that first showed these people, under the same subject ids; its own if empty.
+        terms: under which it is handed out, in short.
+        bibtex: the paper to cite.
+    """
+
+    name: str
+    title: str
+    fps: float
+    counts: Counts = Counts()
+    revised: Counts | None = None
+    sheets: tuple[str, ...] = ()
+    people: str = ""
+    terms: str = AGREEMENT
+    bibtex: str = ""
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The terms as a store records them."""
+        return (Licence(dataset=self.name, terms=self.terms),) if self.terms else ()
+
+
+_CASME2_EMOTIONS: dict[Emotion, int] = {
+    "others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2,
+}  # fmt: skip
+
+_SAMM = DatasetFacts(
+    name="samm",
+    title="SAMM",
+    fps=200,
+    counts=Counts(
+        clips=159,
+        subjects=29,
+        emotions={
+            "anger": 57, "happiness": 26, "others": 26, "surprise": 15,
+            "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6,
+        },
+        objective_classes=(24, 13, 20, 8, 3, 7, 84),
+    ),
+    sheets=("SAMM_Micro_FACS_Codes_v2.xlsx", "SAMM_20181215_Micro_FACS_Codes_v2.xlsx"),
+    bibtex="""\
+@article{davison2018samm,
+  author  = {Davison, Adrian K. and Lansley, Cliff and Costen, Nicholas and Tan, Kevin and Yap, Moi Hoon},
+  title   = {{SAMM}: A Spontaneous Micro-Facial Movement Dataset},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {9},
+  number  = {1},
+  pages   = {116--129},
+  year    = {2018},
+  doi     = {10.1109/TAFFC.2016.2573832}
+}""",
+)  # fmt: skip
+_CASME2 = DatasetFacts(
+    name="casme2",
+    title="CASME II",
+    fps=200,
+    counts=Counts(clips=255, subjects=26, emotions=_CASME2_EMOTIONS),
+    # In 2019 three clips of sub24 moved from sadness to surprise.
+    revised=Counts(clips=255, subjects=26, emotions=_CASME2_EMOTIONS | {"surprise": 28, "sadness": 4}),
+    sheets=("CASME2-coding-20190701.xlsx", "CASME2-coding-20140508.xlsx", "CASME2-ObjectiveClasses.xlsx"),
+    bibtex="""\
+@article{yan2014casme2,
+  author  = {Yan, Wen-Jing and Li, Xiaobai and Wang, Su-Jing and Zhao, Guoying and Liu, Yong-Jin and
+             Chen, Yu-Hsin and Fu, Xiaolan},
+  title   = {{CASME II}: An Improved Spontaneous Micro-Expression Database and the Baseline Evaluation},
+  journal = {PLoS ONE},
+  volume  = {9},
+  number  = {1},
+  pages   = {e86041},
+  year    = {2014},
+  doi     = {10.1371/journal.pone.0086041}
+}""",
+)
+_CASME_SQ = DatasetFacts(
+    name="casme-sq",
+    title="CAS(ME)^2",
+    fps=30,
+    counts=Counts(
+        clips=357,
+        subjects=22,
+        types={"macro": 300, "micro": 57},
+        emotions={"negative": 126, "positive": 124, "others": 82, "surprise": 25},
+        micro={"negative": 21, "others": 19, "surprise": 9, "positive": 8},
+        self_reports={
+            "happiness": 147, "disgust": 74, "anger": 55, "surprise": 36, "fear": 21, "sadness": 9,
+            "helpless": 5, "pain": 5, "confused": 3, "sympathy": 2,
+        },
+    ),
+    sheets=("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final(Updated).xlsx", "code_final.xlsx"),
+    bibtex="""\
+@article{qu2018casmesq,
+  author  = {Qu, Fangbing and Wang, Su-Jing and Yan, Wen-Jing and Li, He and Wu, Shuhang and Fu, Xiaolan},
+  title   = {{CAS(ME)$^2$}: A Database for Spontaneous Macro-Expression and Micro-Expression Spotting and Recognition},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {9},
+  number  = {4},
+  pages   = {424--436},
+  year    = {2018},
+  doi     = {10.1109/TAFFC.2017.2654440}
+}""",
+)  # fmt: skip
+_SMIC_HS = DatasetFacts(
+    name="smic-hs",
+    title="SMIC HS",
+    fps=100,
+    counts=Counts(clips=164, subjects=16, emotions={"negative": 70, "positive": 51, "surprise": 43}),
+    people="smic-hs",
+    bibtex="""\
+@inproceedings{li2013smic,
+  author    = {Li, Xiaobai and Pfister, Tomas and Huang, Xiaohua and Zhao, Guoying and Pietik{\\"a}inen, Matti},
+  title     = {A Spontaneous Micro-expression Database: Inducement, Collection and Baseline},
+  booktitle = {10th IEEE International Conference and Workshops on Automatic Face and Gesture Recognition (FG)},
+  year      = {2013},
+  doi       = {10.1109/FG.2013.6553717}
+}""",
+)
+
+
+def _smic(camera: str, *, long: bool) -> DatasetFacts:
+    """Another camera of SMIC, or its long clips: the same people under the same ids."""
+    subjects = 16 if camera == "HS" else 8
+    short = Counts(clips=71, subjects=subjects)  # of VIS and NIR
+    sheets = (
+        f"SMIC-{camera}-E_annotation_2019.xlsx",
+        f"SMIC-{camera}-E_annotation.xlsx",
+        f"SMIC_{camera}_E_annotation.xlsx",
+    )
+    return DatasetFacts(
+        name=f"smic-{camera.lower()}" + ("-e" if long else ""),
+        title=f"SMIC-E {camera}" if long else f"SMIC {camera}",
+        fps=100 if camera == "HS" else 25,
+        counts=Counts(subjects=subjects) if long else short,
+        sheets=sheets if long else (),
+        people="smic-hs",
+        bibtex=_SMIC_HS.bibtex,
+    )
+
+
+FACTS: dict[str, DatasetFacts] = {
+    facts.name: facts
+    for facts in (
+        _SAMM,
+        _CASME2,
+        _CASME_SQ,
+        _SMIC_HS,
+        *(_smic(camera, long=False) for camera in ("VIS", "NIR")),
+        *(_smic(camera, long=True) for camera in ("HS", "VIS", "NIR")),
+        DatasetFacts(name="video", title="plain videos", fps=25, terms=""),
+    )
+}
+
+
+def licences(datasets: Iterable[str]) -> tuple[Licence, ...]:
+    """Terms of those datasets that are published under any."""
+    known = (FACTS[name] for name in sorted(set(datasets)) if name in FACTS)
+    return tuple(licence for facts in known for licence in facts.licences)
+
+
+def people_of(dataset: str) -> str:
+    """The dataset that first showed the people of this one under the same ids: SMIC's cameras filmed the same ones."""
+    return (FACTS[dataset].people if dataset in FACTS else "") or dataset
