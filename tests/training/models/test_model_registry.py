@@ -37,7 +37,7 @@ def test_unknown_model_names_the_nearest() -> None:
     """A misspelt name is answered with the right one, a strange one with all."""
     with pytest.raises(ConfigError, match=r"'madvnet' is not among the models; did you mean madv_net\?"):
         create_model("madvnet", **SHAPE)
-    with pytest.raises(ConfigError, match=r"'xyz' is not among the models; There are .*madv_net"):
+    with pytest.raises(ConfigError, match=r"'xyz' is not among the models; there are .*madv_net"):
         create_model("xyz", **SHAPE)
 
 
