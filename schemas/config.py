@@ -20,20 +20,24 @@ Device = Literal["cpu", "cuda"]
 class PreprocessConfig(Model):
     """Where a run executes (workers, devices, paths) is not in here: it must not change the result."""
 
-    dataset: str = Field(description="dataset name, as `mer scan` prints it")
-    size: int = Field(224, ge=112, le=518, description="side of the aligned crops, px")
-    detector: BackendName = Field("mtcnn", description="face detector")
+    dataset: str = Field(description="Name of the dataset, where its content is ambiguous.")
+    size: int = Field(224, ge=112, le=518, description="Side of the aligned crops, px.")
+    detector: BackendName = Field("mtcnn", description="Face detector.")
     depth: BackendName = Field(
         "depth-anything-v2-small",
-        description="depth backend: depth-anything-v2-small, -base or -large, mesh, one of another package, or none",
+        description="Depth backend: depth-anything-v2-small, -base or -large, mesh, one of another package, or none.",
     )
-    depth_size: int = Field(518, ge=126, le=1036, description="input side of the depth model, px, a multiple of 14")
-    au: BackendName = Field("py-feat", description="action unit backend: py-feat, mesh, or one of another package")
-    au_frames: ActionUnitFrames = Field("apex", description="action units of onset and apex, or of all frames too")
-    apex: ApexMethod = Field("motion", description="how a missing or unusable apex is estimated")
-    subjects: tuple[str, ...] = Field((), description="only these subjects (empty: all)")
-    clips: tuple[str, ...] = Field((), description="only these clips: names, or dataset/subject/clip keys (empty: all)")
-    limit: int | None = Field(None, ge=1, description="only the first N of the selected clips")
+    depth_size: int = Field(518, ge=126, le=1036, description="Input side of the depth model, px, a multiple of 14.")
+    au: BackendName = Field("py-feat", description="Action unit backend: py-feat, mesh, or one of another package.")
+    au_frames: ActionUnitFrames = Field(
+        "apex", description="Store action units of onset and apex alone, or of all frames too."
+    )
+    apex: ApexMethod = Field(
+        "motion", description="Estimate a missing or unusable apex by the largest motion, or take the middle."
+    )
+    subjects: tuple[str, ...] = Field((), description="Process these subjects alone, separated by commas.")
+    clips: tuple[str, ...] = Field((), description="Process these clips alone, names or keys, separated by commas.")
+    limit: int | None = Field(None, ge=1, description="Process the first N of the selected clips alone.")
 
     @field_validator("depth_size")
     @classmethod
@@ -56,10 +60,16 @@ class PreprocessConfig(Model):
 class Execution(Model):
     """Where a run executes. Of these only the device changes the bytes of a store, and the manifest records it."""
 
-    workers: int | None = Field(None, ge=0, description="local processes; 0: in this one; None: as the machine allows")
-    scheduler: str | None = Field(None, description="address of a running Dask scheduler, instead of local processes")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes GPUs where there are any")
-    models_dir: Path | None = Field(None, description="folder of weights, for machines without a network")
+    workers: int | None = Field(
+        None, ge=0, description="Worker processes; 0: none, work in this one. By default as cores and memory allow."
+    )
+    scheduler: str | None = Field(
+        None, description="Address of a running Dask scheduler, tcp:// or tls://, instead of local workers."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where networks run; auto takes GPUs where there are any."
+    )
+    models_dir: Path | None = Field(None, description="Folder of weights, for machines without a network (MER_MODELS).")
 
 
 def canonical_sha256(value: object) -> str:

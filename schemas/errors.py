@@ -20,6 +20,8 @@ def hide_password(url: str) -> str:
 class MerError(Exception):
     """Base of all errors of this project; the message is meant for the user."""
 
+    exit_code: ClassVar[int] = 2
+
 
 class ConfigError(MerError, ValueError):
     """An option or a config file is wrong."""

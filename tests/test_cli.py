@@ -116,7 +116,7 @@ def test_neural_backends_from_a_models_folder(shared_casme2: Path, tmp_path: Pat
     assert units.min() >= 0
     assert units.max() <= 1
     assert store.manifest.action_units.tool == "py-feat"
-    assert "absent" not in mer("models", "path", "py-feat", "--models-dir", tmp_path / "models")[1]
+    assert "absent" not in mer("weights", "path", "py-feat", "--models-dir", tmp_path / "models")[1]
 
 
 def test_unreachable_weights_are_told_before_any_work(
@@ -131,7 +131,7 @@ def test_unreachable_weights_are_told_before_any_work(
     assert code == 2
     for part in (
         "model.safetensors",
-        "mer models fetch depth-anything-v2-small",
+        "mer weights fetch depth-anything-v2-small",
         "--models-dir",
         "--depth mesh --au mesh",
     ):

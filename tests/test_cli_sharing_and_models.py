@@ -81,15 +81,29 @@ def test_runs_do_not_write_to_urls(store: Store, tmp_path: Path, monkeypatch: py
     assert not list(here.iterdir())
 
 
-def test_model_info_counts() -> None:
+def test_a_network_is_counted_and_timed() -> None:
     """Parameters, MACs and latency of one clip; an unknown name is told what it may have meant."""
-    info = json.loads(mer("model", "info", "madv_net", "--frames", "8", "--size", "64", "--json").printed)
+    info = json.loads(mer("models", "madv_net", "--frames", "8", "--size", "64", "--json").printed)
     assert info["parameters"] > 1e6
     assert info["macs"] > 1e8
     assert info["latency"] > 0
-    code, _, error = mer("model", "info", "madvnet")
+    code, _, error = mer("models", "madvnet")
     assert code == 2
     assert "did you mean madv_net?" in error
+
+
+def test_networks_and_weights_are_two_things() -> None:
+    """Each has a list of its own, and the names of the last release still work, with a word."""
+    networks = {row["name"]: row for row in json.loads(mer("models", "--json").printed)}
+    assert {"madv_net", "ststnet", "c3d"} <= networks.keys()
+    assert networks["madv_net"]["inputs"]
+    weights = {row["name"] for row in json.loads(mer("weights", "list", "--json").printed)}
+    assert {"depth-anything-v2-small", "py-feat"} <= weights
+    assert not weights & networks.keys()
+    old = mer("models", "list", "--json")
+    assert {row["name"] for row in json.loads(old.printed)} == weights
+    assert old.error == "`mer models list` is now `mer weights list`\n"
+    assert "`mer model info` is now `mer models NAME`" in mer("model", "info", "au-logistic", "--json").error
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ class LocatedWeights:
 
 @dataclass(frozen=True)
 class ModelListing:
-    """One row of ``mer models list``. ``path`` is the weights file, or the one that is looked for."""
+    """One row of ``mer weights list``. ``path`` is the weights file, or the one that is looked for."""
 
     name: str
     repository: str
@@ -135,7 +135,7 @@ def _missing_file_message(source: ModelSource, folder: Path, file: str) -> str:
         )
     return (
         f"{folder / file}: no such file; expected {', '.join(source.files)} of {source.repository} in that folder. "
-        f"Copy it there, or run: mer models fetch {source.name} --models-dir {folder.parent}"
+        f"Copy it there, or run: mer weights fetch {source.name} --models-dir {folder.parent}"
     )
 
 
@@ -189,7 +189,7 @@ def _unavailable_message(source: ModelSource, models: Path | None, reason: str) 
         f"{source.name}: {source.weights_file} of {source.repository} is not in {looked_in}the Hugging Face cache "
         f"({hub.cache_root(source.repository)}) and cannot be downloaded from {hub.endpoint()}: {reason}\n"
         "Do one of these:\n"
-        f"  with a network      mer models fetch {source.name}\n"
+        f"  with a network      mer weights fetch {source.name}\n"
         f"  without a network   bring {', '.join(source.files)} (revision {source.revision or 'main'}) from another "
         f"machine into the folder {folder} and give --models-dir {folder.parent}, or set {MODELS_DIR_VARIABLE}\n"
         f"  without a download  {source.instead}"

@@ -174,7 +174,7 @@ def check_stores(stores: Iterable[Store], *, size: int, inputs: frozenset[Input]
             )
         for name in ("texture", "depth"):
             if name in inputs and name not in store.manifest.arrays:
-                remedy = "add --no-depth" if name == "depth" else "ask for a store that was shared with it"
+                remedy = "add --set model_options.depth=false" if name == "depth" else "use a store that has it"
                 raise ConfigError(f"{store.path}: made without {name}, which the model reads; {remedy}")
     first = listed[0]
     for store in listed[1:]:

@@ -40,7 +40,7 @@ class ComparedModel(Model):
         inputs: what it reads of a clip.
         epochs, batch_size, lr: of its recipe, those that differ most between models.
         frames, size: of the clips that it reads, size in px.
-        weights: published ones that it started from, by their name in `mer models`; ``None``: random ones.
+        weights: published ones that it started from, by their name in `mer weights`; ``None``: random ones.
         groups: as ``EvaluationResult.groups``; empty where it failed.
         cost: ``None`` where it failed.
         failure: why there is no result; ``None`` where there is one.

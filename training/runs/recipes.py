@@ -35,10 +35,10 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
         raise ConfigError(f"no recipe {recipe!r}; known: {', '.join(get_args(RecipeName))}")
     fields: Mapping[str, Any] = RECIPES[recipe]
     for layer in layers:
-        fields = _over(fields, layer)
+        fields = over(fields, layer)
     model = fields.get("model", TrainConfig.model_fields["model"].default)
     if isinstance(model, str):  # what else it may be is a problem for the config to name
-        fields = _over(_of_model(recipe, model), fields)
+        fields = over(_of_model(recipe, model), fields)
     return validated(TrainConfig, fields)
 
 
@@ -70,9 +70,10 @@ def _of_model(recipe: str, model: str) -> Mapping[str, Any]:
             return {}
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay fields over fields, nested ones field by field."""
     merged = dict(below)
     for name, value in above.items():
         own = merged.get(name)
-        merged[name] = _over(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
+        merged[name] = over(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
     return merged

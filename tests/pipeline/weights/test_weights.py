@@ -98,7 +98,7 @@ def test_one_flipped_bit_is_found(tmp_path: Path) -> None:
 def test_incomplete_folder_names_the_missing_file(tmp_path: Path, file: str) -> None:
     """A folder that lacks a file is an error, not a reason to look elsewhere."""
     (write_model(tmp_path) / file).unlink()
-    with pytest.raises(WeightsInvalidError, match=f"{file}: no such file; expected .* mer models fetch {SMALL.name}"):
+    with pytest.raises(WeightsInvalidError, match=f"{file}: no such file; expected .* mer weights fetch {SMALL.name}"):
         locate(SMALL.name, tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_unreachable_weights_say_what_to_do_within_ten_seconds(tmp_path: Path, a
     for part in (
         "model.safetensors",
         endpoint,
-        f"mer models fetch {SMALL.name}",
+        f"mer weights fetch {SMALL.name}",
         f"into the folder {tmp_path / SMALL.name} and give --models-dir {tmp_path}",
         "--depth mesh --au mesh",
     ):
@@ -252,7 +252,7 @@ def test_what_a_model_starts_from_is_missed_in_the_same_words(tmp_path: Path) ->
         output = run_python(LOCATE.format(call=call), HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf"))
     for part in (
         "model.safetensors of timm/resnet18.tv_in1k is not in",
-        "mer models fetch resnet18-imagenet",
+        "mer weights fetch resnet18-imagenet",
         f"(revision bbd144b3e556{WEIGHTS['resnet18-imagenet'].revision[12:]}) from another machine into the folder",
         "without a download  leave out --weights",
     ):
@@ -265,7 +265,7 @@ def test_a_file_that_the_hub_lacks_is_unavailable(tmp_path: Path) -> None:
     with hub({}) as address:
         output = run_python(LOCATE.format(call="locate('py-feat')"), HF_ENDPOINT=address, HF_HOME=str(tmp_path))
     assert "404" in output
-    assert "mer models fetch py-feat" in output
+    assert "mer weights fetch py-feat" in output
 
 
 def test_unavailable_is_a_missing_file() -> None:

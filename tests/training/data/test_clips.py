@@ -153,7 +153,7 @@ def test_stores_that_do_not_fit(shared_store: Store, tmp_path: Path) -> None:
     newer = small_store(tmp_path / "newer.zarr", subjects=1, clips=2, version="1")
     with pytest.raises(ConfigError, match=r"its frames are 112 px, fewer than the model's 224; choose --size 112 or"):
         check_stores([shared_store], size=224, inputs=INPUTS)
-    with pytest.raises(ConfigError, match=r"flat.zarr: made without depth, which the model reads; add --no-depth"):
+    with pytest.raises(ConfigError, match=r"flat.zarr: made without depth, .* add --set model_options.depth=false"):
         check_stores([flat], size=112, inputs=INPUTS)
     check_stores([flat], size=112, inputs=frozenset(["texture", "au"]))
     with pytest.raises(

@@ -187,7 +187,7 @@ def test_seeds_of_a_run_differ(finished: RunFolder) -> None:
 def test_another_config_is_refused(place: Place, finished: RunFolder) -> None:
     """With every field that differs, its value now and there; what is there stays."""
     before = tree_hash(finished.path)
-    outcome = place.train("finished", "--epochs", 5, "--seeds", 1, "--no-depth")
+    outcome = place.train("finished", "--epochs", 5, "--seeds", 1, "--set", "model_options.depth=false")
     assert outcome.code == 2
     assert f"{finished.path}: holds a run that was made otherwise:" in outcome.error
     assert "  config.optimisation.epochs: now 5, there 3" in outcome.error

@@ -1,0 +1,474 @@
+"""The commands that train, evaluate and predict: each parses, calls one library function, and prints.
+
+The only module of ``training`` that imports ``pipeline``: commands bring clusters, published weights, the regions of
+action units and the windows of videos to functions that know nothing of them.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import Json, console
+from schemas.options import Given, options
+from schemas.settings import assignments
+from training.config import RecipeName, TrainConfig, TrainExecution
+
+if TYPE_CHECKING:
+    from pipeline.weights.locate import LocatedWeights
+    from training.runs.machine import Machine
+
+app = typer.Typer(rich_markup_mode=None)
+model_app = typer.Typer(hidden=True, rich_markup_mode=None)
+app.add_typer(model_app, name="model")
+
+Stores = Annotated[list[str], typer.Option("--store", help="Store to train on; several for composite tasks.")]
+Recipe = Annotated[
+    RecipeName,
+    typer.Option(help="paper; fast: small frames, few epochs; native: as the model's authors train it."),
+]
+ConfigFile = Annotated[Path | None, typer.Option(help="TOML file that sets fields of the config; options win.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set any field of the config, such as optimisation.lr=1e-4."),
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Runs with the random seeds 0, 1, ...  [default: by recipe]")]
+Pretrain = Annotated[
+    str | None, typer.Option(help="Store to learn from first (SMIC in the paper), or a run of `mer pretrain`.")
+]
+Weights = Annotated[
+    str | None, typer.Option(help="Published weights to start from, as `mer weights list` names them, with commas.")
+]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Accept stores without the published number of clips; the result says so.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+TrainedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `mer train`.")]
+FoldName = Annotated[
+    str | None, typer.Option("--fold", help="Take this fold alone.  [default: all; export: the first]")
+]
+SeedNumber = Annotated[
+    int | None, typer.Option("--seed", help="Take this random seed alone.  [default: all; export: first]")
+]
+
+
+@app.command()
+@options(
+    TrainConfig,
+    "model",
+    "protocol",
+    "frames",
+    "size",
+    "optimisation.epochs",
+    "validation",
+    "sampling",
+    "amp",
+    default="by recipe",
+)
+@options(TrainExecution)
+def train(
+    store: Stores,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder to write.  [default: <model>-<stores>]")
+    ] = None,
+    recipe: Recipe = "paper",
+    config: ConfigFile = None,
+    assigned: Assignments = None,
+    seeds: Seeds = None,
+    pretrain: Pretrain = None,
+    weights: Weights = None,
+    partial: Partial = False,
+    overwrite: Overwrite = False,
+    *,
+    given: Given,
+) -> None:
+    """Train and evaluate a model, without leaks. Killed half way, the same command goes on."""
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.location import located
+    from training.runs.train import train as run
+
+    resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
+    machine = _machine(given)
+    resolved, published = _starting(resolved, _published([resolved.model], weights, given))
+    stores = [located(place) for place in store]
+    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
+    code = run(
+        stores,
+        resolved,
+        machine,
+        out=out or default,
+        pretrain=located(pretrain) if pretrain else None,
+        published=published,
+        regions=region_masks,
+        overwrite=overwrite,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+@options(TrainConfig, "model", "frames", "size", "optimisation.epochs", "amp", default="by recipe")
+@options(TrainExecution)
+def pretrain(
+    store: Stores,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")] = Path("pretrained"),
+    recipe: Recipe = "paper",
+    config: ConfigFile = None,
+    assigned: Assignments = None,
+    seeds: Seeds = None,
+    overwrite: Overwrite = False,
+    *,
+    given: Given,
+) -> None:
+    """Train a model without labels to say how hidden blocks of a face moved, for `mer train --pretrain`."""
+    from schemas.store.location import located
+    from training.runs.train import pretrain as run
+
+    resolved, machine = _config(recipe, config, given, assigned, seeds=seeds), _machine(given)
+    raise typer.Exit(run([located(place) for place in store], resolved, machine, out=out, overwrite=overwrite))
+
+
+@app.command()
+@options(TrainExecution)
+def ablate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, as of `mer train`, or a run folder.")],
+    store: Stores,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of a run for each variant.")] = Path("ablation"),
+    recipe: Recipe = "paper",
+    assigned: Assignments = None,
+    pretrain: Pretrain = None,
+    overwrite: Overwrite = False,
+    *,
+    given: Given,
+) -> None:
+    """Train a model again with each of its paths switched off, and say what each is worth."""
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.location import located
+    from training.fit.folder import RUN_FILE, RunFolder
+    from training.runs.ablate import ablate as run
+    from training.runs.recipes import resolve
+
+    if (config / RUN_FILE).is_file():
+        before = RunFolder(config).read()
+        fields = before.config.model_dump(mode="json", exclude={"pretrained"})
+        protocol, resolved = before.protocol, resolve("paper", fields, assignments(assigned or (), TrainConfig))
+    else:
+        protocol, resolved = None, _config(recipe, config, given, assigned)
+    machine = _machine(given)
+    code = run(
+        [located(place) for place in store],
+        resolved,
+        machine,
+        out=out,
+        protocol=protocol,
+        pretrain=located(pretrain) if pretrain else None,
+        regions=region_masks,
+        overwrite=overwrite,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+@options(TrainConfig, "protocol", "frames", "size", "amp", default="by recipe")
+@options(TrainExecution)
+def compare(
+    store: Stores,
+    models: Annotated[str, typer.Option(help="all, or names with commas: madv_net,c3d,stt.")] = "all",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison and its runs.")] = Path(
+        "comparison"
+    ),
+    recipe: Recipe = "paper",
+    budget: Annotated[
+        str | None, typer.Option(help="Equal updates for all models: epochs (20), or what a time allows (45m, 2h).")
+    ] = None,
+    config: ConfigFile = None,
+    assigned: Assignments = None,
+    seeds: Seeds = None,
+    weights: Weights = None,
+    partial: Partial = False,
+    overwrite: Overwrite = False,
+    *,
+    given: Given,
+) -> None:
+    """Train and evaluate many models under one protocol, and test their differences."""
+    from schemas.settings import read_toml
+    from schemas.store.location import located
+    from training.runs.budget import Budget
+    from training.runs.compare import compare as run
+    from training.runs.compare import configs_of
+    from training.runs.recipes import over
+
+    fields = over(_given(given, seeds=seeds, partial=partial), assignments(assigned or (), TrainConfig))
+    configs = configs_of(models, recipe, read_toml(config), fields)
+    published = _published(list(configs), weights, given)
+    started = {name: _starting(resolved, published) for name, resolved in configs.items()}
+    machine = _machine(given)
+    code = run(
+        [located(place) for place in store],
+        {name: resolved for name, (resolved, _) in started.items()},
+        machine,
+        out=out,
+        published={name: file for name, (_, file) in started.items() if file is not None},
+        recipe=recipe,
+        budget=None if budget is None else Budget.parse(budget),
+        overwrite=overwrite,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+@options(TrainConfig, "protocol")
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="CSV: clip, fold, seed, and a column of probabilities a class.")],
+    store: Annotated[list[str], typer.Option(help="Store that labels are read from; several for composite tasks.")],
+    partial: Partial = False,
+    as_json: Json = False,
+    *,
+    given: Given,
+) -> None:
+    """Score anybody's predictions: pooled over folds, beside chance levels, with intervals over subjects."""
+    from schemas.store.location import located
+    from training.evaluation.evaluate import evaluate_file
+    from training.evaluation.terminal import evaluation_report
+
+    result = evaluate_file(
+        predictions,
+        [located(place) for place in store],
+        protocol=given.fields(TrainConfig).get("protocol"),
+        counts="any" if partial else "published",
+    )
+    if as_json:
+        print(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+    else:
+        console().print(evaluation_report(result))
+
+
+@app.command()
+def report(run: TrainedRun, store: Stores) -> None:
+    """Make report.html and the figures of a run again."""
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.reader import Store
+    from training.fit.folder import RunFolder
+    from training.report.report import write_report
+
+    print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
+
+
+@app.command()
+@options(TrainExecution, "workers", "device", "models_dir")
+def predict(
+    run: TrainedRun,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A video, a folder of videos or of image frames, or a store.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("predictions"),
+    window: Annotated[str, typer.Option(help="Length of a window: 0.5s, or 16f for frames (8 at least).")] = "0.5s",
+    stride: Annotated[str | None, typer.Option(help="From window to window.  [default: half a window]")] = None,
+    fps: Annotated[float | None, typer.Option(min=1, help="Frames per second, where the frames do not say.")] = None,
+    fold: FoldName = None,
+    seed: SeedNumber = None,
+    *,
+    given: Given,
+) -> None:
+    """Class probabilities for sliding windows over new videos, or for the clips of a store."""
+    import time
+
+    from pipeline.preprocessing.cluster import choose_device
+    from pipeline.preprocessing.windows import Windowing, preprocess_windows
+    from schemas.manifest import MANIFEST_NAME
+    from schemas.settings import validated
+    from schemas.store.location import located
+    from schemas.store.reader import Store
+    from training.fit.folder import RunFolder
+    from training.inference.output import prediction_report, write_prediction
+    from training.inference.predict import Ensemble, predict_store, preprocessing_of
+
+    started, execution = time.monotonic(), given.make(TrainExecution)
+    windowing = validated(Windowing, {"window": window, "stride": stride})
+    ensemble = Ensemble.open(RunFolder(run), fold=fold, seed=seed)
+    windows, store = None, located(source)
+    if isinstance(store, Path) and store.suffix != ".zip" and not (store / MANIFEST_NAME).is_file():
+        store, like = out / "windows.zarr", preprocessing_of(ensemble.run)
+        windows = preprocess_windows(
+            Path(source), store, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
+        )
+    prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution))
+    files = write_prediction(out, prediction, None if windows is None else windows.spans)
+    console().print(prediction_report(prediction))
+    if windows is not None:
+        took = time.monotonic() - started
+        print(f"{windows.seconds:.1f} s of video in {took:.1f} s: real-time factor {windows.seconds / took:.2f}")
+    for file in files:
+        print(file)
+    raise typer.Exit(1 if any(prediction.reasons) else 0)
+
+
+@app.command()
+def export(
+    run: TrainedRun,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX, so far the only format.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write.  [default: RUN/model.onnx]")] = None,
+    fold: FoldName = None,
+    seed: SeedNumber = None,
+) -> None:
+    """Write one model of a run, normalisation included, once the file agrees with PyTorch to 1e-4."""
+    from training.fit.folder import RunFolder
+    from training.inference.export import export_onnx
+
+    if not onnx:
+        raise typer.BadParameter("choose a format: --onnx")
+    done = export_onnx(RunFolder(run), out or run / "model.onnx", fold=fold, seed=seed)
+    print(f"{done.path}: {done.model}; inputs {', '.join(done.inputs)}; differs from PyTorch by {done.difference:.1e}")
+
+
+Frames = Annotated[int, typer.Option(help="Frames of a clip.")]
+Size = Annotated[int, typer.Option(help="Side of the frames, px.")]
+Classes = Annotated[int, typer.Option(min=2, help="Classes.")]
+TimedOn = Annotated[str, typer.Option(help="cpu or cuda, to time on.")]
+
+
+@app.command()
+def models(
+    name: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]", help="Count and time this one.", show_default=False)
+    ] = None,
+    frames: Frames = 16,
+    size: Size = 112,
+    classes: Classes = 5,
+    device: TimedOn = "cpu",
+    as_json: Json = False,
+    models_dir: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """List the networks with parameters, inputs and paper; or count and time one of them for one clip."""
+    if name and name[0] in ("list", "fetch", "path"):
+        _old_weights_command(name, models_dir, as_json)
+    elif name:
+        _show_model(name[0], frames, size, classes, device, as_json)
+    else:
+        _list_models(as_json)
+
+
+def _list_models(as_json: bool) -> None:
+    from rich.table import Column, Table
+
+    from training.models.registry import model_rows
+
+    rows = model_rows()
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        return
+    table = Table(Column("name", min_width=max(len(row.name) for row in rows)), "parameters", "inputs", "paper")
+    for row in rows:
+        table.add_row(row.name, f"{row.parameters / 1e6:.2f} M", ", ".join(row.inputs), row.paper)
+    console().print(table)
+
+
+def _show_model(name: str, frames: int, size: int, classes: int, device: str, as_json: bool) -> None:
+    from training.models.registry import model_info
+
+    info = model_info(name, classes=classes, frames=frames, size=size, action_units=20, device=device)
+    if as_json:
+        print(json.dumps(asdict(info)))
+        return
+    print(f"{info.name}: {info.parameters / 1e6:.2f} M parameters, {info.macs / 1e9:.2f} GMACs a clip")
+    print(f"{frames} frames of {size} px, {info.latency * 1e3:.0f} ms on {info.device} (one clip, float32)")
+
+
+def _old_weights_command(words: list[str], models_dir: Path | None, as_json: bool) -> None:
+    """`mer models list|fetch|path`, which are `mer weights ...` since version 0.2."""
+    from pipeline.cli import fetch, list_weights, path
+
+    print(f"`mer models {words[0]}` is now `mer weights {words[0]}`", file=sys.stderr)
+    if words[0] == "list":
+        list_weights(models_dir, as_json)
+    elif words[0] == "fetch":
+        fetch(words[1:], models_dir)
+    else:
+        for name in words[1:]:
+            path(name, models_dir)
+
+
+@model_app.command("info", hidden=True)
+def model_info(
+    name: Annotated[str, typer.Argument()] = "madv_net",
+    frames: Frames = 16,
+    size: Size = 112,
+    classes: Classes = 5,
+    device: TimedOn = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Count and time a network; since version 0.2 `mer models NAME`."""
+    print("`mer model info` is now `mer models NAME`", file=sys.stderr)
+    _show_model(name, frames, size, classes, device, as_json)
+
+
+@model_app.callback()
+def _model() -> None:
+    pass
+
+
+def _config(
+    recipe: RecipeName,
+    file: Path | None,
+    given: Given,
+    assigned: Sequence[str] | None,
+    *,
+    seeds: int | None = None,
+    partial: bool = False,
+) -> TrainConfig:
+    """The config of a training command: recipe, file, options, and ``--set`` last."""
+    from schemas.settings import read_toml
+    from training.runs.recipes import resolve
+
+    fields = _given(given, seeds=seeds, partial=partial)
+    return resolve(recipe, read_toml(file), fields, assignments(assigned or (), TrainConfig))
+
+
+def _given(given: Given, *, seeds: int | None, partial: bool) -> dict[str, Any]:
+    fields = dict(given.fields(TrainConfig))
+    if seeds is not None:
+        fields["seeds"] = tuple(range(seeds))
+    if partial:
+        fields["counts"] = "any"
+    return fields
+
+
+def _published(models: Sequence[str], weights: str | None, given: Given) -> "dict[str, LocatedWeights]":
+    """Model -> the published weights, of those that were named, that it starts from."""
+    from pipeline.weights.locate import locate
+    from schemas.errors import ConfigError
+    from training.models.registry import model_facts
+
+    wanted = [] if weights is None else [name.strip() for name in weights.split(",")]
+    chosen = {model: next((s for s in model_facts(model).sources if s in wanted), None) for model in models}
+    if unused := [name for name in wanted if name not in chosen.values()]:
+        known = {source for model in models for source in model_facts(model).sources}
+        raise ConfigError(
+            f"--weights {unused[0]}: {', '.join(models)} cannot start from them; "
+            + (f"known are {', '.join(sorted(known))}" if known else "no weights are published for that")
+        )
+    folder = given.make(TrainExecution).models_dir
+    return {model: locate(source, folder) for model, source in chosen.items() if source is not None}
+
+
+def _starting(config: TrainConfig, published: "Mapping[str, LocatedWeights]") -> tuple[TrainConfig, Path | None]:
+    """The config of a model that starts from published weights, and their file."""
+    found = published.get(config.model)
+    if found is None:
+        return config, None
+    return config.model_copy(update={"published": found.record}), found.path
+
+
+def _machine(given: Given) -> "Machine":
+    """Where a training command runs."""
+    from pipeline.preprocessing.cluster import choose_device, connect
+    from training.runs.machine import Machine
+
+    execution = given.make(TrainExecution)
+    chosen = choose_device(execution)
+    here = execution.workers == 0 and execution.scheduler is None
+    cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
+    return Machine(device=chosen, cluster=cluster, cache=execution.cache, loaders=2, console=console())
