@@ -134,10 +134,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_options_of_the_command(tmp_path: Path) -> None:
     """Wrong ones end with exit code 2 and their names, before any store is opened."""
     none = tmp_path / "none.zarr"
-    outcome = mer("train", "--store", none, "--sampling", "odd", "--size", 8)
-    assert outcome.code == 2
-    assert "size: " in outcome.error
-    assert "sampling: Input should be 'shuffled' or 'balanced', got 'odd'" in outcome.error
+    for option, value, message in (
+        ("--size", 8, "greater than or equal to 32"),
+        ("--sampling", "odd", "'shuffled'"),
+        ("--set", "optimisation.epochs=0", "optimisation.epochs: Input should be greater than or equal to 1, got 0"),
+        ("--no-discard", "", "--no-discard is now: --set model_options.discard=false"),
+    ):
+        outcome = mer("train", "--store", none, option, value)
+        assert outcome.code == 2
+        assert message in outcome.error
     outcome = mer("train", "--store", none)
     assert outcome.code == 2
     assert f"{none}: no such folder; expected a store made by `mer preprocess`" in outcome.error
