@@ -20,7 +20,7 @@ from training.config import RecipeName, TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
     from pipeline.weights.locate import LocatedWeights
-    from training.runs.machine import Machine
+    from training.runs.folds import Machine
 
 app = typer.Typer(rich_markup_mode=None)
 model_app = typer.Typer(hidden=True, rich_markup_mode=None)
@@ -89,6 +89,8 @@ def train(
     """Train and evaluate a model, without leaks. Killed half way, the same command goes on."""
     from pipeline.clip.mesh.regions import region_masks
     from schemas.store.location import located
+    from training.evaluation.terminal import evaluation_report
+    from training.report.report import write_report
     from training.runs.train import train as run
 
     resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
@@ -96,17 +98,21 @@ def train(
     resolved, published = _starting(resolved, _published([resolved.model], weights, given))
     stores = [located(place) for place in store]
     default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
-    code = run(
+    trained = run(
         stores,
         resolved,
         machine,
         out=out or default,
         pretrain=located(pretrain) if pretrain else None,
         published=published,
-        regions=region_masks,
         overwrite=overwrite,
     )
-    raise typer.Exit(code)
+    page = write_report(trained.folder, trained.stores, regions=region_masks)
+    if trained.result is None:
+        machine.say(f"open {page}")
+        raise typer.Exit(1)
+    machine.console.print(evaluation_report(trained.result))
+    machine.say(f"{trained.folder.path}: complete; open {page}")
 
 
 @app.command()
@@ -128,7 +134,9 @@ def pretrain(
     from training.runs.train import pretrain as run
 
     resolved, machine = _config(recipe, config, given, assigned, seeds=seeds), _machine(given)
-    raise typer.Exit(run([located(place) for place in store], resolved, machine, out=out, overwrite=overwrite))
+    if run([located(place) for place in store], resolved, machine, out=out, overwrite=overwrite).failures:
+        raise typer.Exit(1)
+    machine.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
 
 
 @app.command()
@@ -147,7 +155,9 @@ def ablate(
     """Train a model again with each of its paths switched off, and say what each is worth."""
     from pipeline.clip.mesh.regions import region_masks
     from schemas.store.location import located
+    from training.evaluation.terminal import ablation_report
     from training.fit.folder import RUN_FILE, RunFolder
+    from training.report.report import write_report
     from training.runs.ablate import ablate as run
     from training.runs.recipes import resolve
 
@@ -158,17 +168,20 @@ def ablate(
     else:
         protocol, resolved = None, _config(recipe, config, given, assigned)
     machine = _machine(given)
-    code = run(
+    runs, table = run(
         [located(place) for place in store],
         resolved,
         machine,
         out=out,
         protocol=protocol,
         pretrain=located(pretrain) if pretrain else None,
-        regions=region_masks,
         overwrite=overwrite,
     )
-    raise typer.Exit(code)
+    full, *_ = [write_report(trained.folder, trained.stores, regions=region_masks) for trained in runs]
+    if table is None:
+        raise typer.Exit(1)
+    machine.console.print(ablation_report(table))
+    machine.say(f"{out}: complete; open {full}")
 
 
 @app.command()
@@ -196,6 +209,8 @@ def compare(
     """Train and evaluate many models under one protocol, and test their differences."""
     from schemas.settings import read_toml
     from schemas.store.location import located
+    from training.evaluation.terminal import comparison_report
+    from training.report.comparison import write_comparison
     from training.runs.budget import Budget
     from training.runs.compare import compare as run
     from training.runs.compare import configs_of
@@ -206,7 +221,7 @@ def compare(
     published = _published(list(configs), weights, given)
     started = {name: _starting(resolved, published) for name, resolved in configs.items()}
     machine = _machine(given)
-    code = run(
+    result = run(
         [located(place) for place in store],
         {name: resolved for name, (resolved, _) in started.items()},
         machine,
@@ -216,7 +231,12 @@ def compare(
         budget=None if budget is None else Budget.parse(budget),
         overwrite=overwrite,
     )
-    raise typer.Exit(code)
+    if result is None:
+        raise typer.Exit(1)
+    page = write_comparison(out, result)
+    machine.console.print(comparison_report(result))
+    machine.say(f"{out}: complete; open {page}")
+    raise typer.Exit(1 if any(model.failure for model in result.models) else 0)
 
 
 @app.command()
@@ -465,7 +485,7 @@ def _starting(config: TrainConfig, published: "Mapping[str, LocatedWeights]") ->
 def _machine(given: Given) -> "Machine":
     """Where a training command runs."""
     from pipeline.preprocessing.cluster import choose_device, connect
-    from training.runs.machine import Machine
+    from training.runs.folds import Machine
 
     execution = given.make(TrainExecution)
     chosen = choose_device(execution)

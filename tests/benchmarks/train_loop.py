@@ -21,13 +21,12 @@ from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
 from training.config import Augmentation
 from training.data.batch import ClipBatch
-from training.data.clips import ClipReader
+from training.data.clips import ClipReader, Clips
 from training.data.dataset import BatchReader, ClipDraw, StoreDataset
 from training.data.preparation import Augmenter, Normalisation, measure_normalisation
 from training.data.sampling import batches
 from training.fit.optimisation import autocast_of, build_optimiser
 from training.models.registry import create_model, model_facts
-from training.runs.fold_tasks import open_source
 from training.runs.recipes import resolve
 
 CPU = torch.device("cpu")
@@ -78,7 +77,7 @@ def grown(source: Store, out: Path, clips: int) -> Store:
 def dataset_of(store: Store, cache: str | None) -> StoreDataset:
     """Every clip, with made-up labels."""
     keys = tuple(entry.key for entry in store.manifest.clips)
-    source = open_source((store.path,), keys, CONFIG.size, frozenset(("texture", "depth", "au")), cache)
+    source = Clips((store.path,), ("",), keys, (0,) * len(keys), CONFIG.size).open(cache)
     return StoreDataset(source, [index % 5 for index in range(len(keys))], frames=CONFIG.frames)
 
 

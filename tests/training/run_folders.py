@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from schemas.output import write_text
 from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.data.preparation import Normalisation
 from training.evaluation.evaluate import evaluate
 from training.evaluation.predictions import Predictions, concatenate, write_predictions
-from training.fit.folder import FoldFailure, FoldFolder, Run, RunFolder, RunStore, write_text
+from training.fit.folder import FoldFailure, FoldFolder, Run, RunFolder, RunStore
 from training.models.trained_model import TrainedModel, TrainedModelHeader
 from training.protocols.protocol import Protocol
 from training.protocols.splits import make_folds

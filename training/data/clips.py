@@ -48,6 +48,37 @@ class ClipSource(Protocol):
         """Clips one after the other; a source that has to wait for some fetches the next ones meanwhile."""
 
 
+@dataclass(frozen=True)
+class Clips:
+    """The clips of a run and where they lie. It is small and hashable: a worker process gets it and opens it itself.
+
+    Attributes:
+        stores: locations of the stores that hold the clips.
+        contents: content hash of each store, since a worker may outlive a store that is made anew.
+        keys: keys of the clips; their order numbers them.
+        labels: class index of each clip, 0 where no labels are read.
+        size: side of the frames, px.
+        inputs: what the model reads of a clip.
+    """
+
+    stores: tuple[StoreLocation, ...]
+    contents: tuple[str, ...]
+    keys: tuple[str, ...]
+    labels: tuple[int, ...]
+    size: int
+    inputs: frozenset[Input] = INPUTS
+
+    def open(self, cache: torch.device | str | None) -> ClipSource:
+        """The clips, read once onto the device ``cache``; ``None`` reads each from its store when asked for it."""
+        reader = ClipReader(self.stores, self.keys, size=self.size, inputs=self.inputs)
+        return reader if cache is None else ClipCache(reader, cache)
+
+    def positions(self, keys: Iterable[str]) -> list[int]:
+        """Numbers of clips by their keys."""
+        place = {key: index for index, key in enumerate(self.keys)}
+        return [place[key] for key in keys]
+
+
 class ClipReader:
     """Clips read from their stores when asked for. Spawned workers open the stores themselves.
 

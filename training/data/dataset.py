@@ -1,7 +1,6 @@
 """The clips of a task as a PyTorch dataset, and batches of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
@@ -21,28 +20,6 @@ class ClipDraw(NamedTuple):
 
     clip: int
     seed: int | None = None
-
-
-@dataclass(frozen=True)
-class FoldData:
-    """The clips of a run, and how they are read: the same for all folds.
-
-    Attributes:
-        source: of all clips of the task, in order.
-        keys: of the clips.
-        labels: class index of each.
-        loaders: reading processes; 0 for a source that is in memory.
-    """
-
-    source: ClipSource
-    keys: tuple[str, ...]
-    labels: tuple[int, ...]
-    loaders: int = 0
-
-    def positions(self, keys: Sequence[str]) -> list[int]:
-        """Of clips, by key."""
-        place = {key: index for index, key in enumerate(self.keys)}
-        return [place[key] for key in keys]
 
 
 class StoreDataset(Dataset[ClipBatch]):

@@ -70,7 +70,7 @@ def evaluate(
         counts: as ``select_clips`` takes it.
 
     Raises:
-        ProtocolError: the stores do not hold the protocol's clips, or a class has none in the test part.
+        ProtocolError: the stores do not hold the protocol's clips, or a class has none among all test clips.
         PredictionsError: clips are missing or unknown, the classes are others, or the folds are not the protocol's.
     """
     selection = select_clips(protocol.task, manifests, counts=counts)
@@ -85,9 +85,11 @@ def evaluate(
     )
     subjects = sorted({clip.subject for clip in clips})
     confusion = _count_by_subject(clips, subjects, answers, len(protocol.task.classes))
+    lacking = lacking_classes(clips, protocol.task.classes)
     groups = {
         name: _group(f"{protocol.name}, test clips of {name}", protocol.task.classes, tuple(answers), part, strata)
         for name, part, strata in _groups(confusion, subjects)
+        if name not in lacking
     }
     return EvaluationResult(
         protocol=protocol,
@@ -105,8 +107,26 @@ def evaluate(
         seeds=tuple(answers),
         groups=groups,
         subjects=tuple(_subjects(subjects, protocol.task.classes, tuple(answers), confusion)),
-        caveats=tuple(_caveats(selection, protocol, answers, ties, own_folds=own_folds)),
+        caveats=(*_caveats(selection, protocol, answers, ties, own_folds=own_folds), *lacking.values()),
     )
+
+
+def lacking_classes(clips: Sequence[LabelledClip], classes: Sequence[str]) -> dict[str, str]:
+    """The datasets of a composite that have no clip of some class, each with a sentence that says so.
+
+    Such a dataset counts in the composite and has no scores of its own. A dataset that stands alone is never listed:
+    scoring it is an error.
+    """
+    datasets = sorted({clip.dataset for clip in clips})
+    found = {}
+    for name in datasets if len(datasets) > 1 else ():
+        present = {clip.label for clip in clips if clip.dataset == name}
+        if absent := [title for index, title in enumerate(classes) if index not in present]:
+            found[name] = (
+                f"{name} has no test clip of class {', '.join(absent)}: it is part of the composite, and has no scores "
+                "of its own."
+            )
+    return found
 
 
 def _check_folds(predictions: Predictions, protocol: Protocol, folds: Sequence[Fold]) -> bool:

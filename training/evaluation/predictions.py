@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import PredictionsError
+from schemas.output import replacing
 from training.protocols.tasks import RESERVED_COLUMNS
 
 _SUM_TOLERANCE = 1e-3  # eight probabilities of four decimals are off by 4e-4 at most
@@ -164,13 +165,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         PredictionsError: another suffix, or Parquet without pyarrow.
     """
-    part = path.with_name(f"{path.name}.part")
-    if _format(path) == "csv":
-        part.write_text(_csv(predictions), encoding="utf-8", newline="")
-    else:
-        table = _pyarrow("pyarrow").table(_columns(predictions))
-        _pyarrow("pyarrow.parquet").write_table(table, part)
-    part.replace(path)
+    csv_format = _format(path) == "csv"
+    with replacing(path) as file:
+        if csv_format:
+            file.write(_csv(predictions).encode())
+        else:
+            _pyarrow("pyarrow.parquet").write_table(_pyarrow("pyarrow").table(_columns(predictions)), file)
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -28,6 +28,14 @@ class Spread(Model):
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(mean=float(np.mean(values)), sd=sd, interval=interval)
 
+    def mean_sd(self, form: str = ".3f") -> str:
+        """``0.512 ± 0.031``, without the sd of one seed."""
+        return f"{self.mean:{form}}" + ("" if self.sd is None else f" ± {self.sd:.3f}")
+
+    def low_high(self) -> str:
+        """The interval, ``0.442 to 0.580``, or a dash."""
+        return "-" if self.interval is None else f"{self.interval.low:.3f} to {self.interval.high:.3f}"
+
 
 class GroupResult(Model):
     """One dataset, or all together.

@@ -1,12 +1,14 @@
-"""An evaluation as tables for the terminal."""
+"""An evaluation, a comparison and an ablation as tables for the terminal."""
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from training.evaluation.ablation import Ablation
+from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES, METRICS
-from training.evaluation.result import EvaluationResult, GroupResult, Spread
+from training.evaluation.result import EvaluationResult, GroupResult
 
 _LOWEST = 5
 
@@ -42,8 +44,8 @@ def _scores(name: str, group: GroupResult) -> Table:
             guess = floor.metrics[metric]
             spread = "" if guess.low == guess.high else f" ({guess.low:.3f} to {guess.high:.3f})"
             floors.append(f"{guess.expected:.3f}{spread}")
-        spread_ = group.metrics[metric]
-        table.add_row(METRIC_TITLES[metric], _mean(spread_), _interval(spread_), *floors)
+        found = group.metrics[metric]
+        table.add_row(METRIC_TITLES[metric], found.mean_sd(), found.low_high(), *floors)
     return table
 
 
@@ -79,9 +81,33 @@ def _subjects(result: EvaluationResult) -> Table:
     return table
 
 
-def _mean(spread: Spread) -> str:
-    return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
+def comparison_report(result: ComparisonResult) -> RenderableType:
+    """Caveats, and a line a model."""
+    table = Table("model", "UF1", "95 % of UF1", "UAR", "parameters", "trained")
+    for model in result.models:
+        if model.cost is None:
+            table.add_row(model.name, "no result")
+            continue
+        metrics, cost = model.headline.metrics, model.cost
+        table.add_row(
+            model.name,
+            metrics["uf1"].mean_sd(),
+            metrics["uf1"].low_high(),
+            metrics["uar"].mean_sd(),
+            f"{cost.parameters / 1e6:.2f} M",
+            f"{cost.training_seconds:.0f} s",
+        )
+    for floor in next(model for model in result.models if model.groups).headline.floors:
+        scores = floor.metrics
+        table.add_row(floor.name, f"{scores['uf1'].expected:.3f}", "", f"{scores['uar'].expected:.3f}", style="dim")
+    reasons = [f"[bold red]no result[/] {m.name}: {escape(m.failure)}" for m in result.models if m.failure is not None]
+    return Group(*(f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats), table, *reasons)
 
 
-def _interval(spread: Spread) -> str:
-    return "-" if spread.interval is None else f"{spread.interval.low:.3f} to {spread.interval.high:.3f}"
+def ablation_report(ablation: Ablation) -> RenderableType:
+    """A line a variant."""
+    table = Table("variant", "UF1", "against full", "UAR", title="ablation")
+    for row in ablation.variants:
+        difference = "" if row.differences is None else f"{row.differences['uf1'].mean:+.3f}"
+        table.add_row(row.name, f"{row.metrics['uf1'].mean:.3f}", difference, f"{row.metrics['uar'].mean:.3f}")
+    return table

@@ -11,17 +11,19 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from schemas.errors import ConfigError, TrainingDivergedError
+from schemas.output import write_text
 from training.config import Optimisation
 from training.data.batch import ClipBatch
-from training.data.dataset import BatchReader, FoldData, StoreDataset
+from training.data.clips import Clips, ClipSource
+from training.data.dataset import BatchReader, StoreDataset
 from training.data.mixing import Mixer
 from training.data.preparation import Augmenter, measure_normalisation
 from training.data.sampling import batches, draw_seed, epoch_order
 from training.evaluation.predictions import Predictions, write_predictions
 from training.fit.checkpoint import Checkpoint, restore, write_checkpoint
 from training.fit.epoch_metrics import Means, Metrics, metrics_csv
-from training.fit.folder import FoldFolder, Run, write_text
-from training.fit.initial_weights import Backbone
+from training.fit.folder import FoldFolder, Run
+from training.fit.initial_weights import InitialWeights
 from training.fit.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 from training.models.base import ClipClassifier, Pretraining
 from training.models.frame_difference import FrameDifferencePretraining
@@ -35,11 +37,13 @@ _EXPLODED = 100  # times the first epoch's loss
 def train_fold(
     run: Run,
     folder: FoldFolder,
-    data: FoldData,
+    clips: Clips,
+    source: ClipSource,
     *,
     device: torch.device,
     threads: int,
-    backbone: Backbone | None = None,
+    loaders: int = 0,
+    weights: InitialWeights | None = None,
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
 ) -> None:
     """Train one fold to its end, or go on with it where it was killed.
@@ -48,26 +52,29 @@ def train_fold(
 
     Args:
         run: what is trained.
-        folder: where to; its ``predictions.csv`` is written last.
-        data: the clips.
+        folder: of the fold; its ``done.json`` is written last.
+        clips: of the run.
+        source: the same clips, opened.
         device: to train on.
         threads: of PyTorch, unless an earlier part of the fold had another number.
-        backbone: pre-trained weights to start from.
+        loaders: reading processes; 0 for a source that is in memory.
+        weights: pre-trained ones to start from.
         on_epoch: called after each epoch with its number, from 1, and its metrics.
 
     Raises:
-        TrainingDivergedError: the loss is no number, or has exploded; the last good checkpoint stays.
+        TrainingDivergedError: the loss is NaN or infinite, or has exploded; the last good checkpoint stays.
         ConfigError: the model does not fit, or there is nothing to train on.
     """
     if len(folder.fold.train) < 2:
         raise ConfigError(f"{folder.name}: {len(folder.fold.train)} training clips; a model needs two or more")
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.failure.unlink(missing_ok=True)
-    dataset = StoreDataset(data.source, data.labels, frames=run.config.frames)
+    for leftover in (folder.failure, *folder.path.glob(".*.partial")):  # of a run that failed or was killed
+        leftover.unlink(missing_ok=True)
+    dataset = StoreDataset(source, clips.labels, frames=run.config.frames)
     before = torch.get_num_threads()
     try:
-        with BatchReader(dataset, device=device, loaders=data.loaders) as reader:
-            fit = _Fit(run, folder, data, reader, device=device, threads=threads, backbone=backbone)
+        with BatchReader(dataset, device=device, loaders=loaders) as reader:
+            fit = _Fit(run, folder, clips, reader, device=device, threads=threads, weights=weights)
             with fit.board:
                 for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
                     on_epoch(epoch + 1, fit.epoch(epoch))
@@ -83,19 +90,19 @@ class _Fit:
         self,
         run: Run,
         folder: FoldFolder,
-        data: FoldData,
+        clips: Clips,
         reader: BatchReader,
         *,
         device: torch.device,
         threads: int,
-        backbone: Backbone | None,
+        weights: InitialWeights | None,
     ) -> None:
         self.run, self.folder, self.reader, self.device = run, folder, reader, device
         self.config, self.seed = run.config, folder.seed
-        self.train = data.positions(folder.fold.train)
-        self.validation = data.positions(folder.fold.validation or ())
-        self.test = data.positions(folder.fold.test)
-        self.labels = [data.labels[index] for index in self.train]
+        self.train = clips.positions(folder.fold.train)
+        self.validation = clips.positions(folder.fold.validation or ())
+        self.test = clips.positions(folder.fold.test)
+        self.labels = [clips.labels[index] for index in self.train]
         self.augmenter = Augmenter(run.config.augmentation, run.action_units)
 
         resumed = read_tensors(folder.checkpoint, Checkpoint, device=device) if folder.checkpoint.is_file() else None
@@ -107,13 +114,13 @@ class _Fit:
             self.state = resumed[1]
         torch.manual_seed(draw_seed(self.seed, "weights"))
         network: ClipClassifier = self._header().build()
-        if backbone is not None:
-            backbone.load(network)
+        if weights is not None:
+            weights.load(network)
         self.mixer = Mixer(self.config, len(run.classes)) if run.classes else None
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
         self.autocast = autocast_of(self.config.amp, device)
-        if resumed is None and backbone is None:
+        if resumed is None and weights is None:
             self._pretrain(network)
         self.network = network.to(device)
         self.network.on_fold(torch.bincount(torch.tensor(self.labels), minlength=max(len(run.classes), 2)).to(device))
@@ -191,31 +198,20 @@ class _Fit:
         return sums.means(), lr
 
     def finish(self) -> None:
-        """Write the model of the chosen epoch, and score the test clips with it, once."""
+        """Write the model of the chosen epoch, score the test clips with it, once, and mark the fold as done."""
         if self.best:
             self.network.load_state_dict(self.best)
         network = self.network.network if isinstance(self.network, Pretraining) else self.network
         trained = TrainedModel(self._header(), network.eval())
         trained.save(self.folder.model)
-        if self.folder.fold.test:
-            self._test(trained)
-        self.folder.checkpoint.unlink(missing_ok=True)
-
-    def _test(self, trained: TrainedModel) -> None:
-        size = self.config.optimisation.batch_size
-        raw = self.reader.read(batches(np.array(self.test), size))
-        probabilities = torch.cat([trained.probabilities(batch).cpu() for batch in raw]).numpy()
-        tests = self.folder.fold.test
-        write_predictions(
-            self.folder.predictions,
-            Predictions(
-                classes=self.run.classes,
-                clips=tests,
-                folds=(self.folder.fold.name,) * len(tests),
-                seeds=(self.seed,) * len(tests),
-                probabilities=probabilities,
-            ),
-        )
+        if tests := self.folder.fold.test:
+            raw = self.reader.read(batches(np.array(self.test), self.config.optimisation.batch_size))
+            probabilities = torch.cat([trained.probabilities(batch).cpu() for batch in raw]).numpy()
+            folds, seeds = (self.folder.fold.name,) * len(tests), (self.seed,) * len(tests)
+            write_predictions(
+                self.folder.predictions, Predictions(self.run.classes, tests, folds, seeds, probabilities)
+            )
+        self.folder.finish()
 
     def _step(
         self,
@@ -266,20 +262,20 @@ class _Fit:
         assert loss is not None
         first = self.state.history[0]["loss"] if self.state.history else None
         if not math.isfinite(loss):
-            what = f"the loss is {loss:g}, no number"
+            what = f"the loss is {_named(loss)}"
         elif first is not None and loss > _EXPLODED * max(first, 1.0):
             what = f"the loss is {loss:g}, {_EXPLODED} times that of the first epoch"
         elif not all(bool(value.isfinite().all()) for value in self.network.parameters()):
-            what = "the last step left weights that are no numbers"
+            what = "the last step left weights that are NaN or infinite"
         elif held_back is not None and not math.isfinite(held_back):
-            what = f"the validation loss is {held_back:g}, no number"
+            what = f"the validation loss is {_named(held_back)}"
         else:
             return
         last = f"the last good state, of epoch {self.state.epoch}, is in {self.folder.checkpoint}"
         raise TrainingDivergedError(
             f"{self.folder.name}, epoch {metrics['epoch']:.0f}: {what}; "
             f"{last if self.state.epoch else 'no epoch went well'}. Lower lr ({self.config.optimisation.lr:g}) "
-            "or lengthen the warm-up; `mer verify --deep` finds clips that are no numbers"
+            "or lengthen the warm-up; `mer verify --deep` finds clips that hold NaN or infinite values"
         )
 
     def _save(self, epoch: int, metrics: Metrics) -> None:
@@ -308,3 +304,7 @@ class _Fit:
             epoch=self.state.best or self.state.epoch,
             threads=self.state.threads,
         )
+
+
+def _named(number: float) -> str:
+    return "NaN" if math.isnan(number) else f"{number:g}"

@@ -6,15 +6,17 @@
     seed-0/03-sub03/              one fold of one seed
         metrics.csv               one line an epoch
         checkpoint.safetensors    while it is under way: model, optimiser, history
-        model.safetensors         when it is done: weights, and in the header all that using them needs
+        model.safetensors         weights, and in the header all that using them needs
         tensorboard/              the metrics again, for `tensorboard --logdir`
         time.json                 seconds that its training took
-        predictions.csv           of the test clips, written last: the fold is done
+        predictions.csv           of the test clips
+        done.json                 written last: the fold is done, and these are the hashes of its files
         failed.json               if it could not be trained
     predictions.csv, result.json  all folds and seeds together, and their evaluation
     figures/, report.html         for people
 """
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,10 +27,12 @@ from pydantic import ValidationError
 
 from schemas.config import Device, PreprocessConfig, canonical_sha256
 from schemas.differences import Differences, differing, now_and_there
-from schemas.errors import RunFolderError
+from schemas.errors import PredictionsError, RunFolderError
 from schemas.model import Model
+from schemas.output import write_text
 from schemas.settings import problems
 from training.config import TrainConfig
+from training.evaluation.predictions import read_predictions
 from training.protocols.protocol import Protocol
 from training.protocols.splits import Fold
 
@@ -91,8 +95,16 @@ class FoldTime(Model):
     seconds: float
 
 
+class FoldDone(Model):
+    """``done.json``: sha256 of each file of a finished fold, by its name."""
+
+    format: Literal["mer-fold"] = "mer-fold"
+    format_version: Literal[1] = 1
+    sha256: dict[str, str]
+
+
 class FoldFolder:
-    """Where one fold of one seed lies."""
+    """Where one fold of one seed lies, and whether it is done."""
 
     def __init__(self, path: Path, seed: int, fold: Fold) -> None:
         self.path, self.seed, self.fold = path, seed, fold
@@ -102,6 +114,7 @@ class FoldFolder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.predictions = path / "predictions.csv"
+        self.record = path / "done.json"
         self.failure = path / "failed.json"
 
     @property
@@ -110,9 +123,51 @@ class FoldFolder:
         return f"seed {self.seed}, {self.fold.name}"
 
     @property
+    def marked(self) -> bool:
+        """Whether the fold says that it is done; folds of earlier versions have no ``done.json``."""
+        older = self.predictions if self.fold.test else self.model
+        return self.record.is_file() or (older.is_file() and not self.checkpoint.is_file())
+
+    @property
     def done(self) -> bool:
-        """Whether there is nothing left to do; the predictions, of a fold that tests, are written last."""
-        return (self.predictions if self.fold.test else self.model).is_file()
+        """Whether there is nothing left to do, and nothing is damaged. It reads every file of the fold."""
+        return self.marked and self.damage() is None
+
+    def finish(self) -> None:
+        """Mark the fold as done, with the hashes of its files."""
+        files = (self.model, self.metrics, self.time, self.predictions)
+        record = FoldDone(sha256={file.name: _sha256(file) for file in files if file.is_file()})
+        write_text(self.record, record.model_dump_json(indent=1) + "\n")
+        self.checkpoint.unlink(missing_ok=True)
+
+    def damage(self) -> str | None:
+        """What is wrong with a fold that is marked as done: no other files than it was finished with are used."""
+        if not self.record.is_file():
+            return self._damage_without_record()
+        try:
+            expected = FoldDone.model_validate_json(self.record.read_bytes()).sha256
+        except ValidationError:
+            return f"{self.record.name} is damaged"
+        for name, sha256 in expected.items():
+            try:
+                found = _sha256(self.path / Path(name).name)
+            except FileNotFoundError:
+                return f"{name} is missing"
+            if found != sha256:
+                return f"{name} is not what it was when the fold was finished"
+        return None
+
+    def _damage_without_record(self) -> str | None:
+        """A fold of an earlier version can be checked no further than that its predictions are of its clips."""
+        if not self.fold.test:
+            return None
+        try:
+            predictions = read_predictions(self.predictions)
+        except PredictionsError as error:
+            return str(error)
+        if (set(predictions.clips), set(predictions.seeds)) != (set(self.fold.test), {self.seed}):
+            return f"{self.predictions.name} is of other clips or seeds"
+        return None
 
 
 class RunFolder:
@@ -140,7 +195,7 @@ class RunFolder:
             raise RunFolderError(f"{file}: not a run: {problems(error)}") from error
 
     def write(self, run: Run) -> None:
-        """Write ``run.json``, whole or not at all."""
+        """Write ``run.json``."""
         write_text(self.path / RUN_FILE, run.model_dump_json(indent=1) + "\n")
 
     def begin(self, run: Run, *, overwrite: bool) -> None:
@@ -163,7 +218,8 @@ class RunFolder:
             record.unlink()  # last: a folder without it is not ours to empty
         if not record.is_file():
             self.path.mkdir(parents=True, exist_ok=True)
-            if others := sorted(child.name for child in self.path.iterdir() if child.name != f"{RUN_FILE}.part"):
+            unfinished = set(self.path.glob(f".{RUN_FILE}.*.partial"))  # of a run that was killed as it began
+            if others := sorted(child.name for child in self.path.iterdir() if child not in unfinished):
                 raise RunFolderError(f"{self.path}: holds {others[0]} and no run; choose another --out")
             self.write(run)
             return
@@ -182,11 +238,9 @@ class RunFolder:
                 yield FoldFolder(self.path / f"seed-{seed}" / f"{number:03d}-{name}", seed, fold)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _differences(mine: Run, theirs: Run) -> Differences:

@@ -16,7 +16,7 @@ from training.models.trained_model import TrainedModelHeader
 
 
 @dataclass(frozen=True)
-class Backbone:
+class InitialWeights:
     """A pre-trained state, by the names of the model that takes it.
 
     Attributes:
@@ -41,7 +41,7 @@ class Backbone:
             raise ConfigError(f"{self.misfit}: {error}") from error
 
 
-def read_backbone(path: Path, config: TrainConfig) -> Backbone:
+def read_initial_weights(path: Path, config: TrainConfig) -> InitialWeights:
     """The weights of a run, or the published ones that the config names.
 
     Args:
@@ -56,7 +56,7 @@ def read_backbone(path: Path, config: TrainConfig) -> Backbone:
     misfit = f"the pre-trained weights do not fit this {config.model}; "
     if config.published is None:
         state = read_tensors(path, TrainedModelHeader)[0]
-        return Backbone(state, None, f"{misfit}pre-train with the same model, frames and size")
+        return InitialWeights(state, None, f"{misfit}pre-train with the same model, frames and size")
     layout = published_weights(config.model, config.published.name)
     try:
         theirs = load_file(path)
@@ -68,4 +68,4 @@ def read_backbone(path: Path, config: TrainConfig) -> Backbone:
             f"of another model?"
         )
     misfit += f"{layout.source} is of its full size: leave out the options that change it, as --recipe fast does"
-    return Backbone(layout.renamed(theirs), layout.parts, misfit)
+    return InitialWeights(layout.renamed(theirs), layout.parts, misfit)

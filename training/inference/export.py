@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError, RunFolderError
+from schemas.output import replacing
 from training.data.batch import ClipBatch, Input
 from training.fit.folder import RunFolder
 from training.inference.predict import Ensemble
@@ -77,10 +78,8 @@ def export_onnx(run_folder: RunFolder, out: Path, *, fold: str | None = None, se
             f"{chosen.model}: onnxruntime and PyTorch differ by {difference:.2g}, more than {TOLERANCE:g}; "
             f"{out} is not written. Another version of PyTorch, onnxscript or onnxruntime may agree"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_bytes(graph.SerializeToString())
-    part.replace(out)
+    with replacing(out) as file:
+        file.write(graph.SerializeToString())
     return OnnxExport(out, chosen.name, _inputs(model), difference)
 
 

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from training.fit.folder import write_text
+from schemas.output import write_text
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
 

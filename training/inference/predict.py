@@ -73,7 +73,8 @@ class Ensemble:
         """The models of this fold and seed; of all folds and seeds where none is given.
 
         Raises:
-            RunFolderError: no run, no such fold or seed, none of the models is there, or they know no classes.
+            RunFolderError: no run, no such fold or seed, none of the models is there, one is damaged, or they know
+                no classes.
         """
         run, path = run_folder.read(), run_folder.path
         names, seeds = [each.name for each in run.folds], run.config.seeds
@@ -89,6 +90,9 @@ class Ensemble:
             raise RunFolderError(
                 f"{path}: none of {len(wanted)} models is there; type the same `mer train` command again"
             )
+        for folder in there:
+            if folder.record.is_file() and (damage := folder.damage()):
+                raise RunFolderError(f"{folder.path}: {damage}; type the same `mer train` command again to mend it")
         return cls(run, there, len(wanted) - len(there))
 
 

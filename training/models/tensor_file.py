@@ -1,6 +1,5 @@
 """Tensors with a typed header in one safetensors file. Never pickle: reading one runs no code."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -8,11 +7,12 @@ from typing import TypeVar
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from schemas.errors import RunFolderError
 from schemas.model import Model
+from schemas.output import replacing
 from schemas.settings import problems
 
 _KEY = "mer"
@@ -21,12 +21,9 @@ H = TypeVar("H", bound=Model)
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Model) -> None:
     """Write a file, whole or not at all; equal input gives equal bytes."""
-    part = path.with_name(f"{path.name}.part")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, part, metadata={_KEY: header.model_dump_json()})
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as file:
+        file.write(save(contiguous, metadata={_KEY: header.model_dump_json()}))
 
 
 def read_tensors(path: Path, header: type[H], *, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], H]:

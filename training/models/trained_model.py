@@ -65,8 +65,18 @@ class TrainedModel:
 
     @torch.inference_mode()
     def probabilities(self, batch: ClipBatch) -> Tensor:
-        """``(B, C) float64`` softmax of raw clips."""
-        return self.network(self.prepare(batch)).logits.double().softmax(-1)
+        """``(B, C) float64`` softmax of raw clips.
+
+        Raises:
+            RunFolderError: the network gives NaN or infinite values.
+        """
+        logits = self.network(self.prepare(batch)).logits.double()
+        if not bool(logits.isfinite().all()):
+            raise RunFolderError(
+                f"the model of seed {self.header.seed}, {self.header.fold} gives NaN or infinite values; `mer verify "
+                "--deep` finds clips that hold such values, else train the fold again"
+            )
+        return logits.softmax(-1)
 
     def save(self, path: Path) -> None:
         """Write ``model.safetensors``."""
@@ -85,4 +95,6 @@ def load_trained_model(path: Path, device: torch.device | str = "cpu") -> Traine
         network.load_state_dict(state)
     except RuntimeError as error:
         raise RunFolderError(f"{path}: its weights are not those of {header.model}: {error}") from error
+    if bad := [name for name, value in state.items() if not bool(value.isfinite().all())]:
+        raise RunFolderError(f"{path}: {bad[0]} holds NaN or infinite values; train the fold again")
     return TrainedModel(header, network.eval())

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from schemas.output import write_text
 from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES
-from training.fit.folder import write_text
+from training.fit.folder import RunFolder
 from training.report import comparison_figures as figures
 from training.report import comparison_tables as tables
 from training.report.comparison_curves import ENLARGED, Courses, courses_figure
@@ -27,17 +28,23 @@ from training.report.tables import count, paper_table
 COMPARISON_FILE = "comparison.html"
 
 
-def write_comparison(folder: Path, result: ComparisonResult, curves: Mapping[str, Sequence[Path]]) -> Path:
+def write_comparison(
+    folder: Path, result: ComparisonResult, curves: Mapping[str, Sequence[Path]] | None = None
+) -> Path:
     """Write ``comparison.html``, ``figures/`` and ``tables/``.
 
     Args:
         folder: to write into.
         result: of the comparison.
-        curves: model -> the ``metrics.csv`` of all its folds and seeds that have one.
+        curves: model -> the ``metrics.csv`` of all its folds and seeds that have one; by default those of the run
+            folders below ``folder``, of the models that have a result.
 
     Returns:
         The page.
     """
+    if curves is None:
+        runs = {model.name: RunFolder(folder / model.name) for model in result.models if model.groups}
+        curves = {name: [fold.metrics for fold in run.folds(run.read())] for name, run in runs.items()}
     page = _Comparison(folder, result, {name: read_courses(files) for name, files in curves.items()})
     with style():
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in page.sections()]

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.optimize import isotonic_regression
 
 from training.report.comparison_tables import OURS, model_title
 from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, WIDTH, new_figure
-from training.report.label_places import spread_out
 
 ENLARGED = 0.4  # last part of the training
 _STYLES = ("-", "--", ":", "-.")
@@ -125,3 +125,13 @@ def _name_lines(axes: Axes, ends: Mapping[str, float], looks: Mapping[str, Look]
             1.11, height, model_title(name), transform=axes.transAxes, va="center", fontsize=8, color=colour,
             fontweight="bold" if name == OURS else "normal",
         )  # fmt: skip
+
+
+def spread_out(wanted: Sequence[float], gap: float) -> list[float]:
+    """Heights in [0, 1] as near the wanted ones as can be, in their order, a gap apart where there is room for it."""
+    order = np.argsort(wanted, kind="stable")
+    steps = min(gap, 1 / max(1, len(order) - 1)) * np.arange(len(order))
+    free = isotonic_regression(np.array(wanted, np.float64)[order] - steps).x.clip(0, 1 - steps[-1])
+    placed = np.empty(len(order))
+    placed[order] = free + steps
+    return [float(height) for height in placed]

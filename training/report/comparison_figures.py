@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -17,13 +18,13 @@ from training.evaluation.result import GroupResult
 from training.report.comparison_tables import OURS, model_title, quantity
 from training.report.drawing import BLUE, INK, LINE, ORANGE, WIDTH, new_figure
 from training.report.figures import shortened
-from training.report.label_places import place_labels
 
 SIGNIFICANT = 0.05
 _SHOWN = ("uf1", "uar")
 _LONGEST_CLASS = 12  # letters of a class beside a small matrix
 _MATRICES = 4  # confusion matrices side by side, at least
 _BAR = 0.42  # of a text line, from one bar of the diagram of ranks to the next
+_MOVES = 500  # of the names beside points, at most: a number rather than a time gives the same figure everywhere
 _STRONGEST = 0.5  # opacity of the largest difference: the ink stays readable on it, on white as on black
 
 
@@ -188,17 +189,28 @@ def cost_figure(models: Sequence[ComparedModel]) -> Figure:
     axes.margins(x=0.12, y=0.12)
     guesser = shown[0][0].headline.floors[1]
     axes.axhline(guesser.metrics["uf1"].expected, color=ORANGE, linestyle="--", linewidth=1.1, label=guesser.name)
-    points = []
+    names, points = [], []
     for model, cost in shown:
         x, y = max(cost.macs, 1), model.headline.metrics["uf1"].mean  # a logarithm of 0 is none
         colour = BLUE if model.name == OURS else INK
-        axes.plot(x, y, "o", color=colour, markersize=6)
-        points.append((x, y, model_title(model.name), colour, model.name == OURS))
+        points += axes.plot(x, y, "o", color=colour, markersize=6)
+        names.append(axes.text(x, y, model_title(model.name), fontsize=8, color=colour))
     axes.set(xlabel="multiply-accumulates of a clip", ylabel="UF1")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value, digits=1)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="lower left")
-    place_labels(axes, points)
+    _stress_ours(names, [model.name for model, _ in shown])
+    for name in names:
+        name.set_in_layout(False)
+    figure.draw_without_rendering()  # names are moved in a layout that stays
+    adjust_text(
+        names,
+        objects=points,
+        ax=axes,
+        expand=(1.15, 1.6),
+        iter_lim=_MOVES,
+        arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.5},
+    )
     return figure
 
 

@@ -8,7 +8,7 @@ from training.evaluation.metrics import METRIC_TITLES
 from training.models.registry import model_facts, model_names
 from training.report.page import Table
 from training.report.paper_numbers import PaperTable
-from training.report.tables import count, interval, mean_sd, pairs_table
+from training.report.tables import count, pairs_table
 
 OURS = "madv_net"
 _SCORES = ("uf1", "uar", "accuracy")
@@ -28,7 +28,7 @@ def scores_table(result: ComparisonResult, group: str) -> Table:
 
     def row(model: ComparedModel) -> tuple[str, ...]:
         spreads = [model.groups[group].metrics[metric] for metric in _SCORES]
-        return tuple(cell for spread in spreads for cell in (mean_sd(spread), interval(spread)))
+        return tuple(cell for spread in spreads for cell in (spread.mean_sd(), spread.low_high()))
 
     guesses = [[floor.metrics[metric] for metric in _SCORES] for floor in of.floors]
     floors = [

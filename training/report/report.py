@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError, RunFolderError, StoreError
 from schemas.model import Model
+from schemas.output import write_text
 from schemas.settings import problems
 from schemas.store.reader import Store
+from training.evaluation.ablation import ABLATION_FILE, Ablation
 from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
-from training.fit.folder import FoldFailure, Run, RunFolder, write_text
+from training.fit.folder import FoldFailure, Run, RunFolder
 from training.report import figures, tables
-from training.report.ablation import ABLATION_FILE, Ablation
 from training.report.attention import attention_at_apex, attention_figure
 from training.report.curves import read_courses
 from training.report.depth import Regions, depth_figure

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.fit.folder import write_text
+from schemas.output import write_text
 from training.report.page import Table
 
 _LATEX = str.maketrans(

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.evaluation.ablation import Ablation
 from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
 from training.evaluation.result import EvaluationResult, GroupResult, Spread
 from training.fit.folder import FoldFolder, Run
-from training.report.ablation import Ablation
 from training.report.page import Table
 from training.report.paper_numbers import PaperTable
 
@@ -23,7 +23,7 @@ def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, expla
         spread = group.metrics[metric]
         floors = [floor.metrics[metric] for floor in group.floors]
         guesses = (f"{f.expected:.3f}" + ("" if f.low == f.high else f" ({f.low:.3f} to {f.high:.3f})") for f in floors)
-        rows.append((METRIC_TITLES[metric], mean_sd(spread), interval(spread), *guesses))
+        rows.append((METRIC_TITLES[metric], spread.mean_sd(), spread.low_high(), *guesses))
     return Table(
         f"{name}: {group.clips} clips, {group.subjects} subjects, {count(len(seeds), 'seed')}",
         ("", "mean ± sd" if len(seeds) > 1 else "result", f"{level} interval", *(f.name for f in group.floors)),
@@ -102,7 +102,7 @@ def ablation_table(ablation: Ablation) -> Table:
         cells: list[str] = []
         for metric in metrics:
             change = None if variant.differences is None else variant.differences.get(metric)
-            cells += (_with_interval(variant.metrics[metric]), "-" if change is None else signed(change))
+            cells += (_with_interval(variant.metrics[metric]), "-" if change is None else change.mean_sd("+.3f"))
         rows.append((variant.name, variant.switched_off or "nothing", *cells))
     heads = (head for metric in metrics for head in (METRIC_TITLES[metric], "against full"))
     return Table(
@@ -171,21 +171,6 @@ def left_out_table(left_out: Mapping[str, int]) -> Table:
     return pairs_table("clips that the task leaves out", tuple((reason, str(n)) for reason, n in left_out.items()))
 
 
-def mean_sd(spread: Spread) -> str:
-    """``0.512 ± 0.031``, without the sd of one seed."""
-    return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
-
-
-def interval(spread: Spread) -> str:
-    """``0.442 to 0.580``, or a dash."""
-    return "-" if spread.interval is None else f"{spread.interval.low:.3f} to {spread.interval.high:.3f}"
-
-
-def signed(spread: Spread) -> str:
-    """A difference with its sign."""
-    return f"{spread.mean:+.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
-
-
 def count(number: int, what: str) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{number} {what}" + ("" if number == 1 else "s")
@@ -197,7 +182,7 @@ def pairs_table(title: str, pairs: tuple[tuple[str, str], ...], *, folded: bool 
 
 
 def _with_interval(spread: Spread) -> str:
-    return mean_sd(spread) + ("" if spread.interval is None else f" ({interval(spread)})")
+    return spread.mean_sd() + ("" if spread.interval is None else f" ({spread.low_high()})")
 
 
 def _state(folder: FoldFolder) -> str:

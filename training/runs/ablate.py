@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.output import write_text
 from schemas.store.location import StoreLocation
-from schemas.store.reader import Store
 from training.config import TrainConfig
+from training.evaluation.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.evaluation.result import EvaluationResult, Spread
-from training.fit.folder import RunFolder, write_text
 from training.models.registry import model_facts
 from training.protocols.protocol import Protocol
-from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
-from training.report.depth import Regions
-from training.report.report import write_report
-from training.runs.machine import Machine
-from training.runs.train import train
+from training.runs.folds import Machine
+from training.runs.train import TrainedRun, train
 
 _METRICS = ("uf1", "uar")
 _FULL = "full"
@@ -29,10 +26,6 @@ class _Variant:
     options: Mapping[str, Any]
     pretrain: StoreLocation | None
 
-    @property
-    def folder(self) -> str:
-        return self.name.replace(" ", "-")
-
 
 def ablate(
     stores: Sequence[StoreLocation],
@@ -42,47 +35,40 @@ def ablate(
     out: Path,
     protocol: Protocol | None = None,
     pretrain: StoreLocation | None = None,
-    regions: Regions | None = None,
     overwrite: bool = False,
-) -> int:
+) -> tuple[tuple[TrainedRun, ...], Ablation | None]:
     """Train every variant under the same protocol; arguments as of ``training.runs.train.train``.
 
-    Each variant is a run folder below ``out``; the full one's report has the table.
+    Each variant is a run folder below ``out``, the full model's first; that one gets ``ablation.json``.
 
     Returns:
-        Exit code: 0 the table is there, 1 some folds of a variant failed.
+        The runs, and the table; ``None`` where folds of a variant failed.
 
     Raises:
         MerError: wrong input or usage.
     """
     variants = _variants(config, pretrain)
-    codes = []
+    runs = []
     for variant in variants:
         machine.console.rule(f"{variant.name}", align="left")
         changed = config.model_copy(update={"model_options": {**config.model_options, **variant.options}})
-        code = train(
-            stores,
-            changed,
-            machine,
-            out=out / variant.folder,
-            protocol=protocol,
-            pretrain=variant.pretrain,
-            regions=regions,
-            overwrite=overwrite,
+        runs.append(
+            train(
+                stores,
+                changed,
+                machine,
+                out=out / variant.name.replace(" ", "-"),
+                protocol=protocol,
+                pretrain=variant.pretrain,
+                overwrite=overwrite,
+            )
         )
-        codes.append(code)
-    if any(codes):
-        return 1
-    full = RunFolder(out / _FULL)
-    table = _table(config, variants, {v.name: _result(out / v.folder) for v in variants})
-    write_text(full.path / ABLATION_FILE, table.model_dump_json(indent=1) + "\n")
-    machine.console.rule("ablation", align="left")
-    for row in table.variants:
-        difference = "" if row.differences is None else f", {row.differences['uf1'].mean:+.3f} against full"
-        machine.say(f"{row.name:24} UF1 {row.metrics['uf1'].mean:.3f}  UAR {row.metrics['uar'].mean:.3f}{difference}")
-    page = write_report(full, [Store.open(store) for store in stores], regions=regions)
-    machine.say(f"{out}: complete; open {page}")
-    return 0
+    results = [run.result for run in runs if run.result is not None]
+    if len(results) < len(runs):
+        return tuple(runs), None
+    table = _table(config, list(zip(variants, results, strict=True)))
+    write_text(runs[0].folder.path / ABLATION_FILE, table.model_dump_json(indent=1) + "\n")
+    return tuple(runs), table
 
 
 def _variants(config: TrainConfig, pretrain: StoreLocation | None) -> list[_Variant]:
@@ -94,15 +80,10 @@ def _variants(config: TrainConfig, pretrain: StoreLocation | None) -> list[_Vari
     return found
 
 
-def _result(path: Path) -> EvaluationResult:
-    return EvaluationResult.model_validate_json(RunFolder(path).result.read_bytes())
-
-
-def _table(config: TrainConfig, variants: Sequence[_Variant], results: Mapping[str, EvaluationResult]) -> Ablation:
-    full = results[_FULL]
+def _table(config: TrainConfig, trained: Sequence[tuple[_Variant, EvaluationResult]]) -> Ablation:
+    full = trained[0][1]
     rows = []
-    for variant in variants:
-        result = results[variant.name]
+    for variant, result in trained:
         differences = {
             metric: Spread.of([_of(result, seed, metric) - _of(full, seed, metric) for seed in full.seeds])
             for metric in _METRICS

@@ -16,10 +16,8 @@ from training.config import TrainConfig
 from training.data.sampling import batch_count
 from training.fit.folder import RunFolder
 from training.models.registry import create_model
-from training.runs.fold_tasks import tasks_here
-from training.runs.machine import Machine, PlannedRun
-from training.runs.plan import TrainPlan
-from training.runs.progress import EpochDone
+from training.runs.folds import Machine, fold_tasks, train_here
+from training.runs.plan import PlannedRun
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SHARE = 0.9  # of the time is for epochs; starting, testing and writing take the rest
@@ -80,7 +78,7 @@ def pretraining_epochs(config: TrainConfig, *, action_units: int) -> int:
     return 0 if first is None else first.epochs
 
 
-def epochs_within(seconds: float, plans: Mapping[str, TrainPlan], per_epoch: Mapping[str, float]) -> int:
+def epochs_within(seconds: float, plans: Mapping[str, PlannedRun], per_epoch: Mapping[str, float]) -> int:
     """Epochs of each fold, the same for all models, that the time allows in one process.
 
     Args:
@@ -104,34 +102,28 @@ def epochs_within(seconds: float, plans: Mapping[str, TrainPlan], per_epoch: Map
     return epochs
 
 
-def updates_per_epoch(plan: TrainPlan) -> list[int]:
+def updates_per_epoch(plan: PlannedRun) -> list[int]:
     """Steps of the optimiser in an epoch, of each fold."""
     size = plan.run.config.optimisation.batch_size
     return [batch_count(len(fold.train), size) for fold in plan.run.folds]
 
 
-def seconds_per_epoch(plans: Mapping[str, TrainPlan], machine: Machine) -> dict[str, float]:
+def seconds_per_epoch(plans: Mapping[str, PlannedRun], machine: Machine) -> dict[str, float]:
     """Of each model the time of one epoch of its first fold, in this process, after one that is not timed.
 
     A model whose fold fails is left out; it will fail again, and say why, when it is trained.
     """
     ends: dict[str, list[float]] = {}
     with TemporaryDirectory() as scratch:
-        tasks = [task for plan in plans.values() for task in _trial(plan, Path(scratch)).tasks(machine)]
-        names = {task.name: task.common.run.config.model for task in tasks}
-
-        def note(event: EpochDone) -> None:
-            ends.setdefault(names[event.fold], []).append(time.monotonic())
-
-        for _ in tasks_here(tasks, note):
+        tasks = [fold_tasks(_trial(plan), RunFolder(Path(scratch) / name), machine)[0] for name, plan in plans.items()]
+        models = {task.name: task.run.config.model for task in tasks}
+        for _ in train_here(tasks, lambda event: ends.setdefault(models[event.fold], []).append(time.monotonic())):
             pass
     return {model: times[1] - times[0] for model, times in ends.items() if len(times) == 2}
 
 
-def _trial(plan: TrainPlan, scratch: Path) -> PlannedRun:
-    run = plan.run
+def _trial(planned: PlannedRun) -> PlannedRun:
+    """Two epochs of it."""
+    run = planned.run
     config = within_epochs(run.config, 2, action_units=len(run.action_units))
-    short = run.model_copy(
-        update={"config": config.model_copy(update={"seeds": config.seeds[:1]}), "folds": run.folds[:1]}
-    )
-    return PlannedRun(replace(plan, run=short), RunFolder(scratch / config.model))
+    return replace(planned, run=run.model_copy(update={"config": config, "folds": run.folds[:1]}))

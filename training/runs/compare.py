@@ -9,20 +9,20 @@ from pydantic import Field, ValidationError
 
 from schemas.errors import ConfigError, RunFolderError
 from schemas.model import Model
-from schemas.output import locked, log_file
+from schemas.output import locked, log_file, write_text
 from schemas.settings import problems
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
 from training.config import RecipeName, TrainConfig
-from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, RunFolder, write_text
+from training.evaluation.comparison import ComparisonResult
+from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, RunFolder
 from training.models.registry import model_names
-from training.report.comparison import write_comparison
 from training.runs.budget import Budget, epochs_within, seconds_per_epoch, within_epochs
-from training.runs.comparison import comparison_report, summarise
-from training.runs.machine import Machine, PlannedRun, train_folds
-from training.runs.plan import TrainPlan, plan_training
+from training.runs.comparison import summarise
+from training.runs.folds import Machine, train_folds
+from training.runs.plan import PlannedRun, plan_training
 from training.runs.recipes import resolve
-from training.runs.train import evaluate_run
+from training.runs.train import announce, evaluate_run
 
 COMPARISON_FILE = "comparison.json"
 RESULT_FILE = "result.json"
@@ -80,7 +80,7 @@ def compare(
     published: Mapping[str, Path] | None = None,
     budget: Budget | None = None,
     overwrite: bool = False,
-) -> int:
+) -> ComparisonResult | None:
     """Train and evaluate every model; a run folder each, and the comparison, lie in ``out``.
 
     A model that does not fit the stores, or whose folds fail, is reported as such and stops no other.
@@ -96,7 +96,7 @@ def compare(
         overwrite: replace the runs that are there.
 
     Returns:
-        Exit code: 0 every model has a result, 1 some have none.
+        Every model beside the others; ``None`` where none has a result.
 
     Raises:
         MerError: wrong input or usage.
@@ -104,25 +104,23 @@ def compare(
     if budget is not None and recipe == "native":
         raise ConfigError("--budget: native trains each model as long as its authors do; use --recipe paper or fast")
     opened = [Store.open(store) for store in stores]
-    weights = {} if published is None else {name: file.absolute() for name, file in published.items()}
-    plans, failures = _plan(opened, configs, weights, machine)
+    plans, failures = _plan(opened, configs, published or {}, machine)
     with locked(out), log_file(out / LOG_FILE):
         before = None if overwrite else _read(out)
         asked = _settle(Comparison(models=tuple(configs), recipe=recipe, budget=budget), before, plans, machine)
         if asked.epochs is not None:
-            plans = {name: _limited(plan, asked.epochs) for name, plan in plans.items()}
-        runs = {name: _run(plan, out / name, weights.get(name)) for name, plan in plans.items()}
-        for run in runs.values():
-            run.folder.begin(run.plan.run, overwrite=overwrite)
+            plans = {name: _limited(planned, asked.epochs) for name, planned in plans.items()}
+        folders = {name: RunFolder(out / name) for name in plans}
+        for name, planned in plans.items():
+            folders[name].begin(planned.run, overwrite=overwrite)
         write_text(out / COMPARISON_FILE, asked.model_dump_json(indent=1) + "\n")
-        _announce(runs, failures, asked, machine, out)
+        _announce(plans, failures, asked, machine, out)
+        runs = {name: (planned, folders[name]) for name, planned in plans.items()}
         failures |= _failures(runs, train_folds(list(runs.values()), machine))
-        finished = {
-            name: (run, evaluate_run(run.plan, run.folder)) for name, run in runs.items() if name not in failures
-        }
+        finished = {name: (*run, evaluate_run(*run)) for name, run in runs.items() if name not in failures}
         if not finished:
             machine.say(f"{out}: no model has a result; {_listed(failures)}")
-            return 1
+            return None
         result = summarise(
             asked.models,
             finished,
@@ -133,15 +131,12 @@ def compare(
             device=machine.device,
         )
         write_text(out / RESULT_FILE, result.model_dump_json(indent=1) + "\n")
-        page = write_comparison(out, result, {name: _curves(run) for name, (run, _) in finished.items()})
-    machine.console.print(comparison_report(result))
-    machine.say(f"{out}: complete; open {page}")
-    return 1 if failures else 0
+        return result
 
 
 def _plan(
     stores: Sequence[Store], configs: Mapping[str, TrainConfig], weights: Mapping[str, Path], machine: Machine
-) -> tuple[dict[str, TrainPlan], dict[str, str]]:
+) -> tuple[dict[str, PlannedRun], dict[str, str]]:
     """Runs by model, and why other models cannot be trained."""
     plans, failures = {}, {}
     for name, config in configs.items():
@@ -173,7 +168,7 @@ def _read(out: Path) -> Comparison | None:
 
 
 def _settle(
-    asked: Comparison, before: Comparison | None, plans: Mapping[str, TrainPlan], machine: Machine
+    asked: Comparison, before: Comparison | None, plans: Mapping[str, PlannedRun], machine: Machine
 ) -> Comparison:
     """What a budget comes to; one of time was measured once, and stands when the comparison goes on."""
     if asked.budget is None:
@@ -188,48 +183,34 @@ def _settle(
     return asked.model_copy(update={"epochs": epochs, "seconds_per_epoch": taken})
 
 
-def _limited(plan: TrainPlan, epochs: int) -> TrainPlan:
-    run = plan.run
+def _limited(planned: PlannedRun, epochs: int) -> PlannedRun:
+    run = planned.run
     config = within_epochs(run.config, epochs, action_units=len(run.action_units))
-    return replace(plan, run=run.model_copy(update={"config": config}))
-
-
-def _run(plan: TrainPlan, out: Path, weights: Path | None) -> PlannedRun:
-    return PlannedRun(plan, RunFolder(out), dict.fromkeys(plan.run.config.seeds, weights) if weights else {})
+    return replace(planned, run=run.model_copy(update={"config": config}))
 
 
 def _announce(
-    runs: Mapping[str, PlannedRun], failures: Mapping[str, str], asked: Comparison, machine: Machine, out: Path
+    plans: Mapping[str, PlannedRun], failures: Mapping[str, str], asked: Comparison, machine: Machine, out: Path
 ) -> None:
-    plan = next(iter(runs.values())).plan
-    assert plan.selection is not None
-    assert plan.run.protocol is not None
-    machine.say(
-        f"{plan.run.protocol.name}: {len(plan.clips)} clips, {len(plan.run.folds)} folds, "
-        f"{len(plan.run.config.seeds)} seeds, {len(runs)} models -> {out}"
-    )
-    for difference in plan.selection.differences:
-        machine.say(f"  not the published clips: {difference}")
+    first = next(iter(plans.values()))
+    announce(first, machine, f"{len(first.run.config.seeds)} seeds, {len(plans)} models -> {out}")
     if asked.epochs is not None:
         machine.say(f"  budget: {asked.epochs} epochs of each fold, a model's own pre-training included")
     for name, why in failures.items():
         machine.say(f"  left out: {name}: {why}")
 
 
-def _failures(runs: Mapping[str, PlannedRun], failed: Sequence[tuple[FoldFolder, FoldFailure]]) -> dict[str, str]:
+def _failures(
+    runs: Mapping[str, tuple[PlannedRun, RunFolder]], failed: Sequence[tuple[FoldFolder, FoldFailure]]
+) -> dict[str, str]:
     """Model -> why it has no result."""
     found = {}
-    for name, run in runs.items():
-        folder = run.folder.path.absolute()
-        if own := [(fold, failure) for fold, failure in failed if fold.path.is_relative_to(folder)]:
-            fold, failure = own[0]
-            folds = len(run.plan.run.folds) * len(run.plan.run.config.seeds)
-            found[name] = f"{len(own)} of {folds} folds failed; {fold.name}: {failure.error}: {failure.message}"
+    for name, (planned, folder) in runs.items():
+        if own := [(fold, why) for fold, why in failed if fold.path.is_relative_to(folder.path.absolute())]:
+            fold, why = own[0]
+            folds = len(planned.run.folds) * len(planned.run.config.seeds)
+            found[name] = f"{len(own)} of {folds} folds failed; {fold.name}: {why.error}: {why.message}"
     return found
-
-
-def _curves(run: PlannedRun) -> list[Path]:
-    return [fold.metrics for fold in run.folder.folds(run.plan.run)]
 
 
 def _listed(failures: Mapping[str, str]) -> str:

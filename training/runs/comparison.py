@@ -1,13 +1,10 @@
-"""The result of a comparison from those of its models, and as a table for the terminal."""
+"""The result of a comparison from those of its models."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from dask.system import CPU_COUNT
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 
 from schemas.config import Device
 from training.config import RecipeName
@@ -15,16 +12,15 @@ from training.evaluation.comparison import ComparedModel, ComparisonResult, Cost
 from training.evaluation.predictions import read_predictions
 from training.evaluation.result import EvaluationResult
 from training.evaluation.significance import compare_pairs, rank_models
-from training.fit.folder import FoldTime
+from training.fit.folder import FoldTime, RunFolder
 from training.models.registry import model_info
-from training.report.tables import interval, mean_sd
 from training.runs.budget import Budget, pretraining_epochs, updates_per_epoch
-from training.runs.machine import PlannedRun
+from training.runs.plan import PlannedRun
 
 
 def summarise(
     models: Sequence[str],
-    finished: Mapping[str, tuple[PlannedRun, EvaluationResult]],
+    finished: Mapping[str, tuple[PlannedRun, RunFolder, EvaluationResult]],
     failures: Mapping[str, str],
     *,
     recipe: RecipeName,
@@ -43,17 +39,17 @@ def summarise(
         epochs: that it came to.
         device: to time a prediction on.
     """
-    run, result = next(iter(finished.values()))
-    assert run.plan.run.protocol is not None
-    protocol = run.plan.run.protocol
-    tested = {key for fold in run.plan.run.folds for key in fold.test}
-    clips = [clip for clip in run.plan.clips if clip.key in tested]
+    first, _, result = next(iter(finished.values()))
+    assert first.selection is not None
+    protocol = result.protocol
+    tested = {key for fold in first.run.folds for key in fold.test}
+    clips = [clip for clip in first.selection.clips if clip.key in tested]
     classes = protocol.task.classes
     probabilities = {
-        name: read_predictions(own.folder.predictions).aligned(classes, [clip.key for clip in clips])
-        for name, (own, _) in finished.items()
+        name: read_predictions(folder.predictions).aligned(classes, [clip.key for clip in clips])
+        for name, (_, folder, _) in finished.items()
     }
-    compared = {name: _compared(name, own, of, device) for name, (own, of) in finished.items()}
+    compared = {name: _compared(name, *run, device) for name, run in finished.items()}
     compared |= {name: ComparedModel(name=name, failure=why) for name, why in failures.items()}
     return ComparisonResult(
         protocol=protocol,
@@ -69,15 +65,17 @@ def summarise(
         models=tuple(compared[name] for name in models),
         pairs=compare_pairs(probabilities, clips, len(classes)),
         ranks=rank_models(probabilities, clips),
-        caveats=tuple(_caveats({name: of for name, (_, of) in finished.items()}, failures, recipe, budget)),
+        caveats=tuple(_caveats({name: of for name, (_, _, of) in finished.items()}, failures, recipe, budget)),
     )
 
 
-def _compared(name: str, run: PlannedRun, result: EvaluationResult, device: Device) -> ComparedModel:
-    config = run.plan.run.config
+def _compared(
+    name: str, planned: PlannedRun, folder: RunFolder, result: EvaluationResult, device: Device
+) -> ComparedModel:
+    config = planned.run.config
     return ComparedModel(
         name=name,
-        inputs=tuple(sorted(run.plan.inputs)),
+        inputs=tuple(sorted(planned.clips.inputs)),
         epochs=config.optimisation.epochs,
         batch_size=config.optimisation.batch_size,
         lr=config.optimisation.lr,
@@ -85,12 +83,12 @@ def _compared(name: str, run: PlannedRun, result: EvaluationResult, device: Devi
         size=config.size,
         weights=None if config.published is None else config.published.name,
         groups=result.groups,
-        cost=_cost(run, device),
+        cost=_cost(planned, folder, device),
     )
 
 
-def _cost(run: PlannedRun, device: Device) -> Cost:
-    trained = run.plan.run
+def _cost(planned: PlannedRun, folder: RunFolder, device: Device) -> Cost:
+    trained = planned.run
     config = trained.config
     info = model_info(
         config.model,
@@ -101,9 +99,9 @@ def _cost(run: PlannedRun, device: Device) -> Cost:
         device=device,
         **config.model_options,
     )
-    updates = updates_per_epoch(run.plan)
+    updates = updates_per_epoch(planned)
     before = pretraining_epochs(config, action_units=len(trained.action_units))
-    seconds = (FoldTime.model_validate_json(fold.time.read_bytes()) for fold in run.folder.folds(trained))
+    seconds = (FoldTime.model_validate_json(fold.time.read_bytes()) for fold in folder.folds(trained))
     return Cost(
         parameters=info.parameters,
         macs=info.macs,
@@ -149,26 +147,3 @@ def _caveats(
             "learns slowly may be better than it looks."
         )
     yield "No hyper-parameter was searched for any model, and all start from random weights unless it says otherwise."
-
-
-def comparison_report(result: ComparisonResult) -> RenderableType:
-    """Caveats, and a line a model."""
-    table = Table("model", "UF1", "95 % of UF1", "UAR", "parameters", "trained")
-    for model in result.models:
-        if model.cost is None:
-            table.add_row(model.name, "no result")
-            continue
-        metrics, cost = model.headline.metrics, model.cost
-        table.add_row(
-            model.name,
-            mean_sd(metrics["uf1"]),
-            interval(metrics["uf1"]),
-            mean_sd(metrics["uar"]),
-            f"{cost.parameters / 1e6:.2f} M",
-            f"{cost.training_seconds:.0f} s",
-        )
-    for floor in next(model for model in result.models if model.groups).headline.floors:
-        scores = floor.metrics
-        table.add_row(floor.name, f"{scores['uf1'].expected:.3f}", "", f"{scores['uar'].expected:.3f}", style="dim")
-    reasons = [f"[bold red]no result[/] {m.name}: {escape(m.failure)}" for m in result.models if m.failure is not None]
-    return Group(*(f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats), table, *reasons)

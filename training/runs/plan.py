@@ -1,7 +1,7 @@
 """What a training run will be, settled before anything is trained."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,10 +9,9 @@ from schemas.config import Device
 from schemas.errors import ConfigError, ProtocolError
 from schemas.store.reader import Store
 from training.config import TrainConfig
-from training.data.batch import Input
-from training.data.clips import check_stores
+from training.data.clips import Clips, check_stores
 from training.fit.folder import Run, RunStore
-from training.fit.initial_weights import read_backbone
+from training.fit.initial_weights import read_initial_weights
 from training.models.registry import create_model
 from training.protocols.protocol import Protocol, choose_protocol, default_protocol
 from training.protocols.splits import Fold, make_folds
@@ -24,22 +23,22 @@ _VALIDATION_SEED = 0  # the parts do not depend on the seeds of the run, so that
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class PlannedRun:
     """A run, and the clips that it reads.
 
     Attributes:
         run: what is trained.
         stores: that hold the clips.
-        clips: of all folds, in the order of their keys; without labels all are of class 0.
-        inputs: what the model reads.
+        clips: of all folds, in the order of their keys.
         selection: of the protocol's task, ``None`` where no labels are read.
+        weights: file of weights that each seed starts from; empty: random ones.
     """
 
     run: Run
     stores: tuple[Store, ...]
-    clips: tuple[LabelledClip, ...]
-    inputs: frozenset[Input]
+    clips: Clips
     selection: Selection | None
+    weights: Mapping[int, Path] = field(default_factory=dict)
 
 
 def plan_training(
@@ -50,7 +49,7 @@ def plan_training(
     protocol: Protocol | None = None,
     pretraining: Run | None = None,
     weights: Path | None = None,
-) -> TrainPlan:
+) -> PlannedRun:
     """A run under a protocol.
 
     Args:
@@ -75,22 +74,21 @@ def plan_training(
         _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
     config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
-    inputs, run = _fitted(stores, config, device, folds, protocol, weights)
-    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
+    starts = {} if weights is None else dict.fromkeys(config.seeds, weights.absolute())
+    return _planned(stores, config, device, folds, protocol, selection, weights=starts)
 
 
-def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
+def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> PlannedRun:
     """One training on every labelled clip of the stores, with nothing to test: the paper's use of SMIC."""
     manifests = [store.manifest for store in stores]
     protocol = default_protocol(manifests)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     update = {"protocol": protocol.name, "validation": None}
     folds = (_everything(clip.key for clip in selection.clips),)
-    inputs, run = _fitted(stores, config.model_copy(update=update), device, folds, protocol)
-    return TrainPlan(run, tuple(stores), selection.clips, inputs, selection)
+    return _planned(stores, config.model_copy(update=update), device, folds, protocol, selection)
 
 
-def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> TrainPlan:
+def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> PlannedRun:
     """One training on every clip of the stores, without labels, by masked frame differences."""
     keys = sorted(entry.key for store in stores for entry in store.manifest.clips if entry.status == "ok")
     if not keys:
@@ -98,20 +96,20 @@ def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfi
     if twice := [key for key, following in pairwise(keys) if key == following]:
         raise ConfigError(f"{twice[0]} is in two of the stores; give one store a dataset")
     config = config.model_copy(update={"protocol": None, "validation": None})
-    inputs, run = _fitted(stores, config, device, (_everything(keys),), None)
-    clips = tuple(LabelledClip(key, 0) for key in keys)
-    return TrainPlan(run, tuple(stores), clips, inputs, None)
+    return _planned(stores, config, device, (_everything(keys),), None, None)
 
 
-def _fitted(
+def _planned(
     stores: Sequence[Store],
     config: TrainConfig,
     device: Device,
     folds: Sequence[Fold],
     protocol: Protocol | None,
-    weights: Path | None = None,
-) -> tuple[frozenset[Input], Run]:
-    """What the model reads, and the run; without a protocol there are no labels to learn from."""
+    selection: Selection | None,
+    *,
+    weights: Mapping[int, Path] | None = None,
+) -> PlannedRun:
+    """The run, once model, config, weights and stores are seen to fit."""
     action_units = stores[0].manifest.action_units.names
     model = create_model(
         config.model,
@@ -122,8 +120,8 @@ def _fitted(
         **config.model_options,
     )
     check_recipe(config, model)
-    if weights is not None:
-        read_backbone(weights, config).load(model)
+    for file in set((weights or {}).values()):
+        read_initial_weights(file, config).load(model)
     check_stores(stores, size=config.size, inputs=model.inputs)
     run = Run(
         config=config,
@@ -144,7 +142,16 @@ def _fitted(
         packages=package_versions(),
         git=git_revision(),
     )
-    return model.inputs, run
+    labelled = selection.clips if selection is not None else [LabelledClip(key, 0) for key in folds[0].train]
+    clips = Clips(
+        stores=tuple(store.path.absolute() for store in stores),
+        contents=tuple(store.content_sha256 for store in run.stores),
+        keys=tuple(clip.key for clip in labelled),
+        labels=tuple(clip.label for clip in labelled),
+        size=config.size,
+        inputs=model.inputs,
+    )
+    return PlannedRun(run, tuple(stores), clips, selection, weights or {})
 
 
 def _everything(keys: Iterable[str]) -> Fold:

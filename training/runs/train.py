@@ -2,26 +2,46 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
-from schemas.output import locked, log_file
+from schemas.output import locked, log_file, write_text
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
 from training.config import TrainConfig
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate, lacking_classes
 from training.evaluation.predictions import concatenate, read_predictions, write_predictions
 from training.evaluation.result import EvaluationResult
-from training.evaluation.terminal import evaluation_report
-from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder, write_text
+from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder
 from training.protocols.protocol import Protocol
-from training.report.depth import Regions
-from training.report.report import write_report
-from training.runs.machine import Machine, PlannedRun, train_folds
-from training.runs.plan import TrainPlan, plan_self_supervised_pretraining, plan_supervised_pretraining, plan_training
+from training.runs.folds import Machine, train_folds
+from training.runs.plan import (
+    PlannedRun,
+    plan_self_supervised_pretraining,
+    plan_supervised_pretraining,
+    plan_training,
+)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training run came to.
+
+    Attributes:
+        folder: that it lies in.
+        stores: that it was trained on.
+        result: of its evaluation; ``None`` where folds failed, and of pre-training.
+        failures: folds that failed, and why.
+    """
+
+    folder: RunFolder
+    stores: tuple[Store, ...]
+    result: EvaluationResult | None
+    failures: tuple[tuple[FoldFolder, FoldFailure], ...] = ()
 
 
 def train(
@@ -33,9 +53,8 @@ def train(
     protocol: Protocol | None = None,
     pretrain: StoreLocation | None = None,
     published: Path | None = None,
-    regions: Regions | None = None,
     overwrite: bool = False,
-) -> int:
+) -> TrainedRun:
     """Train and evaluate a model under a protocol; everything that comes of it lies in ``out``.
 
     Args:
@@ -46,11 +65,7 @@ def train(
         protocol: instead of the config's, which is its name.
         pretrain: a store to learn from first, with its labels, or a run of `mer pretrain`.
         published: file of the weights that the config names as ``published``.
-        regions: of the action units in a crop, for the report's figure of their depth.
         overwrite: replace the run that is there.
-
-    Returns:
-        Exit code: 0 there is a result, 1 some folds failed.
 
     Raises:
         MerError: wrong input or usage.
@@ -58,12 +73,10 @@ def train(
     opened = [Store.open(store) for store in stores]
     if pretrain is not None and published is not None:
         raise ConfigError("--pretrain and --weights: folds start from one of them; leave the other out")
-    first: TrainPlan | None = None  # what is to be pre-trained
+    first: PlannedRun | None = None  # what is to be pre-trained
     before: Run | None = None
-    weights: Mapping[int, Path] = {} if published is None else dict.fromkeys(config.seeds, published.absolute())
     if isinstance(pretrain, Path) and (pretrain / RUN_FILE).is_file():
         before = RunFolder(pretrain).read()
-        weights = _weights(RunFolder(pretrain), config)
     elif pretrain is not None:
         try:
             taught = Store.open(pretrain)
@@ -73,57 +86,69 @@ def train(
             ) from error
         first = plan_supervised_pretraining([taught], config, machine.device)
         before = first.run
-    plan = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before, weights=published)
-    selection, protocol = plan.selection, plan.run.protocol
-    assert selection is not None
-    assert protocol is not None
+    planned = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before, weights=published)
+    if isinstance(pretrain, Path) and first is None:
+        planned = replace(planned, weights=pretrained_weights(RunFolder(pretrain), config))
 
     folder = RunFolder(out)
-    with _begun(folder, plan.run, overwrite=overwrite):
+    with _begun(folder, planned.run, overwrite=overwrite):
         if first is not None:
             pretraining = RunFolder(out / "pretraining")
-            machine.say(f"pre-training on {len(first.clips)} clips of {pretrain}")
+            machine.say(f"pre-training on {len(first.clips.keys)} clips of {pretrain}")
             pretraining.begin(first.run, overwrite=overwrite)
-            if failures := train_folds([PlannedRun(first, pretraining)], machine):
-                return _say_failures(failures, machine)
-            weights = _weights(pretraining, config)
-        machine.say(
-            f"{protocol.name}: {len(plan.clips)} clips, {len(plan.run.folds)} folds, {len(config.seeds)} seeds -> {out}"
-        )
-        for difference in selection.differences:
-            machine.say(f"  not the published clips: {difference}")
-        if failures := train_folds([PlannedRun(plan, folder, weights)], machine):
-            machine.say(f"open {write_report(folder, opened, regions=regions)}")
-            return _say_failures(failures, machine)
-        result = evaluate_run(plan, folder)
-        machine.console.print(evaluation_report(result))
-        machine.say(f"{out}: complete; open {write_report(folder, opened, regions=regions)}")
-        return 0
+            if failures := train_folds([(first, pretraining)], machine):
+                return _failed(folder, planned, failures, machine)
+            planned = replace(planned, weights=pretrained_weights(pretraining, config))
+        announce(planned, machine, f"{len(config.seeds)} seeds -> {out}")
+        if failures := train_folds([(planned, folder)], machine):
+            return _failed(folder, planned, failures, machine)
+        return TrainedRun(folder, planned.stores, evaluate_run(planned, folder))
 
 
 def pretrain(
     stores: Sequence[StoreLocation], config: TrainConfig, machine: Machine, *, out: Path, overwrite: bool = False
-) -> int:
+) -> TrainedRun:
     """Train a model on stores without their labels, for `mer train --pretrain`; arguments as of ``train``."""
-    plan = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
+    planned = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
     folder = RunFolder(out)
-    with _begun(folder, plan.run, overwrite=overwrite):
-        machine.say(f"masked frame differences: {len(plan.clips)} clips, {len(config.seeds)} seeds -> {out}")
-        if failures := train_folds([PlannedRun(plan, folder)], machine):
-            return _say_failures(failures, machine)
-    machine.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
-    return 0
+    with _begun(folder, planned.run, overwrite=overwrite):
+        clips, seeds = len(planned.clips.keys), len(config.seeds)
+        machine.say(f"masked frame differences: {clips} clips, {seeds} seeds -> {out}")
+        if failures := train_folds([(planned, folder)], machine):
+            return _failed(folder, planned, failures, machine)
+    return TrainedRun(folder, planned.stores, None)
 
 
-def _weights(pretraining: RunFolder, config: TrainConfig) -> dict[int, Path]:
-    """Seed -> weights to start from: those of the same seed, or of the only one that was pre-trained."""
+def announce(planned: PlannedRun, machine: Machine, rest: str) -> None:
+    """Say what is trained, and how its clips differ from the published ones."""
+    run, selection = planned.run, planned.selection
+    assert run.protocol is not None
+    assert selection is not None
+    machine.say(f"{run.protocol.name}: {len(selection.clips)} clips, {len(run.folds)} folds, {rest}")
+    for difference in selection.differences:
+        machine.say(f"  not the published clips: {difference}")
+    tested = {key for fold in run.folds for key in fold.test}
+    for lacking in lacking_classes([clip for clip in selection.clips if clip.key in tested], run.classes).values():
+        machine.say(f"  {lacking}")
+
+
+def pretrained_weights(pretraining: RunFolder, config: TrainConfig) -> Mapping[int, Path]:
+    """Seed -> weights to start from: those of the same seed, or of the only one that was pre-trained.
+
+    Raises:
+        RunFolderError: the run is unfinished or damaged.
+        ConfigError: it has several folds, or lacks a seed.
+    """
     before = pretraining.read()
     if len(before.folds) > 1:
         raise ConfigError(f"{pretraining.path}: a run of {len(before.folds)} folds; expected one of `mer pretrain`")
-    models = {fold.seed: fold.model for fold in RunFolder(pretraining.path.absolute()).folds(before)}
-    missing = [path for path in models.values() if not path.is_file()]
-    if missing:
-        raise RunFolderError(f"{missing[0]}: no such file; type the command of that run again to finish it")
+    models = {}
+    for fold in RunFolder(pretraining.path.absolute()).folds(before):
+        if not fold.marked:
+            raise RunFolderError(f"{fold.model}: no such file; type the command of that run again to finish it")
+        if damage := fold.damage():
+            raise RunFolderError(f"{fold.path}: {damage}; type the command of that run again to mend it")
+        models[fold.seed] = fold.model
     if len(models) == 1:
         return dict.fromkeys(config.seeds, next(iter(models.values())))
     if lacking := [seed for seed in config.seeds if seed not in models]:
@@ -131,24 +156,26 @@ def _weights(pretraining: RunFolder, config: TrainConfig) -> dict[int, Path]:
     return models
 
 
-def evaluate_run(plan: TrainPlan, folder: RunFolder) -> EvaluationResult:
+def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
     """Join the predictions of all folds, score them, and write both into the run folder."""
-    assert plan.run.protocol is not None
-    predictions = concatenate(read_predictions(fold.predictions) for fold in folder.folds(plan.run))
+    assert planned.run.protocol is not None
+    predictions = concatenate(read_predictions(fold.predictions) for fold in folder.folds(planned.run))
     write_predictions(folder.predictions, predictions)
-    manifests = [store.manifest for store in plan.stores]
-    result = evaluate(predictions, manifests, plan.run.protocol, counts=plan.run.config.counts)
+    manifests = [store.manifest for store in planned.stores]
+    result = evaluate(predictions, manifests, planned.run.protocol, counts=planned.run.config.counts)
     write_text(folder.result, result.model_dump_json(indent=1) + "\n")
     return result
 
 
-def _say_failures(failures: Sequence[tuple[FoldFolder, FoldFailure]], machine: Machine) -> int:
+def _failed(
+    folder: RunFolder, planned: PlannedRun, failures: Sequence[tuple[FoldFolder, FoldFailure]], machine: Machine
+) -> TrainedRun:
     table = Table("fold", "what happened", title=f"{len(failures)} folds failed")
     for fold, failure in failures:
         table.add_row(escape(fold.name), escape(f"{failure.error}: {failure.message}"))
     machine.console.print(table)
     machine.say("no result: every test clip needs a prediction. The same command tries the failed folds again")
-    return 1
+    return TrainedRun(folder, planned.stores, None, tuple(failures))
 
 
 @contextmanager

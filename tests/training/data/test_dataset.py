@@ -8,8 +8,8 @@ import torch
 from schemas.store.reader import Store
 from tests.training.small_stores import small_store
 from training.data.batch import ClipBatch
-from training.data.clips import ClipReader, StoredClip
-from training.data.dataset import BatchReader, ClipDraw, FoldData, StoreDataset, join
+from training.data.clips import ClipReader, Clips, StoredClip
+from training.data.dataset import BatchReader, ClipDraw, StoreDataset, join
 
 CPU = torch.device("cpu")
 
@@ -93,7 +93,7 @@ def test_a_clip_drawn_twice_is_jittered_twice(numbered: StoreDataset) -> None:
 
 def test_positions_are_found_by_key() -> None:
     """In the order that was asked for; an unknown key is an error, never another clip."""
-    data = FoldData(Numbered(), ("a", "b", "c", "d", "e"), (0,) * 5)
+    data = Clips(stores=(), contents=(), keys=("a", "b", "c", "d", "e"), labels=(0,) * 5, size=32)
     assert data.positions(["d", "a"]) == [3, 0]
     with pytest.raises(KeyError, match="x"):
         data.positions(["x"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.metrics import f1_score
 
 from schemas.errors import ConfigError, PredictionsError, ProtocolError, StoreError
 from schemas.manifest import Manifest
@@ -257,11 +258,28 @@ def test_anybodys_own_task(tmp_path: Path, hs: Manifest) -> None:
     assert result.stores[0].datasets == ("smic-hs",)
 
 
-def test_a_test_part_without_a_class_is_an_error() -> None:
-    """Cross-dataset and per-dataset scores need every class in each dataset: none is dropped."""
+def test_a_part_of_a_composite_without_a_class_has_no_scores_of_its_own() -> None:
+    """It counts in the composite, as scikit-learn counts it, and what it lacks is said; no class is dropped."""
     whole, other = smic(), samm()
     lacking = make_manifest("samm", (make_entry(e.key, e.label) for e in other.clips if e.label.emotion != "surprise"))
     protocol = find_protocol("megc2019/cross-dataset")
     made = make_predictions(protocol, [whole, lacking], counts="any")
-    with pytest.raises(ProtocolError, match="test clips of samm: no clip of class surprise"):
-        evaluate(made, [whole, lacking], protocol, counts="any")
+    result = evaluate(made, [whole, lacking], protocol, counts="any")
+    assert list(result.groups) == [COMPOSITE, "smic-hs"]
+    assert (
+        "samm has no test clip of class surprise: it is part of the composite, and has no scores of its own."
+        in result.caveats
+    )
+    label = {clip.key: clip.label for clip in select_clips(protocol.task, [whole, lacking], counts="any").clips}
+    named = made.probabilities.argmax(axis=1)
+    expected = f1_score([label[key] for key in made.clips], named, average="macro")
+    assert result.headline.metrics["uf1"].mean == pytest.approx(expected)
+
+
+def test_a_single_dataset_without_a_class_is_an_error() -> None:
+    """A class without clips has no score, and a mean over the others would be of another task."""
+    lacking = make_manifest(
+        "smic-hs", (make_entry(e.key, e.label) for e in smic().clips if e.label.emotion != "surprise")
+    )
+    with pytest.raises(ProtocolError, match="no clip of class surprise among"):
+        evaluate(make_predictions(LOSO, [smic()]), [lacking], LOSO, counts="any")

@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.errors import PredictionsError
+from tests.training.evaluation.leaky import LeakyScores, leaky_best_epoch
 from tests.training.labelled_manifests import casme2, samm, smic
 from training.evaluation.evaluate import evaluate
 from training.evaluation.floors import prior_floor
-from training.evaluation.leaky import LeakyScores, leaky_best_epoch
 from training.evaluation.predictions import Predictions, concatenate
 from training.evaluation.result import EvaluationResult
 from training.protocols.protocol import find_protocol

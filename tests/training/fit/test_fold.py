@@ -15,17 +15,17 @@ from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.store.reader import Store
 from tests.training.small_stores import CLASSES, MODEL, PROTOCOL, relabelled, small_store
 from training.data.clips import ClipCache, ClipReader, ClipSource, StoredClip
-from training.data.dataset import BatchReader, FoldData, StoreDataset
+from training.data.dataset import BatchReader, StoreDataset
 from training.data.preparation import measure_normalisation
 from training.evaluation.predictions import read_predictions
 from training.fit.checkpoint import Checkpoint
 from training.fit.epoch_metrics import Metrics
 from training.fit.fold import train_fold
 from training.fit.folder import FoldFolder, Run, RunFolder
-from training.fit.initial_weights import read_backbone
+from training.fit.initial_weights import read_initial_weights
 from training.models.tensor_file import read_tensors
 from training.models.trained_model import load_trained_model
-from training.runs.plan import TrainPlan, plan_training
+from training.runs.plan import PlannedRun, plan_training
 from training.runs.recipes import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,12 +63,8 @@ def source_of(store: Store) -> ClipSource:
     return ClipCache(ClipReader([store.path], [entry.key for entry in store.manifest.clips], size=32), "cpu")
 
 
-def planned(store: Store, protocol: str, **fields: Any) -> TrainPlan:
+def planned(store: Store, protocol: str, **fields: Any) -> PlannedRun:
     return plan_training([store], resolve("paper", FIELDS, {"protocol": protocol}, fields), "cpu")
-
-
-def data_of(plan: TrainPlan, source: ClipSource) -> FoldData:
-    return FoldData(source, tuple(clip.key for clip in plan.clips), tuple(clip.label for clip in plan.clips))
 
 
 def first_fold(run: Run, out: Path) -> FoldFolder:
@@ -76,9 +72,9 @@ def first_fold(run: Run, out: Path) -> FoldFolder:
     return next(RunFolder(out).folds(run))
 
 
-def trained(plan: TrainPlan, source: ClipSource, out: Path, **options: Any) -> FoldFolder:
+def trained(plan: PlannedRun, source: ClipSource, out: Path, **options: Any) -> FoldFolder:
     folder = first_fold(plan.run, out)
-    train_fold(plan.run, folder, data_of(plan, source), **{"device": torch.device("cpu"), "threads": 1, **options})
+    train_fold(plan.run, folder, plan.clips, source, **{"device": torch.device("cpu"), "threads": 1, **options})
     return folder
 
 
@@ -96,7 +92,7 @@ def test_everything_that_recipes_have_is_resumed_too(
 ) -> None:
     """Mixed clips, soft labels, slower layers, skipped blocks: equal bytes after a kill, and other ones without."""
 
-    def plan_of(augmentation: dict[str, Any], **optimisation: Any) -> TrainPlan:
+    def plan_of(augmentation: dict[str, Any], **optimisation: Any) -> PlannedRun:
         small = {"dim": 12, "heads": 3, "depth": 2, "drop_path": 0.5, "pretrain_epochs": 0}
         own = {"model": "mae-dfer", "model_options": small, "protocol": protocol, "augmentation": augmentation}
         fields = {**FIELDS, **own, "optimisation": {**FIELDS["optimisation"], "epochs": 2, **optimisation}}
@@ -185,8 +181,8 @@ def test_the_chosen_epoch_has_the_lowest_validation_loss(
     assert validation
     assert not set(validation) & {*folder.fold.train, *folder.fold.test}
 
-    data = data_of(plan, kept)
-    dataset = StoreDataset(data.source, data.labels, frames=8)
+    data = plan.clips
+    dataset = StoreDataset(kept, data.labels, frames=8)
     with BatchReader(dataset, device=torch.device("cpu")) as reader, torch.inference_mode():
         (batch,) = reader.read([data.positions(validation)])
         logits = model.network(model.prepare(batch)).logits
@@ -207,7 +203,7 @@ def test_equal_seeds_are_equal_and_other_seeds_differ(
     for name, number in (("a", 0), ("b", 0), ("c", len(plan.run.folds))):
         torch.rand(5)
         folder = list(RunFolder(tmp_path / name).folds(plan.run))[number]
-        train_fold(plan.run, folder, data_of(plan, kept), device=torch.device("cpu"), threads=1)
+        train_fold(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1)
         results.append(folder)
     assert contents(results[0]) == contents(results[1])
     one, other = (load_trained_model(results[i].model) for i in (0, 2))
@@ -245,7 +241,7 @@ def test_test_clips_are_read_once_when_training_is_over(
     plan, source = planned(tiny, protocol, validation=0.5), Recorded(kept)
     before: list[set[int]] = []
     folder = trained(plan, source, tmp_path, on_epoch=lambda epoch, metrics: before.append(set(source.asked)))
-    position = {clip.key: index for index, clip in enumerate(plan.clips)}
+    position = {key: index for index, key in enumerate(plan.clips.keys)}
     train, test = ({position[key] for key in keys} for keys in (folder.fold.train, folder.fold.test))
     validation = {position[key] for key in folder.fold.validation or ()}
     assert before == [train | validation] * 3
@@ -282,7 +278,7 @@ def test_statistics_are_of_the_training_clips(tiny: Store, kept: ClipSource, pro
     """Of the fold's own, without those that choose the epoch."""
     plan = planned(tiny, protocol, validation=0.5, optimisation={"epochs": 1})
     folder = trained(plan, kept, tmp_path)
-    data = data_of(plan, kept)
+    data = plan.clips
     with BatchReader(StoreDataset(kept, data.labels, frames=8), device=torch.device("cpu")) as reader:
         expected = measure_normalisation(reader.read([data.positions(folder.fold.train)]))
         every = measure_normalisation(reader.read([range(len(kept))]))
@@ -303,7 +299,7 @@ def test_a_diverging_fold_stops_with_the_last_good_state(
         trained(plan, kept, tmp_path)
     tensors, state = read_tensors(folder.checkpoint, Checkpoint)
     place = re.escape(f"the last good state, of epoch {state.epoch}, is in {folder.checkpoint}. Lower lr (1e+30) or")
-    what = r"the loss is .*, (no number|100 times that of the first epoch); "
+    what = r"the loss is (NaN|inf|.* 100 times that of the first epoch); "
     assert re.match(rf"seed 0, casme2/sub01, epoch {state.epoch + 1}: {what}{place}", str(raised.value))
     assert all(torch.isfinite(value).all() for name, value in tensors.items() if name.startswith("model/"))
     assert len(metrics_of(folder)) == state.epoch >= 1
@@ -315,36 +311,36 @@ def test_weights_that_are_no_numbers_are_not_saved(
 ) -> None:
     """A last step that overflows leaves a loss that looks well; the epoch before stays the last good one."""
     plan = planned(tiny, protocol)
-    backbone = read_backbone(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
-    large = {name: 1e4 * value if value.is_floating_point() else value for name, value in backbone.state.items()}
-    backbone = replace(backbone, state=large)
+    weights = read_initial_weights(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
+    large = {name: 1e4 * value if value.is_floating_point() else value for name, value in weights.state.items()}
+    weights = replace(weights, state=large)
     one_step = {"lr": 1e19, "weight_decay": 1e18, "batch_size": 64, "warmup_epochs": 0}
     with pytest.raises(
-        TrainingDivergedError, match="epoch 1: the last step left weights that are no numbers; no epoch"
+        TrainingDivergedError, match="epoch 1: the last step left weights that are NaN or infinite; no epoch"
     ):
-        trained(planned(tiny, protocol, optimisation=one_step), kept, tmp_path / "run", backbone=backbone)
+        trained(planned(tiny, protocol, optimisation=one_step), kept, tmp_path / "run", weights=weights)
     assert not first_fold(plan.run, tmp_path / "run").checkpoint.exists()
 
 
 def test_weights_of_another_model_are_refused(tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path) -> None:
     """With what must be equal, and the shapes that are not."""
     plan = planned(tiny, protocol)
-    backbone = read_backbone(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
+    weights = read_initial_weights(trained(plan, kept, tmp_path / "teacher").model, plan.run.config)
     wider = planned(tiny, protocol, model_options={"au_width": 16})
     with pytest.raises(
         ConfigError, match=r"do not fit this madv_net; pre-train with the same model, frames and size: "
     ):
-        trained(wider, kept, tmp_path / "run", backbone=backbone)
+        trained(wider, kept, tmp_path / "run", weights=weights)
 
 
-@pytest.mark.parametrize(("subject", "what"), [("sub02", "the loss is nan"), ("sub03", "the validation loss is nan")])
+@pytest.mark.parametrize(("subject", "what"), [("sub02", "the loss is NaN"), ("sub03", "the validation loss is NaN")])
 def test_a_clip_that_is_no_number_stops_the_fold(protocol: str, tmp_path: Path, subject: str, what: str) -> None:
     """In the training part or in the validation part; no epoch went well, and the way to find it is named."""
     damaged = small_store(tmp_path / "nan.zarr", damage={f"casme2/{subject}/happiness0": float("nan")})
     plan = planned(damaged, protocol, validation=0.5)
     assert f"casme2/{subject}/happiness0" in ({*plan.run.folds[0].train} if subject == "sub02" else
                                               {*(plan.run.folds[0].validation or ())})  # fmt: skip
-    with pytest.raises(TrainingDivergedError, match=rf"epoch 1: {what}, no number; no epoch went well.*mer verify"):
+    with pytest.raises(TrainingDivergedError, match=rf"epoch 1: {what}; no epoch went well.*mer verify"):
         trained(plan, source_of(damaged), tmp_path / "run")
     assert not first_fold(plan.run, tmp_path / "run").checkpoint.exists()
 
@@ -355,7 +351,7 @@ def test_one_training_clip_is_no_training(tiny: Store, kept: ClipSource, protoco
     folder = first_fold(plan.run, tmp_path)
     folder.fold = folder.fold.model_copy(update={"train": folder.fold.train[:1]})
     with pytest.raises(ConfigError, match="seed 0, casme2/sub01: 1 training clips; a model needs two or more"):
-        train_fold(plan.run, folder, data_of(plan, kept), device=torch.device("cpu"), threads=1)
+        train_fold(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1)
     assert not folder.path.exists()
 
 
@@ -363,13 +359,13 @@ def test_a_fold_starts_from_pretrained_weights(tiny: Store, kept: ClipSource, pr
     """At a learning rate of nothing it ends with them, but for the heads, which are fresh; without, it does not."""
     plan = planned(tiny, protocol)
     teacher = trained(plan, kept, tmp_path / "teacher")
-    backbone = read_backbone(teacher.model, plan.run.config)
+    weights = read_initial_weights(teacher.model, plan.run.config)
     still = planned(tiny, protocol, seeds=[5], optimisation={"lr": 1e-30, "epochs": 1})
     taught, student, fresh = (
         load_trained_model(folder.model).network
         for folder in (
             teacher,
-            trained(still, kept, tmp_path / "student", backbone=backbone),
+            trained(still, kept, tmp_path / "student", weights=weights),
             trained(still, kept, tmp_path / "fresh"),
         )
     )
@@ -389,7 +385,7 @@ def test_what_a_model_asks_for_is_pretrained_first(
     """Without labels, on the training clips alone; it changes the model, and survives an interruption to the bit."""
     options = {"dim": 12, "heads": 3, "depth": 1, "decoder_dim": 12, "decoder_depth": 1, "decoder_heads": 3}
 
-    def plan_of(pretrain_epochs: int) -> TrainPlan:
+    def plan_of(pretrain_epochs: int) -> PlannedRun:
         own = {"model": "videomae", "model_options": {**options, "pretrain_epochs": pretrain_epochs}}
         return plan_training([tiny], resolve("paper", {**FIELDS, **own, "protocol": protocol}), "cpu")
 

@@ -174,4 +174,5 @@ def test_supervised_pretraining_is_one_fold_with_labels(place: Place) -> None:
     assert plan.run.protocol is not None
     assert set(plan.run.classes) == {"negative", "positive", "surprise"}
     emotions = {entry.key: entry.label.emotion for entry in place.smic.manifest.clips}
-    assert [plan.run.classes[clip.label] for clip in plan.clips] == [emotions[clip.key] for clip in plan.clips]
+    named = [plan.run.classes[label] for label in plan.clips.labels]
+    assert named == [emotions[key] for key in plan.clips.keys]

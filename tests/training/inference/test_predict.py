@@ -17,8 +17,6 @@ from schemas.manifest import Failure, Manifest
 from schemas.settings import validated
 from schemas.store.reader import Store
 from training.config import TrainConfig
-from training.data.clips import ClipReader
-from training.data.dataset import FoldData
 from training.evaluation.predictions import read_predictions
 from training.fit.fold import train_fold
 from training.fit.folder import RunFolder
@@ -58,14 +56,12 @@ def folder(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run
         "optimisation": {"epochs": 1, "warmup_epochs": 0, "lr": 1e-2},
     }
     plan = plan_training([shared_store], validated(TrainConfig, fields), "cpu")
-    keys = tuple(clip.key for clip in plan.clips)
-    source = ClipReader([shared_store.path], keys, size=32, inputs=plan.inputs)
-    data = FoldData(source, keys, tuple(clip.label for clip in plan.clips))
+    source = plan.clips.open(None)
     made = RunFolder(path / "run")
     made.path.mkdir()
     made.write(plan.run)
     for fold in made.folds(plan.run):
-        train_fold(plan.run, fold, data, device=torch.device("cpu"), threads=1)
+        train_fold(plan.run, fold, plan.clips, source, device=torch.device("cpu"), threads=1)
     return made
 
 

@@ -13,7 +13,7 @@ from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVide
 from schemas.errors import ConfigError, WeightsInvalidError
 from schemas.weights import Weights
 from training.config import TrainConfig
-from training.fit.initial_weights import read_backbone
+from training.fit.initial_weights import read_initial_weights
 from training.models.base import ClipClassifier
 from training.models.registry import create_model, model_facts, model_names
 
@@ -93,7 +93,7 @@ def test_a_resnet_computes_what_torchvisions_does(name: str, resnet: tuple[ResNe
     theirs, path = resnet
     model = create_model(name, **SHAPE, **BLOCKS).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    backbone = read_backbone(path, config(name, "resnet18-imagenet"))
+    backbone = read_initial_weights(path, config(name, "resnet18-imagenet"))
     backbone.load(model)
     frames = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     stages = nn.Sequential(theirs.conv1, theirs.bn1, theirs.relu, theirs.maxpool, theirs.layer1, theirs.layer2)
@@ -111,7 +111,7 @@ def test_videomae_computes_what_theirs_does(source: str, tmp_path: Path) -> None
     theirs = videomae_file(tmp_path / "model.safetensors", source)
     model = create_model("videomae", **SHAPE, **TINY).eval()
     before = model.state_dict()["model.classifier.weight"].clone()
-    read_backbone(tmp_path / "model.safetensors", config("videomae", source)).load(model)
+    read_initial_weights(tmp_path / "model.safetensors", config("videomae", source)).load(model)
     video = torch.rand(2, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         theirs.videomae.layernorm = None  # before the decoder, or none where tokens are pooled
@@ -132,33 +132,33 @@ def test_weights_that_do_not_fit_are_named(resnet: tuple[ResNet, Path], tmp_path
         match=r"(?s)do not fit this est; resnet18-imagenet is of its full size: leave out .*"
         r'Missing key\(s\) in state_dict: "resnet\.layer1\.1\.conv1\.weight"',
     ) as error:
-        read_backbone(path, about).load(full)
+        read_initial_weights(path, about).load(full)
     assert "resnet.layer2.0" not in str(error.value)
 
     narrow = create_model("resnet18-gru", **SHAPE, **BLOCKS, width=16)
     with pytest.raises(
         ConfigError, match=r"(?s)size mismatch for backbone\.0\.weight.*\[64, 3, 7, 7\].*\[16, 3, 7, 7\]"
     ):
-        read_backbone(path, config("resnet18-gru", "resnet18-imagenet")).load(narrow)
+        read_initial_weights(path, config("resnet18-gru", "resnet18-imagenet")).load(narrow)
 
     videomae_file(tmp_path / "videomae.safetensors", "videomae-base")
     with pytest.raises(
         ConfigError, match=r"videomae.safetensors: .* is no weight of resnet18-imagenet, from which est"
     ):
-        read_backbone(tmp_path / "videomae.safetensors", about)
+        read_initial_weights(tmp_path / "videomae.safetensors", about)
 
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     for name in ("broken.safetensors", "none.safetensors"):
         with pytest.raises(WeightsInvalidError, match=rf"{name}: cannot be read as safetensors"):
-            read_backbone(tmp_path / name, about)
+            read_initial_weights(tmp_path / name, about)
 
     with pytest.raises(
         ConfigError, match="c3d has no published weights 'resnet18-imagenet'; it always starts from rand"
     ):
-        read_backbone(path, config("c3d", "resnet18-imagenet"))
+        read_initial_weights(path, config("c3d", "resnet18-imagenet"))
     with pytest.raises(
         ConfigError, match="no published weights 'resnet18-imagenet'; known are videomae-base, videomae-"
     ):
-        read_backbone(path, config("videomae", "resnet18-imagenet"))
+        read_initial_weights(path, config("videomae", "resnet18-imagenet"))
     with pytest.raises(ValueError, match="start from a pre-training run or from published weights, not from both"):
         TrainConfig(published=about.published, pretrained="0" * 64)

@@ -20,12 +20,11 @@ from training.protocols.protocol import Protocol, find_protocol
 from training.protocols.splits import Loso
 from training.protocols.tasks import DatasetRule, Task
 from training.report.comparison import write_comparison
-from training.report.comparison_curves import courses_figure
+from training.report.comparison_curves import courses_figure, spread_out
 from training.report.comparison_figures import cost_figure, joined
 from training.report.comparison_tables import against_table, duration, model_title, p_value, quantity
 from training.report.curves import read_courses
 from training.report.drawing import style
-from training.report.label_places import spread_out
 from training.report.page import Table
 from training.report.paper_numbers import paper_tables
 from training.report.table_files import as_csv, as_latex, as_markdown

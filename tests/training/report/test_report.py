@@ -11,20 +11,21 @@ from PIL import Image
 from pipeline.inspect.figures import depth_disparity
 from schemas.errors import ConfigError, RunFolderError
 from schemas.labels import Label
+from schemas.output import write_text
 from schemas.store.reader import Store
 from tests.training.labelled_manifests import make_entry, make_manifest
 from tests.training.report.browser import find_browser, measure
 from tests.training.report.page_tables import Tables
 from tests.training.run_folders import make_run_folder
 from tests.training.small_stores import MODEL, small_store
+from training.evaluation.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.evaluation.metrics import METRICS
 from training.evaluation.predictions import concatenate, read_predictions
 from training.evaluation.result import EvaluationResult, Spread
-from training.fit.folder import Run, RunFolder, write_text
+from training.fit.folder import Run, RunFolder
 from training.protocols.protocol import Protocol
 from training.protocols.splits import Loso
 from training.protocols.tasks import DatasetRule, Task
-from training.report.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.report.attention import Attention, attention_at_apex, over_face
 from training.report.curves import read_courses
 from training.report.depth import depth_figure

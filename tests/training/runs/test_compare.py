@@ -25,7 +25,7 @@ from training.runs.budget import (
     within_epochs,
 )
 from training.runs.compare import configs_of
-from training.runs.plan import TrainPlan, plan_training
+from training.runs.plan import PlannedRun, plan_training
 from training.runs.recipes import resolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -118,6 +118,7 @@ def test_the_same_command_trains_only_what_is_missing(place: Place, compared: Ou
     before = {path: path.stat().st_mtime_ns for path in (place.root / "all").rglob("model.safetensors")}
     folder = RunFolder(place.root / "all" / "mae-dfer")
     fold = list(folder.folds(folder.read()))[1]
+    fold.record.unlink()
     fold.predictions.unlink()
     fold.checkpoint.write_bytes(b"torn")
     models = f"nr-dfernet,{MODELS}"
@@ -239,7 +240,7 @@ def test_a_time_is_shared_by_all_updates(place: Place) -> None:
     assert epochs_within(200.0, plans, taken) == 30
 
 
-def the_plan(place: Place, model: str) -> TrainPlan:
+def the_plan(place: Place, model: str) -> PlannedRun:
     layers = {"frames": 8, "size": 32, "seeds": (0, 1), "optimisation": {"batch_size": 4}}
     config = configs_of(model, "fast", layers)[model]
     return plan_training([place.store], config, "cpu", protocol=find_protocol(str(place.root / "two.toml")))

@@ -3,26 +3,31 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 import cli
 from schemas.store.reader import Store
 from tests.command_line import Outcome, mer
 from tests.training.small_stores import CLASSES, CONFIG, PROTOCOL, small_smic, small_store
 from tests.tree_hash import tree_hash
-from training.data.batch import INPUTS
+from training.data.clips import Clips
 from training.evaluation.result import EvaluationResult
-from training.fit.folder import RunFolder
-from training.runs.fold_tasks import FoldTask, FoldTasks, tasks_on
-from training.runs.progress import EpochDone
+from training.fit.folder import FoldFolder, RunFolder
+from training.runs.folds import EpochDone, FoldTask, Machine, train_on
+from training.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -145,7 +150,7 @@ def test_killed_interrupted_and_failing_it_goes_on_to_the_same_bytes(place: Plac
 def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
     """Nothing of the work under way, no absolute path in the record, the right clips in every fold."""
     run = finished.read()
-    assert not list(finished.path.rglob("*.part"))
+    assert not list(finished.path.rglob("*.part*"))
     assert not list(finished.path.rglob("checkpoint.safetensors"))
     text = (finished.path / "run.json").read_text()
     assert str(place.root) not in text
@@ -158,7 +163,7 @@ def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
         assert {key.split("/")[1] for key in fold.fold.test} == {fold.fold.name.split("/")[1]}
         assert not set(fold.fold.test) & set(fold.fold.train)
         assert sorted(path.name for path in fold.path.iterdir()) == [
-            "metrics.csv", "model.safetensors", "predictions.csv", "tensorboard", "time.json",
+            "done.json", "metrics.csv", "model.safetensors", "predictions.csv", "tensorboard", "time.json",
         ]  # fmt: skip
         assert json.loads(fold.time.read_text())["seconds"] > 0
 
@@ -270,8 +275,7 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     assert machine.cluster is not None
     with machine.cluster(4) as client:
         for cache, part in (("none", folders[:3]), ("ram", folders[3:])):
-            common = tasks_of(finished, place.store, cache)
-            done = tasks_on(client, [FoldTask(common, fold) for fold in part], reports.append, threads=1)
+            done = train_on(client, tasks_of(finished, place.store, part, cache), reports.append, threads=1)
             outcomes |= {task.folder.name: failure for task, failure in done}
     assert {name: failure and failure.error for name, failure in outcomes.items()} == {
         "seed 0, casme2/sub01": None,
@@ -287,18 +291,112 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
             assert (folders[number].path / name).read_bytes() == (expected[number].path / name).read_bytes()
 
 
-def tasks_of(finished: RunFolder, store: Store, cache: Any) -> FoldTasks:
-    """Those of the finished run."""
-    pretraining = RunFolder(finished.path / "pretraining")
-    keys = tuple(sorted(store.manifest.index))
-    return FoldTasks(
-        run=finished.read(),
+def tasks_of(finished: RunFolder, store: Store, folds: Sequence[FoldFolder], cache: Any) -> list[FoldTask]:
+    """The finished run's, in other folders."""
+    pretraining, keys = RunFolder(finished.path / "pretraining"), tuple(sorted(store.manifest.index))
+    clips = Clips(
         stores=(store.path,),
+        contents=(store.manifest.content_sha256,),
         keys=keys,
         labels=tuple(int("surprise" in key) for key in keys),
-        inputs=INPUTS,
-        device="cpu",
-        cache=cache,
-        loaders=1,
-        pretrained={fold.seed: fold.model for fold in pretraining.folds(pretraining.read())},
+        size=32,
     )
+    weights = {fold.seed: fold.model for fold in pretraining.folds(pretraining.read())}
+    return [FoldTask(finished.read(), fold, clips, weights[fold.seed], cache, loaders=1) for fold in folds]
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def tear(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
+def take_anothers(file: Path) -> None:
+    """The same file of the next fold, which reads well."""
+    (other,) = file.parent.parent.glob(f"002-*/{file.name}")
+    file.write_bytes(other.read_bytes())
+
+
+def reverse_the_answers(file: Path) -> None:
+    """Rows that sum to 1, of the right clips, with each class's probability under the other."""
+    header, *rows = file.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    file.write_text("\n".join([header, *(",".join([*row[:3], *reversed(row[3:])]) for row in cells), ""]))
+
+
+def gone_on_with(place: Place, folder: RunFolder) -> str:
+    """The same training, without the report that the command makes; what it printed."""
+    run, printed = folder.read(), StringIO()
+    machine = Machine("cpu", None, "ram", 0, Console(file=printed, width=1000))
+    config = run.config.model_copy(update={"pretrained": None})
+    stores, protocol = [place.store.path], run.protocol
+    done = train(stores, config, machine, out=folder.path, protocol=protocol, pretrain=place.smic.path)
+    assert done.result == EvaluationResult.model_validate_json(folder.result.read_bytes())
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("predictions.csv", empty), ("predictions.csv", tear), ("predictions.csv", take_anothers),
+        ("predictions.csv", reverse_the_answers), ("model.safetensors", flip_a_bit), ("metrics.csv", Path.unlink),
+        ("time.json", empty), ("done.json", empty), ("done.json", tear),
+    ],
+)  # fmt: skip
+def test_a_damaged_fold_is_trained_again(
+    place: Place, finished: RunFolder, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    """Whatever happened to a file of it; the others are not, and the results are those of ``finished``."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    first, second = list(folder.folds(folder.read()))[:2]
+    before = second.model.stat().st_mtime_ns
+    damage(first.path / name)
+    assert not first.done
+    printed = gone_on_with(place, folder)
+    assert re.search(rf"madv_net, seed 0, casme2/sub01: damaged: {name} .*; it is trained again", printed)
+    assert "damaged: " in (folder.path / "train.log").read_text()
+    assert "going on: 5 of 6 folds are done" in printed
+    assert results(folder) == results(finished)
+    assert second.model.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", [empty, tear, take_anothers])
+def test_a_fold_of_an_earlier_version_is_checked_as_far_as_it_can_be(
+    place: Place, finished: RunFolder, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """It has no ``done.json``: as it is it counts as done, and predictions that are not of its clips do not."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    first = next(folder.folds(folder.read()))
+    first.record.unlink()
+    assert first.done
+    damage(first.predictions)
+    assert not first.done
+    gone_on_with(place, folder)
+    assert results(folder) == results(finished)
+
+
+def test_damaged_models_are_not_used(place: Place, finished: RunFolder, tmp_path: Path) -> None:
+    """Neither to predict, nor to start from."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    flip_a_bit(next(folder.folds(folder.read())).model)
+    refused = mer("predict", folder.path, place.store.path, "--out", tmp_path / "out", "--device", "cpu")
+    assert refused.code == 2
+    assert "model.safetensors is not what it was when the fold was finished" in refused.error
+    pretraining = RunFolder(folder.path / "pretraining")
+    flip_a_bit(next(pretraining.folds(pretraining.read())).model)
+    arguments = place.arguments(tmp_path / "other")
+    arguments[arguments.index("--pretrain") + 1] = str(pretraining.path)
+    started = mer(*arguments)
+    assert started.code == 2
+    assert "model.safetensors is not what it was when the fold was finished" in started.error
