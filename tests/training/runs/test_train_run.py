@@ -19,6 +19,8 @@ import torch
 from rich.console import Console
 
 import cli
+from pipeline.preprocessing.cluster import connect
+from schemas.config import Execution
 from schemas.store.reader import Store
 from tests.command_line import Outcome, mer
 from tests.training.small_stores import CLASSES, CONFIG, PROTOCOL, small_smic, small_store
@@ -271,9 +273,7 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     folders[1].checkpoint.write_bytes(b"torn")
     reports: list[EpochDone] = []
     outcomes = {}
-    machine = cli._machine("cpu", "ram", 2, None)
-    assert machine.cluster is not None
-    with machine.cluster(4) as client:
+    with connect(Execution(workers=2, device="cpu"), device="cpu", clips=4) as client:
         for cache, part in (("none", folders[:3]), ("ram", folders[3:])):
             done = train_on(client, tasks_of(finished, place.store, part, cache), reports.append, threads=1)
             outcomes |= {task.folder.name: failure for task, failure in done}
