@@ -123,6 +123,10 @@ class StoreDamagedError(StoreError, OSError):
     """An object of the store is missing or does not decode."""
 
 
+class ObjectMissingError(StoreDamagedError, FileNotFoundError):
+    """An object that the manifest lists is not there."""
+
+
 class ClipNotFoundError(StoreError, KeyError):
     """The store has no such clip."""
 

@@ -12,7 +12,7 @@ from schemas.errors import ManifestInvalidError, Stage
 from schemas.manifest import ClipEntry, Failure, Provenance
 from schemas.model import Model
 from schemas.output import output_errors
-from schemas.store.reader import JOURNAL_NAME
+from schemas.store.manifest_file import JOURNAL_NAME
 
 
 class ClipColumns(Model):

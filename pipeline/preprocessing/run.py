@@ -23,7 +23,8 @@ from schemas.output import locked, output_errors
 from schemas.progress import Progress
 from schemas.store.files import stored_object
 from schemas.store.format import create_arrays
-from schemas.store.reader import JOURNAL_NAME, Store, read_manifest
+from schemas.store.manifest_file import JOURNAL_NAME, read_manifest
+from schemas.store.reader import Store
 
 log = logging.getLogger("mer")
 

@@ -14,7 +14,8 @@ from pipeline.sharing.trust import refuse_metadata
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import require_path
-from schemas.store.files import is_safe, read_file
+from schemas.store.files import is_safe
+from schemas.store.manifest_file import manifest_bytes
 from schemas.store.reader import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say
@@ -42,7 +43,7 @@ def pack(store: Store, out: Path) -> None:
             with archive.open(_member(name, stored["bytes"]), "w") as member:
                 for block in store.object_blocks(name, stored):
                     member.write(block)
-        archive.writestr(_member(MANIFEST_NAME), read_file(store.path, MANIFEST_NAME))
+        archive.writestr(_member(MANIFEST_NAME), manifest_bytes(store.path))
 
 
 def unpack(archive: Path, out: Path) -> Manifest:
@@ -68,7 +69,7 @@ def unpack(archive: Path, out: Path) -> Manifest:
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(write, objects.items()))  # raises what a thread has raised
         refuse_metadata(store, path)
-        write_durably(path / MANIFEST_NAME, read_file(archive, MANIFEST_NAME))
+        write_durably(path / MANIFEST_NAME, manifest_bytes(archive))
     return store.manifest
 
 

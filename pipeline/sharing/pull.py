@@ -1,29 +1,27 @@
-"""`mer pull`: bring a store to this machine, only what is not here already, all of it or nothing.
+"""`mer pull`: fetch a store to this machine, only what is not here already, all of it or nothing.
 
 A pull works in ``STORE.partial`` beside the target, which a killed one leaves; the same command goes on there, and
 hashes again what it finds. The target is exchanged at the end by renaming, so that it is whole at any time.
 """
 
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from pipeline.sharing.output import write_durably
 from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
 from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.output import locked, output_errors, require_path
+from schemas.output import locked, output_errors, replacing, require_path
 from schemas.progress import Progress
-from schemas.store.files import read_file, stored_object
+from schemas.store.files import stored_object
 from schemas.store.location import StoreLocation, StoreUrl, located
-from schemas.store.reader import Store, parsed_manifest
-from schemas.store.remote_zip import remote_files
+from schemas.store.manifest_file import manifest_bytes, parsed_manifest
+from schemas.store.reader import Store
+from schemas.store.remote import remote_files
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
     target = out or _default(place)
     require_path(target)
     url = place if isinstance(place, StoreUrl) else _url_of(place)
-    text = read_file(url, MANIFEST_NAME)
+    text = manifest_bytes(url)
     theirs = Store(url, parsed_manifest(url, text))
     refuse_foreign(theirs)
     unfinished = target.with_name(f"{target.name}.partial")
@@ -126,25 +124,19 @@ def _complete(
     total = sum(stored["bytes"] for stored in missing.values())
     console.print(f"{theirs.path}: {len(missing)} of {len(wanted)} objects to fetch, {total / 1e6:.1f} MB")
     refuse_too_large(theirs, folder, total)
-    with (
-        TemporaryDirectory(dir=folder, prefix=".coming-") as coming,
-        Progress(console, unit="bytes", total=total, title="pull") as progress,
-    ):
+    with Progress(console, unit="bytes", total=total, title="pull") as progress:
 
         def fetch(item: tuple[str, StoredObject]) -> int:
-            name, stored = item
-            file = Path(coming) / hashlib.sha256(name.encode()).hexdigest()
-            remote.download(name, stored, file)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            file.replace(folder / name)
-            return stored["bytes"]
+            with replacing(folder / item[0]) as file:
+                remote.download(*item, file)
+            return item[1]["bytes"]
 
         metadata = {name for name in missing if name.endswith("zarr.json")}
         in_parallel(fetch, [item for item in missing.items() if item[0] in metadata], progress.advance)
         refuse_metadata(theirs, folder)  # before the gigabytes
         in_parallel(fetch, [item for item in missing.items() if item[0] not in metadata], progress.advance)
-    write_durably(folder / f"{MANIFEST_NAME}.new", manifest)
-    (folder / f"{MANIFEST_NAME}.new").replace(folder / MANIFEST_NAME)
+    with replacing(folder / MANIFEST_NAME) as file:
+        file.write(manifest)
     return missing
 
 

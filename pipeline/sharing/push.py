@@ -1,28 +1,39 @@
-"""`mer push`: bring a store to a URL, only what differs by hash, objects first, the manifest last.
+"""`mer push`: send a store to a URL, only what differs by hash, objects first, the manifest last.
 
 Until the new manifest is there, readers have the old one. They notice by its hashes where an object is already that
 of the new store, and refuse it: no reader ever takes half a store for a whole one. What the new manifest lists no
 more is deleted after it is written.
+
+Nothing is locked. A push notes which objects it is about to overwrite, and deletes the note when the manifest is
+there. What is noted is not believed: the next push reads it back. Of two pushes at once, one sees at its end that the
+other has left a note, or has removed its own: it leaves a new note, writes no manifest, and says so. Whatever slips
+through, a reader refuses by its hash, and `--overwrite`, which reads everything back, mends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from pipeline.sharing.assembly import require_sealed
-from pipeline.sharing.push_lock import PushLock
-from pipeline.sharing.push_target import PushJournal, PushTarget, what_is_there
+from pipeline.sharing.push_target import PushTarget
 from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.trust import same_clips
 from schemas.datasets import licences
-from schemas.errors import ConfigError, ManifestMissingError, StoreExistsError, TransferError
+from schemas.errors import (
+    ConfigError,
+    ManifestMissingError,
+    MerError,
+    OutputLockedError,
+    StoreExistsError,
+    TransferError,
+)
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.progress import Progress
-from schemas.store.files import read_file
 from schemas.store.location import StoreLocation
+from schemas.store.manifest_file import manifest_bytes
 from schemas.store.reader import Store
-from schemas.store.remote_files import is_of_push
 
 Confirm = Callable[[str], bool]
 
@@ -54,44 +65,48 @@ def push(
         target: the URL, or a folder.
         confirm: asked whether faces may leave this machine; gets the terms of their datasets.
         console: for progress.
-        overwrite: also replace a store that has no clip in common with it.
+        overwrite: also replace a store that has no clip in common with it, and trust nothing that is there.
 
     Raises:
         ConfigError: not confirmed, or a URL that cannot be written.
         ManifestInvalidError: the manifest was edited.
-        OutputLockedError: somebody else is pushing there.
+        OutputLockedError: somebody else has pushed there meanwhile.
         StoreDamagedError: an object of the store is not what its manifest says.
         StoreExistsError: there is something else at the target.
-        TransferError: it does not answer; what is written is known to the next push.
+        TransferError: it does not answer; the next push goes on with what is written.
     """
     require_sealed(store)
     there = PushTarget(target)
     _ask(store.manifest, there, confirm)
-    with PushLock(there) as lock:
-        old, listing = _manifest_of(there), there.listing()
-        journal = PushJournal(there, listing)
-        _refuse_others(there, store.manifest, old, listing, journal, overwrite)
-        wanted = store.manifest.all_objects()
-        listed = {} if old is None else old.all_objects()
-        known = what_is_there(listing, listed, journal.known)
-        differing = {
-            name: stored
-            for name, stored in wanted.items()
-            if known.get(name) != stored["sha256"] or listing[name] != stored["bytes"]
-        }
-        _upload(store, there, differing, journal, console, len(wanted))
+    old, notes, files = _manifest_of(there), there.notes(), there.listing()
+    listing = {name: files[name] for name in files if name not in notes}
+    _refuse_others(there, store.manifest, old, listing, overwrite=overwrite, unfinished=bool(notes))
+    wanted = store.manifest.all_objects()
+    listed = {} if old is None else old.all_objects()
+    doubtful = set(listing) if overwrite else set().union(*map(there.read_note, notes))
+    changing = {name: stored for name, stored in wanted.items() if listed.get(name) != stored or name in doubtful}
+    changing |= {name: stored for name, stored in wanted.items() if listing.get(name) != stored["bytes"]}
+    touched = changing.keys() | doubtful
+    note = there.write_note(touched)
+    try:
+        differing = _not_there(there, changing, [n for n in doubtful if n in changing and n in listing])
+        _upload(store, there, differing, console, len(wanted))
+        _require_alone(there, note, notes)
         _require_sizes(there, wanted)
-        lock.require()
-        there.replace(MANIFEST_NAME, read_file(store.path, MANIFEST_NAME))
-        stale = (set(listed) | set(journal.known)) & set(listing) - set(wanted) - {MANIFEST_NAME}
-        in_parallel(there.delete, stale, lambda _: None)
-        there.tidy()
+    except MerError:
+        with suppress(MerError):
+            there.write_note(touched)  # under a new name: another push may have read the first one, and deleted it
+        raise
+    there.replace(MANIFEST_NAME, manifest_bytes(store.path))
+    stale = (set(listed) | doubtful) & set(listing) - set(wanted) - {MANIFEST_NAME}
+    in_parallel(there.delete, stale | notes | {note}, lambda _: None)
+    there.tidy()
     return Pushed(str(there.url), len(differing), sum(stored["bytes"] for stored in differing.values()), len(stale))
 
 
 def _ask(manifest: Manifest, target: PushTarget, confirm: Confirm) -> None:
     """Faces under licence leave this machine only if somebody says so."""
-    if "texture" not in manifest.arrays or target.is_local:
+    if "texture" not in manifest.arrays or target.folder is not None:
         return
     terms = manifest.licences or licences(manifest.datasets)
     lines = [f"{licence.dataset}: {licence.terms}" for licence in terms]
@@ -117,11 +132,12 @@ def _refuse_others(
     mine: Manifest,
     old: Manifest | None,
     listing: Mapping[str, int],
-    journal: PushJournal,
+    *,
     overwrite: bool,
+    unfinished: bool,
 ) -> None:
-    if old is None and not journal.known and (files := [name for name in listing if not is_of_push(name)]):
-        raise StoreExistsError(f"{target.url}: holds {len(files)} files that are no store; choose another URL")
+    if old is None and listing and not unfinished:
+        raise StoreExistsError(f"{target.url}: holds {len(listing)} files that are no store; choose another URL")
     if old is not None and not overwrite and not same_clips(mine, old):
         raise StoreExistsError(
             f"{target.url}: another store, without a clip in common ({', '.join(old.datasets)}); choose another URL, "
@@ -129,32 +145,31 @@ def _refuse_others(
         )
 
 
+def _not_there(
+    target: PushTarget, changing: Mapping[str, StoredObject], doubtful: Iterable[str]
+) -> dict[str, StoredObject]:
+    """What has to be written of what may have changed: without the doubtful ones that turn out to be right."""
+    differing = dict(changing)
+
+    def read_back(name: str) -> str | None:
+        return name if target.holds(name, changing[name]) else None
+
+    in_parallel(read_back, doubtful, lambda name: differing.pop(name, None) if name else None)
+    return differing
+
+
 def _upload(
-    store: Store,
-    target: PushTarget,
-    differing: Mapping[str, StoredObject],
-    journal: PushJournal,
-    console: Console,
-    objects: int,
+    store: Store, target: PushTarget, differing: Mapping[str, StoredObject], console: Console, objects: int
 ) -> None:
     total = sum(stored["bytes"] for stored in differing.values())
     console.print(f"{target.url}: {len(differing)} of {objects} objects to push, {total / 1e6:.1f} MB")
-    journal.overwriting(differing)
 
-    def upload(item: tuple[str, StoredObject]) -> tuple[str, StoredObject]:
+    def upload(item: tuple[str, StoredObject]) -> int:
         target.put(item[0], store.object_blocks(*item))
-        return item
+        return item[1]["bytes"]
 
     with Progress(console, unit="bytes", total=total, title="push") as progress:
-
-        def done(item: tuple[str, StoredObject]) -> None:
-            progress.advance(item[1]["bytes"])
-            journal.written(item[0], item[1]["sha256"])
-
-        try:
-            in_parallel(upload, differing.items(), done)
-        finally:
-            journal.flush()
+        in_parallel(upload, differing.items(), progress.advance)
 
 
 def _require_sizes(target: PushTarget, wanted: Mapping[str, StoredObject]) -> None:
@@ -166,3 +181,13 @@ def _require_sizes(target: PushTarget, wanted: Mapping[str, StoredObject]) -> No
                 f"{target.url}: {name} has {found.get(name, 'no')} bytes there, expected {stored['bytes']}; "
                 "somebody else has written there: push again"
             )
+
+
+def _require_alone(target: PushTarget, note: str, known: set[str]) -> None:
+    """Make sure that nobody else has begun or ended a push there meanwhile."""
+    found = target.notes()
+    if note not in found or found - known - {note}:
+        raise OutputLockedError(
+            f"{target.url}: somebody else has pushed there at the same time, so the manifest was not written; push "
+            "again when the other push has ended"
+        )

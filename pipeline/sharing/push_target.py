@@ -1,25 +1,19 @@
-"""A URL that a store is pushed to: writing, and the journal of what an unfinished push has overwritten.
+"""A URL or folder that a store is pushed to: writing, and notes of what unfinished pushes have overwritten."""
 
-Before a push overwrites objects, it notes in the journal which; then, now and then, which of them are there. Whoever
-comes after a push that was killed thus knows of every object what it holds, or that nobody knows.
-"""
-
-import hashlib
 import json
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from uuid import uuid4
 
 from schemas.errors import ConfigError, TransferError
-from schemas.output import output_errors
+from schemas.manifest import StoredObject
+from schemas.output import replacing
+from schemas.store.files import hashed
 from schemas.store.location import StoreLocation, StoreUrl, located
-from schemas.store.remote_files import JOURNAL_FOLDER, Remote, is_of_push, writing
+from schemas.store.remote import UNFINISHED_PUSH, Remote
 from schemas.strict_json import strict_json
 
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # a file is there whole, or not at all
-_FLUSHED = 5.0  # s between notes in the journal, unless there are so many objects to be noted:
-_NOTED = 32
 
 
 class PushTarget(Remote):
@@ -32,7 +26,8 @@ class PushTarget(Remote):
     def __init__(self, place: StoreLocation | str) -> None:
         found = located(place)
         super().__init__(StoreUrl(f"file://{found.absolute()}") if isinstance(found, Path) else found)
-        if self.url.scheme in ("http", "https"):
+        self.folder = found.absolute() if isinstance(found, Path) else None
+        if self.is_web:
             raise ConfigError(f"{self.url}: a web server can be read, not written; push to s3://, gs://, sftp://, ...")
         if self.url.is_packed:
             raise ConfigError(
@@ -41,136 +36,79 @@ class PushTarget(Remote):
             )
 
     def put(self, name: str, blocks: Iterable[bytes]) -> None:
-        """Write a file; in a folder of this machine whole and flushed to disk, or not at all."""
-        if not self.is_local:
-            self._write(name, b"".join(blocks), "overwrite")
+        """Write a file; in a folder of this machine whole and flushed to disk, or not at all.
+
+        Raises:
+            TransferError: it cannot be written, although it was tried several times.
+            StoreWriteError: the folder cannot be written.
+        """
+        if self.folder is not None:
+            with replacing(self.folder / name) as file:
+                file.writelines(blocks)
             return
-        file = self._folder / name
-        coming = self._folder / JOURNAL_FOLDER / f"coming-{hashlib.sha256(name.encode()).hexdigest()}"
-        with output_errors(file):
-            for folder in (file.parent, coming.parent):
-                folder.mkdir(parents=True, exist_ok=True)
-            with writing(coming) as write:
-                for block in blocks:
-                    write(block)
-            coming.replace(file)
-
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a file that readers see whole, the old one or the new one."""
-        if self.is_local or self.url.scheme in _NO_FOLDERS:
-            self.put(name, [data])
-            return
-        coming = f"{JOURNAL_FOLDER}/{name}"
-        self.put(coming, [data])
-        self.asked(name, lambda: self.filesystem.mv(self.at(coming), self.at(name)))
-
-    def create(self, name: str, data: bytes) -> bool:
-        """Write a file if there is none; whether there was none. Atomic where the file system is able to."""
-        try:
-            self._write(name, data, "create")
-        except FileExistsError:
-            return False
-        return True
-
-    def delete(self, name: str) -> None:
-        """Delete a file that may have gone already."""
-        try:
-            self.asked(name, lambda: self.filesystem.rm_file(self.at(name)))
-        except FileNotFoundError:
-            return
-
-    def tidy(self) -> None:
-        """Delete the journal, and where there are folders, the empty ones."""
-        for name in list(self.listing()):
-            if name.startswith(f"{JOURNAL_FOLDER}/"):
-                self.delete(name)
-        if self.is_local:
-            for folder in sorted((path for path in self._folder.rglob("*") if path.is_dir()), reverse=True):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-
-    @property
-    def _folder(self) -> Path:
-        return Path(self.url.url.partition("://")[2])
-
-    def _write(self, name: str, data: bytes, mode: Literal["overwrite", "create"]) -> None:
-        path = self.at(name)
+        path, data = self.at(name), b"".join(blocks)
 
         def write() -> None:
             if self.url.scheme not in _NO_FOLDERS:
                 self.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self.filesystem.pipe_file(path, data, mode=mode)
+            self.filesystem.pipe_file(path, data)
 
         try:
-            self.asked(name, write)
+            self.retried(name, write)
         except FileNotFoundError as error:
             raise TransferError(f"{self.url}: {error}; a bucket has to be there before a store is pushed") from error
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file that readers see whole, the old one or the new one."""
+        if self.folder is not None or self.url.scheme in _NO_FOLDERS:
+            self.put(name, [data])
+            return
+        unfinished = f"{UNFINISHED_PUSH}/{name}"
+        self.put(unfinished, [data])
+        self.retried(name, lambda: self.filesystem.mv(self.at(unfinished), self.at(name)))
 
-class PushJournal:
-    """What unfinished pushes to a target have overwritten; see the module.
-
-    Args:
-        target: that it lies at.
-        listing: names of the files there.
-    """
-
-    def __init__(self, target: PushTarget, listing: Iterable[str]) -> None:
-        self._target = target
-        names = sorted(name for name in listing if _is_note(name))
-        self.known: dict[str, str | None] = {}
-        for name in names:
-            self.known |= _note(target, name)
-        self._next = 1 + max((int(name.rpartition("/")[2]) for name in names), default=0)
-        self._pending: dict[str, str | None] = {}
-        self._flushed = time.monotonic()
-
-    def overwriting(self, names: Iterable[str]) -> None:
-        """Note that nobody knows any more what these objects hold."""
-        self._pending = dict.fromkeys(names)
-        self.flush()
-
-    def written(self, name: str, sha256: str) -> None:
-        """Note, soon, what an object holds."""
-        self._pending[name] = sha256
-        if len(self._pending) >= _NOTED or time.monotonic() - self._flushed > _FLUSHED:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the notes."""
-        if self._pending:
-            self._target.put(f"{JOURNAL_FOLDER}/{self._next:09d}", [json.dumps(self._pending).encode()])
-            self._next += 1
-            self._pending = {}
-        self._flushed = time.monotonic()
-
-
-def what_is_there(
-    listing: Mapping[str, int], manifest: Mapping[str, Any], journal: Mapping[str, str | None]
-) -> dict[str, str]:
-    """Name -> sha256 of the objects of which that is known.
-
-    Args:
-        listing: name -> bytes of what is there.
-        manifest: what the manifest there lists.
-        journal: what was overwritten since.
-    """
-    known: dict[str, str | None] = {
-        name: stored["sha256"] for name, stored in manifest.items() if listing.get(name) == stored["bytes"]
-    }
-    known |= journal
-    return {name: sha256 for name, sha256 in known.items() if sha256 is not None and name in listing}
-
-
-def _is_note(name: str) -> bool:
-    return is_of_push(name) and name.rpartition("/")[2].isdecimal()
-
-
-def _note(target: PushTarget, name: str) -> dict[str, str | None]:
-    """One note; one that was cut off says nothing, and what it would have said was announced by the first."""
-    with target.open(name) as file:
+    def delete(self, name: str) -> None:
+        """Delete a file that may have gone already."""
         try:
-            found = strict_json(file.read())
-        except ValueError:
-            return {}
-    return found if isinstance(found, dict) else {}
+            self.retried(name, lambda: self.filesystem.rm_file(self.at(name)))
+        except FileNotFoundError:
+            return
+
+    def holds(self, name: str, expected: StoredObject) -> bool:
+        """Whether a file has these bytes, read back from there if its size is right."""
+        if self.size(name) != expected["bytes"]:
+            return False
+        try:
+            with self.open(name) as file:
+                return hashed(file) == expected
+        except FileNotFoundError:
+            return False
+
+    def tidy(self) -> None:
+        """Delete what killed writes have left, and empty folders."""
+        if self.folder is None:
+            return
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            elif path.name.startswith(".") and path.suffix == ".partial":
+                path.unlink(missing_ok=True)
+
+    def notes(self) -> set[str]:
+        """The notes of pushes that have not finished."""
+        return {name for name in self.listing() if name.startswith(f"{UNFINISHED_PUSH}/") and name.endswith(".json")}
+
+    def write_note(self, names: Iterable[str]) -> str:
+        """Note, before it is done, that objects are overwritten; returns the note's name."""
+        note = f"{UNFINISHED_PUSH}/{uuid4().hex}.json"
+        self.put(note, [json.dumps(sorted(names)).encode()])
+        return note
+
+    def read_note(self, note: str) -> set[str]:
+        """Objects that a push has noted; none where the note has gone, or was cut off before anything was written."""
+        try:
+            with self.open(note) as file:
+                found = strict_json(file.read())
+        except (FileNotFoundError, ValueError):
+            return set()
+        return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()

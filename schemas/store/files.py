@@ -1,4 +1,4 @@
-"""Where the files of a store lie: in a folder, packed in one zip file, or at a URL. Nobody else asks."""
+"""The files of a store on this machine: in a folder, or packed in one zip file."""
 
 import hashlib
 import stat
@@ -10,7 +10,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 from zarr.storage import StoreLike, ZipStore
 
-from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreError
+from schemas.errors import StoreError
 from schemas.manifest import StoredObject
 from schemas.store.location import StoreLocation
 
@@ -18,8 +18,7 @@ FileKind = Literal["file", "link", "folder", "nothing"]
 
 BLOCK = 2**20  # bytes copied at once; much larger ones, never in a cache, take three times as long
 
-_EXPECTED = "expected a store made by `mer preprocess`"
-_LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
+LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
 _UNREADABLE = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched
 NO_ZIP = (BadZipFile, OSError, ValueError, NotImplementedError)  # what zipfile makes of a damaged list of members
 
@@ -47,7 +46,7 @@ class StoreFiles(SourceFiles, Protocol):
         """What ``zarr.open_group`` takes."""
 
     def at_source(self) -> SourceFiles:
-        """The same files, none of them kept on this machine instead."""
+        """The same files, none of them read from the cache."""
 
 
 class Folder:
@@ -202,37 +201,6 @@ def open_files(path: Path) -> StoreFiles:
     return Packed(path) if is_zipfile(path) else Folder(path)
 
 
-def is_strangers(place: StoreLocation) -> bool:
-    """Whether a store may have come from anybody: it lies at a URL, or is a zip file. Folders are our own."""
+def is_foreign(place: StoreLocation) -> bool:
+    """Whether a store may have come from anybody: it is at a URL, or a zip file. Folders are our own."""
     return not isinstance(place, Path) or is_zipfile(place)
-
-
-def read_file(place: StoreLocation, name: str) -> bytes:
-    """A file of a store that has to be there, in full, if it is of a size that one can hold in memory.
-
-    Raises:
-        ManifestMissingError: it is not there, or cannot be read.
-        ManifestInvalidError: it is a folder, or larger than any manifest.
-        TransferError: a URL that does not answer.
-    """
-    from schemas.store.remote_zip import remote_files  # which needs the names above
-
-    file = f"{place}/{name}"
-    files: SourceFiles = open_files(place) if isinstance(place, Path) else remote_files(place)
-    try:
-        if (size := files.size(name)) is not None and size > _LARGEST_MANIFEST:
-            raise ManifestInvalidError(f"{file}: {size} bytes; no manifest is larger than {_LARGEST_MANIFEST}")
-        with files.open(name) as stream:
-            return stream.read()
-    except MerError:
-        raise
-    except NotADirectoryError as error:
-        raise ManifestMissingError(f"{place}: not a folder; {_EXPECTED}") from error
-    except IsADirectoryError as error:
-        raise ManifestInvalidError(f"{file}: a folder; expected the manifest of a store") from error
-    except FileNotFoundError as error:
-        what = f"{place}: no such folder" if isinstance(place, Path) and not place.exists() else f"{file}: no such file"
-        raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
-    except (OSError, BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error

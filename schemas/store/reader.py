@@ -1,42 +1,30 @@
 """Read a store: the manifest first, arrays only when asked for."""
 
-import gc
 import hashlib
-import json
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from schemas.errors import (
     ClipNotFoundError,
-    ManifestInvalidError,
-    ManifestMissingError,
     MerError,
     StoreDamagedError,
     StoreError,
-    StoreVersionError,
 )
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
-from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, ClipEntry, Manifest, StoredObject
-from schemas.store.files import BLOCK, StoreFiles, is_strangers, open_files, read_file
+from schemas.manifest import ClipEntry, Manifest, StoredObject
+from schemas.store.cache import CachedFiles
+from schemas.store.files import BLOCK, StoreFiles, is_foreign, open_files
 from schemas.store.format import array_metadata
 from schemas.store.location import StoreLocation, StoreUrl, located
-from schemas.store.object_cache import Streamed
-from schemas.store.remote_zip import remote_files
-from schemas.strict_json import strict_json
-
-JOURNAL_NAME = "journal.jsonl"
-
-_LARGE_MANIFEST = 16 * 2**20  # bytes; some 20,000 clips
+from schemas.store.manifest_file import read_manifest
+from schemas.store.remote import remote_files
 
 
 @dataclass(frozen=True)
@@ -46,8 +34,8 @@ class Store:
     Open it with ``Store.open``; nothing is read before it is asked for.
 
     Reading never crashes the process: every chunk ends in a checksum, and a damaged or missing object
-    raises ``StoreDamagedError`` naming clip and array. What is read from a URL is kept on this machine
-    (``schemas.store.object_cache``), and checked against the manifest's hashes before it is decoded.
+    raises ``StoreDamagedError`` naming clip and array. What is read from a URL is cached
+    (``schemas.store.cache``), and checked against the manifest's hashes before it is decoded.
     """
 
     path: StoreLocation
@@ -71,13 +59,13 @@ class Store:
     def files(self) -> StoreFiles:
         """Its files, wherever they lie; everything that reads a store reads through these or ``group``."""
         if isinstance(self.path, StoreUrl):
-            return Streamed(remote_files(self.path, self.manifest.all_objects()))
+            return CachedFiles(remote_files(self.path, self.manifest.all_objects()))
         return open_files(self.path)
 
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
-        if is_strangers(self.path):
+        if is_foreign(self.path):
             array_metadata(self.path, self.object_bytes("zarr.json", self._listed("zarr.json")), self.manifest)
         try:
             return zarr.open_group(self.files.for_zarr(), mode="r")
@@ -181,8 +169,8 @@ class Store:
         shape = (entry.n_frames, *(lengths[dim] for dim in SPECS[name].dims[2:]))
         return self._read(name, (index, slice(0, entry.n_frames)), key, objects, shape)
 
-    def bring(self, key: str, names: Container[str]) -> None:
-        """Have a clip's part of clip arrays on this machine before it is asked for.
+    def prefetch(self, key: str, names: Container[str]) -> None:
+        """Fetch a clip's part of clip arrays from a URL into the cache, before it is asked for.
 
         Raises:
             StoreDamagedError: the bytes at the URL are not those that the manifest lists.
@@ -235,73 +223,3 @@ class Store:
             f"{self.path}: {what} cannot be read ({reason}); `mer verify {self.path}` lists all that is damaged: "
             "copy the store again, or preprocess again with --overwrite"
         )
-
-
-def read_manifest(place: StoreLocation) -> Manifest:
-    """Read and validate ``manifest.json`` of a store; raises as ``Store.open`` does."""
-    try:
-        text = read_file(place, MANIFEST_NAME)
-    except ManifestMissingError as error:
-        missing = isinstance(error.__cause__, FileNotFoundError)
-        if missing and isinstance(place, Path) and (place / JOURNAL_NAME).is_file():
-            raise ManifestMissingError(
-                f"{place}: this run has not finished (no {MANIFEST_NAME} yet); "
-                "type the same `mer preprocess` command again to go on"
-            ) from error
-        raise
-    return parsed_manifest(place, text)
-
-
-def parsed_manifest(place: StoreLocation, text: bytes) -> Manifest:
-    """The manifest in the text of a ``manifest.json``; one from a URL or a zip file is taken for a stranger's.
-
-    Raises:
-        ManifestInvalidError: it is none.
-        StoreVersionError: written by a newer version of the format.
-    """
-    file = f"{place}/{MANIFEST_NAME}"
-    if is_strangers(place):
-        try:
-            strict_json(text)
-        except ValueError as error:
-            raise ManifestInvalidError(f"{file}: not a manifest: {error}; ask whoever made the store") from error
-    with _collector_paused(len(text)):
-        try:
-            return Manifest.model_validate_json(text)
-        except ValidationError as error:
-            _check_version(file, text)
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise ManifestInvalidError(
-                f"{file}: not a valid manifest: {where}: {first['msg']} ({error.error_count()} problems); "
-                "it was edited or damaged: restore it, or preprocess again with --overwrite"
-            ) from error
-
-
-def _check_version(file: str, text: bytes) -> None:
-    try:
-        found = json.loads(text)["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    if isinstance(found, int) and found > FORMAT_VERSION:
-        raise StoreVersionError(
-            f"{file}: store format {found}, this version of mer reads up to {FORMAT_VERSION}; upgrade mer"
-        )
-
-
-@contextmanager
-def _collector_paused(size: int) -> Iterator[None]:
-    """A manifest is up to a million small objects, none of them garbage: collecting meanwhile takes four times as long.
-
-    The first collection after a large one would take another second; its objects are therefore frozen,
-    which leaves them to reference counting.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        if size > _LARGE_MANIFEST:
-            gc.freeze()
-    finally:
-        if was_on:
-            gc.enable()

@@ -20,7 +20,8 @@ with atheris.instrument_imports(include=["schemas", "json", "pipeline.sharing.tr
     from schemas.errors import MerError
     from schemas.store.format import array_metadata
     from schemas.store.location import StoreUrl
-    from schemas.store.reader import Store, parsed_manifest
+    from schemas.store.manifest_file import parsed_manifest
+    from schemas.store.reader import Store
 
 URL = StoreUrl("s3://strangers/s.zarr")
 MANIFEST = Store.open(GOLDEN).manifest

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from schemas.errors import ConfigError, StoreError
 from schemas.store.location import StoreLocation, StoreUrl
-from schemas.store.read_ahead import ahead
+from schemas.store.prefetch import prefetched
 from schemas.store.reader import Store
 from training.data.batch import INPUTS, Input
 
@@ -126,12 +126,12 @@ class ClipReader:
             TransferError: one does not come.
         """
         if any(isinstance(path, StoreUrl) for path in self.paths):
-            indices = ahead(indices, self._bring)
+            indices = prefetched(indices, self._prefetch)
         for index in indices:
             yield self[index]
 
-    def _bring(self, index: int) -> None:
-        self._columns[self.keys[index]].store.bring(self.keys[index], self.inputs)
+    def _prefetch(self, index: int) -> None:
+        self._columns[self.keys[index]].store.prefetch(self.keys[index], self.inputs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_columns"}

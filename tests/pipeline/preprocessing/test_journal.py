@@ -11,7 +11,7 @@ from schemas.config import PreprocessConfig
 from schemas.errors import ManifestInvalidError
 from schemas.labels import Label
 from schemas.manifest import ClipEntry, Provenance
-from schemas.store.reader import JOURNAL_NAME
+from schemas.store.manifest_file import JOURNAL_NAME
 
 HEADER = JournalHeader(
     provenance=Provenance(

@@ -21,7 +21,8 @@ from pipeline.preprocessing.cluster import on_cluster, workers_kept
 from pipeline.preprocessing.journal import ClipRecord, bare_entry
 from schemas.clip import Clip
 from schemas.labels import Label
-from schemas.store.reader import JOURNAL_NAME, Store
+from schemas.store.manifest_file import JOURNAL_NAME
+from schemas.store.reader import Store
 from tests.conftest import run_preprocess
 from tests.tree_hash import tree_hash
 

@@ -21,12 +21,12 @@ from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from schemas.errors import ManifestInvalidError, MerError, StoreDamagedError, StoreWriteError
 from schemas.manifest import Manifest
-from schemas.store import files as store_files
-from schemas.store import remote_files
+from schemas.store import manifest_file, remote
 from schemas.store.files import stored_object
 from schemas.store.format import Dimensions, array_metadata, create_arrays
 from schemas.store.location import StoreUrl
-from schemas.store.reader import Store, parsed_manifest
+from schemas.store.manifest_file import parsed_manifest
+from schemas.store.reader import Store
 from schemas.strict_json import strict_json
 from tests.schemas.store.object_servers import web_server
 from tests.tiny_stores import tiny_store
@@ -156,7 +156,7 @@ class _Endless(BaseHTTPRequestHandler):
 
 def test_a_manifest_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read no further than any manifest goes."""
-    monkeypatch.setattr(remote_files, "_LARGEST_UNLISTED", 10**6)
+    monkeypatch.setattr(remote, "LARGEST_MANIFEST", 10**6)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -174,7 +174,7 @@ def test_a_huge_manifest_and_a_store_larger_than_the_disk(
 ) -> None:
     """Neither is fetched."""
     with monkeypatch.context() as patch:
-        patch.setattr(store_files, "_LARGEST_MANIFEST", 1000)
+        patch.setattr(manifest_file, "LARGEST_MANIFEST", 1000)
         refused(theirs, ManifestInvalidError, "no manifest is larger than 1000", tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(trust.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 5000))

@@ -1,13 +1,11 @@
 """`mer push` and `mer pull` against a real S3 server, a real web server and folders, which fail on purpose."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,14 +13,13 @@ import fsspec
 import numpy as np
 import pytest
 from rich.console import Console
+from tenacity import wait_none
 
 from pipeline.inspect.verification import verify
-from pipeline.sharing import push_lock
 from pipeline.sharing.pack import pack
 from pipeline.sharing.pull import Pulled, pull
 from pipeline.sharing.push import Pushed, push
-from pipeline.sharing.push_lock import PushLock
-from pipeline.sharing.push_target import PushJournal, PushTarget, what_is_there
+from pipeline.sharing.push_target import PushTarget
 from schemas.errors import (
     ConfigError,
     ManifestMissingError,
@@ -33,7 +30,8 @@ from schemas.errors import (
     TransferError,
 )
 from schemas.layout import object_path
-from schemas.store import remote_files
+from schemas.manifest import StoredObject
+from schemas.store import remote
 from schemas.store.reader import Store
 from tests.schemas.store.object_servers import Fault, Faults, s3_server, web_server
 from tests.tiny_stores import tiny_store
@@ -82,7 +80,7 @@ def s3(s3_endpoint: Faults, quick: None) -> Faults:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A test does not wait as long between the tries."""
-    monkeypatch.setattr(remote_files, "_PAUSES", (0.01, 0.02, 0.03, 0.04))
+    monkeypatch.setattr(remote, "_WAIT", wait_none())
     monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
 
 
@@ -107,7 +105,7 @@ def pulled(url: str | Path, out: Path, **options: bool) -> Pulled:
 
 
 def test_a_store_goes_to_s3_and_comes_back_to_the_byte(folder: Store, bucket: str, tmp_path: Path) -> None:
-    """And nothing else stays there: no lock, no journal."""
+    """And nothing else stays there."""
     what = pushed(folder, bucket)
     objects = folder.manifest.all_objects()
     assert (what.objects, what.bytes) == (len(objects), sum(stored["bytes"] for stored in objects.values()))
@@ -189,11 +187,21 @@ def test_the_manifest_is_written_last_and_stale_objects_go_after_it(
     with pytest.raises(StoreDamagedError, match="somebody is pushing another version of the store"):
         old.texture(KEYS[1])
     s3.clear()
-    listing = PushTarget(bucket).listing()
-    known = what_is_there(listing, folder.manifest.all_objects(), PushJournal(PushTarget(bucket), listing).known)
-    differing = {name for name, stored in folder.manifest.all_objects().items() if known[name] != stored["sha256"]}
-    assert differing == {object_path("texture", 1), "transform/c/0/0/0"}, "the old store would have to be pushed again"
-    assert pushed(changed, bucket).objects == 0, "the journal knows what the first try has written"
+    assert pushed(changed, bucket).objects == 0, "what the first try has written is read back"
+    assert verify(Store.open(bucket), deep=True) == []
+    assert PushTarget(bucket).notes() == set()
+
+
+def test_a_store_that_an_unfinished_push_has_half_overwritten_is_pushed_whole_again(
+    folder: Store, changed: Store, bucket: str, s3: Faults
+) -> None:
+    """Its manifest is still there and the sizes are the same: only the note says that objects are others by now."""
+    pushed(folder, bucket)
+    s3.plan("PUT /" + bucket.removeprefix("s3://") + "/manifest.json", "500", 99)
+    with pytest.raises(TransferError):
+        pushed(changed, bucket)
+    s3.clear()
+    pushed(folder, bucket)
     assert verify(Store.open(bucket), deep=True) == []
 
 
@@ -235,7 +243,7 @@ def test_what_fails_each_time_is_refused_by_name(folder: Store, fault: Fault, tm
 
 
 def test_a_push_survives_a_flaky_server(folder: Store, bucket: str, s3: Faults) -> None:
-    """Requests that fail are sent again, also where only the answer was lost: the lock is still its own."""
+    """Requests that fail are sent again, also where only the answer was lost."""
     s3.plan("PUT /team", "cut", 2)
     s3.plan("texture/c", "500", 3)
     pushed(folder, bucket)
@@ -272,11 +280,10 @@ def killed(what: str, source: object, target: object, *, after: Callable[[], boo
 
 
 def test_a_killed_push_goes_on(tmp_path: Path, bucket: str, s3: Faults) -> None:
-    """Its lock is over with its process; what the journal has is not sent again; no reader has seen a store."""
+    """What has arrived is not sent again; no reader has seen a store."""
     store = tiny_store(tmp_path / "s.zarr", [f"casme2/sub01/EP{number:02d}" for number in range(24)], depth=False)
     s3.plan("texture/c/2", "slow", 99)
-    note = bucket.removeprefix("s3://") + "/push.journal/000000002"
-    killed("push", store.path, bucket, after=lambda: fsspec.filesystem("s3").exists(note))
+    killed("push", store.path, bucket, after=lambda: len(PushTarget(bucket).listing()) > 32)
     with pytest.raises(ManifestMissingError, match=r"no such file; expected a store"):
         Store.open(bucket)
     s3.clear()
@@ -303,39 +310,59 @@ def test_a_killed_pull_goes_on(folder: Store, tmp_path: Path, quick: None) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.zarr"]
 
 
-@pytest.mark.parametrize("place", ["s3", "folder", "memory"])
-def test_the_second_of_two_writers_is_told(
-    folder: Store, place: str, request: pytest.FixtureRequest, tmp_path: Path, quick: None
+class _Meanwhile:
+    """A store during whose push something happens, once: when its first object is read, or all are written."""
+
+    def __init__(self, store: Store, happens: Callable[[], object], *, at: str) -> None:
+        self.store, self.happens, self.at = store, happens, at
+        self.manifest, self.path = store.manifest, store.path
+
+    def object_blocks(self, name: str, expected: StoredObject) -> Iterator[bytes]:
+        yield from self.store.object_blocks(name, expected)
+        if name == self.at:
+            self.happens()
+
+
+@pytest.mark.parametrize("place", ["s3", "memory"])
+def test_two_pushes_at_once_never_leave_a_store_that_looks_whole_and_is_not(
+    folder: Store, changed: Store, place: str, request: pytest.FixtureRequest, quick: None
 ) -> None:
-    """By name and time; the first is not disturbed."""
-    urls = {"folder": str(tmp_path / "s.zarr"), "memory": f"memory://{uuid4().hex}"}
-    url = urls[place] if place in urls else request.getfixturevalue("bucket")
-    with PushLock(PushTarget(url)) as first:
-        with pytest.raises(OutputLockedError, match=r"@.* UTC\) is pushing there; wait for it"):
-            pushed(folder, url)
-        first.require()
-    assert pushed(folder, url).objects == len(folder.manifest.all_objects())
+    """One push begins and ends within another: the other, which has overwritten objects after it, writes no manifest.
+
+    The next push mends what is there, although names and sizes fit.
+    """
+    url: str = request.getfixturevalue("bucket" if place == "s3" else place)
+    slow = _Meanwhile(changed, lambda: pushed(folder, url), at=object_path("texture", 1))
+    with pytest.raises(OutputLockedError, match=r"somebody else has pushed there at the same time.*push again"):
+        pushed(slow, url)  # type: ignore[arg-type]
+    assert Store.open(url).manifest == folder.manifest
+    wrong = {problem.path for problem in verify(Store.open(url))}
+    assert object_path("texture", 1) in wrong, "it is of the same size, and readers notice"
+    pushed(folder, url)
+    assert verify(Store.open(url), deep=True) == []
+    assert PushTarget(url).notes() == set()
 
 
-def test_a_lock_without_a_sign_of_life_is_over(folder: Store, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After ten minutes; whoever gave none, and wakes up, does not write the manifest."""
-    target = PushTarget(memory)
-    with monkeypatch.context() as patch:
-        patch.setattr(push_lock, "_machine", lambda: "another")
-        sleeper = PushLock(target)
-        sleeper.__enter__()
-    with pytest.raises(OutputLockedError):
-        pushed(folder, memory)
-    with target.open("push.lock") as file:
-        text = json.loads(file.read())
-    text["time"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
-    target.put("push.lock", [json.dumps(text).encode()])
-    with PushLock(target):
-        with pytest.raises(OutputLockedError, match="is pushing there"):
-            sleeper.require()
-        sleeper.__exit__(None, None, None)
-        assert "push.lock" in target.listing(), "the lock of the other stays"
-    assert target.listing() == {}
+def test_a_push_that_begins_later_and_ends_later_is_told(folder: Store, changed: Store, memory: str) -> None:
+    """The first sees its note, writes none of its manifest, and leaves a note that the second sees."""
+    second = PushTarget(memory)
+    slow = _Meanwhile(changed, lambda: second.write_note(["texture/c/0/0/0/0/0"]), at=object_path("texture", 1))
+    with pytest.raises(OutputLockedError, match="push again when the other push has ended"):
+        pushed(slow, memory)  # type: ignore[arg-type]
+    with pytest.raises(ManifestMissingError):
+        Store.open(memory)
+    assert len(second.notes()) == 3, "its own two, and the other's"
+
+
+def test_overwrite_mends_what_no_note_speaks_of(folder: Store, memory: str) -> None:
+    """Whatever has happened there: everything is read back."""
+    pushed(folder, memory)
+    name = object_path("texture", 1)
+    size = folder.manifest.all_objects()[name]["bytes"]
+    PushTarget(memory).put(name, [bytes(size)])
+    assert pushed(folder, memory).objects == 0, "the manifest is believed"
+    assert pushed(folder, memory, overwrite=True).objects == 1
+    assert verify(Store.open(memory), deep=True) == []
 
 
 def test_faces_leave_the_machine_only_when_somebody_says_so(folder: Store, memory: str, tmp_path: Path) -> None:

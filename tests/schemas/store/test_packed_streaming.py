@@ -11,6 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 from rich.console import Console
+from tenacity import wait_none
 
 from pipeline.inspect.inspection import summarise
 from pipeline.inspect.verification import verify
@@ -28,7 +29,7 @@ from schemas.errors import (
 )
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
-from schemas.store import remote_files, remote_zip
+from schemas.store import remote
 from schemas.store.reader import Store
 from tests.schemas.store.object_servers import Faults, web_server
 from tests.tiny_stores import tiny_store
@@ -59,8 +60,8 @@ def web(folder: Store) -> Iterator[tuple[str, Faults]]:
 @pytest.fixture
 def url(web: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The zip file's URL, all well, with an empty cache."""
-    monkeypatch.setattr(remote_files, "_PAUSES", (0.01, 0.01, 0.01, 0.01))
-    monkeypatch.setattr(remote_zip, "_TAIL", 500)  # else all of so small a file would come at first
+    monkeypatch.setattr(remote, "_WAIT", wait_none())
+    monkeypatch.setattr(remote, "_TAIL", 500)  # else all of so small a file would come at first
     monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
     web[1].clear()
     return f"{web[0]}/s.zip"

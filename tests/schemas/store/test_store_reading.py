@@ -11,7 +11,8 @@ import zarr
 from schemas.errors import ClipNotFoundError, ManifestMissingError, StoreError
 from schemas.layout import PHASES, SPECS
 from schemas.manifest import Failure
-from schemas.store.reader import JOURNAL_NAME, Store
+from schemas.store.manifest_file import JOURNAL_NAME
+from schemas.store.reader import Store
 
 KEY = "casme2/sub02/EP02_01"
 

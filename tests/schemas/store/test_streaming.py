@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from tenacity import wait_none
 
 from pipeline.inspect.inspection import summarise
 from pipeline.inspect.verification import verify
@@ -20,9 +21,9 @@ from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from schemas.errors import ConfigError, ManifestMissingError, StoreDamagedError, StoreWriteError, TransferError
 from schemas.layout import object_path
-from schemas.store import remote_files
+from schemas.store import remote
+from schemas.store.cache import ObjectCache
 from schemas.store.location import StoreUrl, located
-from schemas.store.object_cache import ObjectCache
 from schemas.store.reader import Store
 from tests.schemas.store.object_servers import Faults, web_server
 from tests.tiny_stores import tiny_store
@@ -48,7 +49,7 @@ def web(folder: Store) -> Iterator[tuple[str, Faults]]:
 @pytest.fixture
 def url(web: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The same, all well, with an empty cache."""
-    monkeypatch.setattr(remote_files, "_PAUSES", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(remote, "_WAIT", wait_none())
     monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
     web[1].clear()
     return web[0]

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from schemas.errors import ConfigError, ManifestMissingError, StoreDamagedError, StoreError, StoreVersionError
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
-from schemas.store.reader import JOURNAL_NAME, Store
+from schemas.store.manifest_file import JOURNAL_NAME
+from schemas.store.reader import Store
 from tests.training.small_stores import small_store
 from training.data.batch import INPUTS
 from training.data.clips import ClipCache, ClipReader, StoredClip, check_stores

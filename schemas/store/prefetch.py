@@ -1,4 +1,4 @@
-"""What is read one after the other from a URL is fetched several at a time."""
+"""Fetch the next items while one is read."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,16 +10,16 @@ _Item = TypeVar("_Item")
 _AHEAD = 8  # items under way; their threads wait for the network most of the time
 
 
-def ahead(items: Iterable[_Item], bring: Callable[[_Item], object]) -> Iterator[_Item]:
-    """The items in their order, each when it has been brought; the next few are brought meanwhile, in threads.
+def prefetched(items: Iterable[_Item], fetch: Callable[[_Item], object]) -> Iterator[_Item]:
+    """The items in their order, each once it has been fetched; the next few are fetched meanwhile, in threads.
 
     Args:
         items: to be read by whoever iterates.
-        bring: what makes one ready; its error is raised when its item's turn comes.
+        fetch: makes one ready; its error is raised when its item's turn comes.
     """
     coming: deque[tuple[_Item, Future[object]]] = deque()
 
-    def brought() -> _Item:
+    def fetched() -> _Item:
         item, future = coming.popleft()
         future.result()
         return item
@@ -27,10 +27,10 @@ def ahead(items: Iterable[_Item], bring: Callable[[_Item], object]) -> Iterator[
     pool = ThreadPoolExecutor(_AHEAD)
     try:
         for item in items:
-            coming.append((item, pool.submit(bring, item)))
+            coming.append((item, pool.submit(fetch, item)))
             if len(coming) > _AHEAD:
-                yield brought()
+                yield fetched()
         while coming:
-            yield brought()
+            yield fetched()
     finally:
         pool.shutdown(cancel_futures=True)
