@@ -23,6 +23,7 @@ app.add_typer(weights_app, name="weights")
 Root = Annotated[
     Path, typer.Argument(metavar="PATH", help="A dataset's folder, its parent or its image folder, or a video.")
 ]
+Annotation = Annotated[Path | None, typer.Option(help="The dataset's spreadsheet, instead of the one that is found.")]
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")]
 OutStore = Annotated[Path, typer.Option("--out", "-o", help="Store to write; nothing may be there yet.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -42,12 +43,12 @@ def console() -> "Console":
 
 @app.command()
 @options(PreprocessConfig, "dataset")
-def scan(root: Root, as_json: Json = False, *, given: Given) -> None:
+def scan(root: Root, annotation: Annotation = None, as_json: Json = False, *, given: Given) -> None:
     """Look at a raw dataset without processing it: clips, labels against the published counts, every finding."""
     from pipeline.datasets import scan_dataset
     from pipeline.inspect.scan import scan_exit_code, scan_json, scan_report
 
-    _, found = scan_dataset(root, given.fields(PreprocessConfig).get("dataset"))
+    _, found = scan_dataset(root, given.fields(PreprocessConfig).get("dataset"), annotation)
     if as_json:
         print(json.dumps(scan_json(found), ensure_ascii=False))
     else:
@@ -60,6 +61,7 @@ def scan(root: Root, as_json: Json = False, *, given: Given) -> None:
 @options(Execution)
 def preprocess(
     root: Root,
+    annotation: Annotation = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Store to write.  [default: <dataset>.zarr]")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win.")] = None,
     overwrite: Overwrite = False,
@@ -81,6 +83,7 @@ def preprocess(
         overwrite=overwrite,
         retry_failed=retry_failed,
         console=console(),
+        annotation=annotation,
     )
     raise typer.Exit(code)
 

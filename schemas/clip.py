@@ -119,7 +119,8 @@ class DatasetScan(Model):
     """What a dataset adapter found below a root: every clip, usable or not, sorted by key.
 
     ``expected`` maps a count's name (``clips``, ``subjects``, ``emotion:surprise``, ...) to the
-    published figure, so that a scan can show found against expected.
+    published figure, so that a scan can show found against expected. ``disagreement`` says why the annotation cannot
+    be that of the images, where so much is on one side only; such a dataset is not to be processed.
     """
 
     dataset: str
@@ -129,3 +130,9 @@ class DatasetScan(Model):
     findings: tuple[Finding, ...] = ()
     expected: dict[str, int] = Field(default_factory=dict)
     licences: tuple[Licence, ...] = ()
+    disagreement: str = ""
+
+    @property
+    def missing_clips(self) -> int:
+        """Published clips that were not found."""
+        return max(0, self.expected.get("clips", 0) - len(self.clips))

@@ -182,7 +182,7 @@ _SMIC_HS = DatasetFacts(
 
 def _smic(camera: str, *, long: bool) -> DatasetFacts:
     """Another camera of SMIC, or its long clips: the same people under the same ids."""
-    subjects = 16 if camera == "HS" else 8
+    subjects = 16 if camera == "HS" else 8  # of HS-E 157 rows with 172 expressions are in circulation, and 162 with 167
     short = Counts(clips=71, subjects=subjects)  # of VIS and NIR
     sheets = (
         f"SMIC-{camera}-E_annotation_2019.xlsx",
@@ -193,7 +193,8 @@ def _smic(camera: str, *, long: bool) -> DatasetFacts:
         name=f"smic-{camera.lower()}" + ("-e" if long else ""),
         title=f"SMIC-E {camera}" if long else f"SMIC {camera}",
         fps=100 if camera == "HS" else 25,
-        counts=Counts(subjects=subjects) if long else short,
+        counts=Counts(clips=172 if camera == "HS" else None, subjects=subjects) if long else short,
+        revised=Counts(clips=167, subjects=subjects) if long and camera == "HS" else None,
         sheets=sheets if long else (),
         people="smic-hs",
         bibtex=_SMIC_HS.bibtex,

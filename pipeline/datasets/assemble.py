@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.datasets.agreement import disagreement
 from pipeline.datasets.annotated_clip import Expression, Recording, build_clip, numbering
 from pipeline.datasets.annotation import LEVELS_ABOVE
 from pipeline.datasets.frame_files import count_all_frames, index_frames
@@ -61,6 +62,7 @@ def assemble(
         counts=count_all_frames(sorted(path for path, files in used.items() if files.video)),
     )
     clips = [build_clip(facts.name, row, clip, recording, base) for row, clip in pairs]
+    unread = [finding.message for finding in notes if finding.kind == "unreadable_row"]
     notes += _without_row(placed, wanted, base)
     return base, DatasetScan(
         dataset=facts.name,
@@ -70,6 +72,7 @@ def assemble(
         findings=tuple(notes),
         expected=(source.counts or facts.counts).expected,
         licences=facts.licences,
+        disagreement=disagreement(pairs, placed, unread, whole=source.whole),
     )
 
 

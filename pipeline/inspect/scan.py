@@ -25,10 +25,18 @@ def scan_report(scan: DatasetScan, root: Path | None = None) -> RenderableType:
     findings = _by_kind(scan)
     if findings:
         parts.append(_findings_table(findings))
-    unusable = sum(not clip.usable for clip in scan.clips)
-    verdict = f"{len(scan.clips) - unusable} of {len(scan.clips)} clips can be processed"
-    parts.append(Text(verdict, style="bold red" if unusable else "bold green"))
+    parts.append(Text(_verdict(scan), style="bold red" if scan_exit_code(scan) else "bold green"))
     return Group(*parts)
+
+
+def _verdict(scan: DatasetScan) -> str:
+    usable = sum(clip.usable for clip in scan.clips)
+    words = [f"{usable} of {len(scan.clips)} clips can be processed"]
+    if scan.missing_clips:
+        words.append(f"{scan.missing_clips} of the {scan.expected['clips']} published ones were not found")
+    if scan.disagreement:
+        words.append(scan.disagreement)
+    return "; ".join(words)
 
 
 def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
@@ -40,7 +48,7 @@ def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
     """
     return {
         "root": None if root is None else str(root),
-        **scan.model_dump(mode="json", exclude={"clips", "findings", "expected"}),
+        **scan.model_dump(mode="json", exclude={"clips", "findings", "expected", "licences"}),
         "counts": {name: {"found": found, "expected": expected} for name, found, expected in _counts(scan)},
         "usable": sum(clip.usable for clip in scan.clips),
         "unusable": [clip.key for clip in scan.clips if not clip.usable],
@@ -50,8 +58,9 @@ def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
 
 
 def scan_exit_code(scan: DatasetScan) -> int:
-    """1 if any clip is unusable, else 0."""
-    return int(not all(clip.usable for clip in scan.clips))
+    """1 if a clip is unusable, fewer are there than published, or the annotation is not that of the images; else 0."""
+    good = bool(scan.clips) and all(clip.usable for clip in scan.clips)
+    return int(not good or scan.missing_clips > 0 or bool(scan.disagreement))
 
 
 def all_findings(scan: DatasetScan) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from pipeline.preprocessing.backends import depth_backend
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from schemas.config import Execution, PreprocessConfig
+from schemas.errors import AnnotationError
 from schemas.manifest import Manifest
 from schemas.output import log_file, output_errors
 from schemas.settings import read_toml, validated
@@ -34,6 +35,7 @@ def preprocess(
     overwrite: bool,
     retry_failed: bool,
     console: Console,
+    annotation: Path | None = None,
 ) -> int:
     """Make a store of the dataset at ``root``, or go on with one that was interrupted.
 
@@ -46,6 +48,7 @@ def preprocess(
         overwrite: replace whatever store is at ``out``.
         retry_failed: try the failed clips of a complete store again.
         console: where to print.
+        annotation: the dataset's spreadsheet; ``None`` looks for it.
 
     Returns:
         Exit code: 0 all clips are in the store, 1 some or all failed.
@@ -54,7 +57,9 @@ def preprocess(
         MerError: wrong input or usage; see ``pipeline.preprocessing.run.execute``.
     """
     fields = {**read_toml(config_file), **options}
-    root, found = scan_dataset(root, fields.get("dataset"))
+    root, found = scan_dataset(root, fields.get("dataset"), annotation)
+    if found.disagreement:
+        raise AnnotationError(f"{root}: {found.disagreement}")
     config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
     out = out or Path(f"{found.dataset}.zarr")
     plan = plan_run(root, out, found, config, execution)

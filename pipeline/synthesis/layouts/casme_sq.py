@@ -112,8 +112,11 @@ class CasmeSqWriter(LayoutWriter):
             if self.layout != "rawvideo" and unlabelled not in self._recorded:
                 stray = self._tree / self._subject_folder("s38") / unlabelled
                 write_stray_folder(stray, [f"img{n:03d}.jpg" for n in (1, 2)])
-        # The second sheet of the distribution repeats its rows.
-        folders: list[list[Cell]] = [[n, f"s{folder}"] for n, folder in enumerate(_FOLDERS, 1) for _ in range(2)]
+        # The second sheet of the distribution has a row for each of the first: number and name of the folder, subject.
+        folders: list[list[Cell]] = []
+        for subject in (int(str(row[0])) for row in rows):
+            number = _FOLDERS[subject - 1]
+            folders.append([number, f"s{number}", subject])
         videos: list[list[Cell]] = [[code, stem] for code, (stem, _) in _VIDEOS.items()]
         sheets = {"CASFEcode_final": rows, "naming rule1": folders, "naming rule2": videos}
         write_workbook(self.out / "CAS(ME)^2code_final.xlsx", sheets)

@@ -78,7 +78,7 @@ class SammWriter(LayoutWriter):
         self._rows.append(
             [
                 subject, name, choose.randint(1, 7), onset, offset + 900 if oddity == "apex outside" else apex, offset,
-                Formula(f"=F{row}-D{row}+1", offset - onset + 1), "Yes", units,
+                Formula(f"=F{row}-D{row}+1", offset - onset + 1), "Micro - 1/2", units,
                 self.emotions[clip.emotion], _OBJECTIVE.get(clip.emotion, 7), None,
             ]
         )  # fmt: skip

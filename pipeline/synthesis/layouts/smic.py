@@ -92,8 +92,8 @@ class SmicWriter(LayoutWriter):
         first_cell: Cell = f"MISSING <-{first}" if oddity == "text in a number" else first
         length = offset - onset
         return [
-            int(subject[1:]), name, None, onset, Formula(f"=D{row}+{length}", offset), *second, first_cell, last,
-            Formula(f"=E{row}-D{row}+1", length + 1), None, Formula(f"=I{row}-H{row}+1", last - first + 1), emotion,
+            int(subject[1:]), name, None, onset, Formula(f"=D{row}+{length}", offset), *second, None, first_cell, last,
+            Formula(f"=E{row}-D{row}+1", length + 1), None, Formula(f"=J{row}-I{row}+1", last - first + 1), emotion,
         ]  # fmt: skip
 
     def close(self) -> None:
@@ -107,12 +107,12 @@ class SmicWriter(LayoutWriter):
 
     def _write_annotation(self) -> None:
         header: list[Cell] = [
-            "Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", "FirstF", "LastF",
+            "Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", None, "FirstF", "LastF",
             "TotalMF1", "TotalMF2", "TotalVL", "Emotion",
         ]  # fmt: skip
         rows = [header, *self._rows]
         if self.quirks:
-            stray: list[Cell] = [20, "s20_sur_99", None, 5, 9, None, None, 1, 12, 5, None, 12, "surprise"]
+            stray: list[Cell] = [20, "s20_sur_99", None, 5, 9, None, None, None, 1, 12, 5, None, 12, "surprise"]
             rows += [stray, [None], ["clips in total", len(self._rows)]]
         name = "SMIC-HS-E_annotation.xlsx" if self._spectrum == "HS" else f"SMIC_{self._spectrum}_E_annotation.xlsx"
-        write_workbook(self.out / name, {"Sheet1": rows})
+        write_workbook(self.out / name, {self._spectrum: rows})

@@ -263,7 +263,7 @@ def test_smic_e(tmp_path: Path) -> None:
     assert "clips in total" in finding(scan, "unreadable_row").message
     assert not clip_of(scan, "smic-hs-e/s20/s20_sur_99").usable
     # The offsets are formulas: without their stored values nothing above could hold.
-    formulas = openpyxl.load_workbook(tmp_path / "SMIC-HS-E_annotation.xlsx")["Sheet1"]["E2"].value
+    formulas = openpyxl.load_workbook(tmp_path / "SMIC-HS-E_annotation.xlsx")["HS"]["E2"].value
     assert str(formulas).startswith("=D2+")
 
 

@@ -1,0 +1,236 @@
+"""Datasets in the shape of the real files, from the published facts alone, with invented values.
+
+Nothing here knows an adapter, ``mer synth`` or the table of facts: sheet names, preambles, columns and their order,
+cell types, folder names and the published counts are written down a second time, on purpose. Frames are empty files.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openpyxl import Workbook
+
+Cell = str | int | None
+
+
+@dataclass
+class Real:
+    """A dataset on disk, and a plain reading of its sheet: key -> (onset, apex, offset, emotion, type)."""
+
+    root: Path
+    rows: dict[str, tuple[int, int | None, int, str, str]] = field(default_factory=dict)
+
+    @property
+    def emotions(self) -> Counter[str]:
+        """Clips of each."""
+        return Counter(emotion for *_, emotion, _ in self.rows.values())
+
+
+def frames(folder: Path, names: Iterable[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+def workbook(path: Path, sheets: dict[str, Sequence[Sequence[Cell]]]) -> Path:
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(list(row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book.save(path)
+    return path
+
+
+def shared(counts: dict[str, int], people: Sequence[str], seed: int) -> list[tuple[str, str]]:
+    """``(person, emotion)`` for each clip: everybody at least once, the rest at random."""
+    rng = random.Random(seed)
+    emotions = [emotion for emotion, count in counts.items() for _ in range(count)]
+    rng.shuffle(emotions)
+    whose = [*people, *rng.choices(people, k=len(emotions) - len(people))]
+    return sorted(zip(whose, emotions, strict=True))
+
+
+SAMM_EMOTIONS = {
+    "Anger": 57, "Happiness": 26, "Other": 26, "Surprise": 15, "Contempt": 12, "Disgust": 9, "Fear": 8, "Sadness": 6,
+}  # fmt: skip
+SAMM_PEOPLE = [f"{n:03d}" for n in range(6, 38) if n not in (8, 27, 29)]
+CASME2_EMOTIONS = {
+    "others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2,
+}  # fmt: skip
+SMIC_PEOPLE = [f"s{n}" for n in (*range(1, 7), 8, 9, *range(11, 16), *range(18, 21))]
+
+
+def samm(root: Path, *, tree: str = "{subject}/{clip}", preamble: bool = True) -> Real:
+    """159 clips; the sheet ``MICRO_ONLY`` with its header in row 14, or in row 1 as in the file of 2018."""
+    real, rng, numbers = Real(root), random.Random(1), Counter[str]()
+    header = (
+        "Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
+        "Action Units", "Estimated Emotion", "Objective Classes", "Notes",
+    )  # fmt: skip
+    rows: list[Sequence[Cell]] = [[f"SAMM note {n}"] if n % 3 else [None] for n in range(13)] if preamble else []
+    rows.append(header)
+    for subject, emotion in shared(SAMM_EMOTIONS, SAMM_PEOPLE, 2):
+        numbers[subject] += 1
+        clip = f"{subject}_{1 + numbers[subject] % 7}_{1 + numbers[subject] // 7}"
+        onset = rng.randint(20, 9000)
+        apex, offset = onset + 3, onset + rng.randint(4, 8)
+        rows.append(
+            [subject, clip, rng.randint(1, 7), onset, apex, offset, offset - onset + 1, "Micro - 1/2", "4B+R12",
+             emotion, rng.randint(1, 7), None]
+        )  # fmt: skip
+        digits = rng.choice((4, 5))
+        folder = root / tree.format(subject=subject, clip=clip, emotion=emotion)
+        frames(folder, (f"{subject}_{number:0{digits}d}.jpg" for number in range(onset, offset + 1)))
+        plain = "others" if emotion == "Other" else emotion.lower()
+        real.rows[f"samm/{subject}/{clip}"] = (onset, apex, offset, plain, "micro")
+    name = "SAMM_Micro_FACS_Codes_v2.xlsx" if preamble else "SAMM_20181215_Micro_FACS_Codes_v2.xlsx"
+    workbook(root / name, {"MICRO_ONLY": rows})
+    return real
+
+
+def casme2(
+    root: Path, *, tree: str = "CASME2_RAW_selected/sub{subject}/{clip}", image: str = "img{n}.jpg", kind: str = "clip"
+) -> Real:
+    """255 clips, subjects as text, blank columns between; ``kind`` is clip, whole, renumbered or interpolated."""
+    real, rng, numbers = Real(root), random.Random(3), Counter[str]()
+    rows: list[Sequence[Cell]] = [
+        [
+            "Subject",
+            "Filename",
+            None,
+            "OnsetFrame",
+            "ApexFrame",
+            "OffsetFrame",
+            None,
+            "Action Units",
+            "Estimated Emotion",
+        ]
+    ]
+    for subject, emotion in shared(CASME2_EMOTIONS, [f"{n:02d}" for n in range(1, 27)], 4):
+        numbers[subject] += 1
+        clip = f"EP{numbers[subject]:02d}_{rng.randint(1, 9):02d}{rng.choice(('', 'f'))}"
+        onset = rng.randint(11, 20)
+        apex, offset = onset + rng.randint(4, 9), onset + rng.randint(11, 16)
+        units = rng.choice(("4+L10", "R6+R12", 4, "?"))
+        rows.append([subject, clip, None, onset, apex, offset, None, units, emotion])
+        span = {
+            "clip": range(onset, offset + 1), "whole": range(1, offset + 4),
+            "renumbered": range(1, offset - onset + 2), "interpolated": range(1, 11),
+        }[kind]  # fmt: skip
+        folder = root / tree.format(subject=subject, clip=clip, emotion=emotion)
+        frames(folder, (image.format(n=number) for number in span))
+        real.rows[f"casme2/sub{subject}/{clip}"] = (onset, apex, offset, emotion, "micro")
+    workbook(root / "CASME2-coding-20140508.xlsx", {"Sheet1": rows})
+    return real
+
+
+CASME_SQ_FOLDERS = [15, 16, *range(19, 28), *range(29, 37), 37, 38, 40]  # of subjects 1 to 22
+CASME_SQ_CODES = [
+    ("0101", "disgust1"), ("0102", "disgust2"), ("0401", "anger1"), ("0402", "anger2"), ("0502", "happy1"),
+    ("0503", "happy2"), ("0505", "happy3"), ("0507", "happy4"), ("0508", "happy5"),
+]  # fmt: skip
+
+
+def casme_sq(root: Path, *, layout: str) -> Real:
+    """357 expressions in three sheets without headers; the second has a row for each row of the first."""
+    real, rng, ends = Real(root), random.Random(5), Counter[tuple[int, str]]()
+    micro = shared({"negative": 21, "others": 19, "surprise": 9, "positive": 8}, [str(n) for n in range(1, 15)], 6)
+    macro = shared({"positive": 116, "negative": 105, "others": 63, "surprise": 16}, [str(n) for n in range(1, 23)], 7)
+    typed = sorted(
+        [(int(s), e, "micro-expression") for s, e in micro] + [(int(s), e, "macro-expression") for s, e in macro]
+    )
+    clips: list[Sequence[Cell]] = []
+    rule: list[Sequence[Cell]] = []
+    numbers: Counter[tuple[int, str]] = Counter()
+    for subject, emotion, kind in typed:
+        code, stem = rng.choice(CASME_SQ_CODES)
+        folder = CASME_SQ_FOLDERS[subject - 1]
+        numbers[subject, stem] += 1
+        clip = f"{stem}_{numbers[subject, stem]}"
+        onset = ends[subject, code] + rng.randint(2, 30)
+        offset = ends[subject, code] = onset + rng.randint(5, 12)
+        apex = onset + 2
+        units = rng.choice(("4,24", "NULL", 12, "L1+L2"))
+        clips.append([subject, clip, onset, apex, offset, units, emotion, kind, "happiness"])
+        rule.append([folder, f"s{folder}", subject])
+        place = {
+            "selectedpic": f"selectedpic/s{folder}/{clip}", "cropped": f"cropped/{folder}/{clip}",
+            "cropped by subject": f"cropped/{subject}/{clip}", "flat": f"s{folder}_{clip}",
+        }.get(layout)  # fmt: skip
+        if place:
+            frames(root / place, (f"img{number:03d}.jpg" for number in range(onset, offset + 1)))
+        real.rows[f"casme-sq/s{folder}/{clip}"] = (onset, apex, offset, emotion, kind.removesuffix("-expression"))
+    if layout == "rawpic":
+        for (subject, code), end in ends.items():
+            folder = CASME_SQ_FOLDERS[subject - 1]
+            video = root / "rawpic" / f"s{folder}" / f"{folder}_{code}disgustingteeth"
+            frames(video, (f"img{number:03d}.jpg" for number in range(1, end + 5)))
+    sheets = {"CASFEcode_final": clips, "naming rule1": rule, "naming rule2": [[c, s] for c, s in CASME_SQ_CODES]}
+    workbook(root / "CAS(ME)^2code_final.xlsx", sheets)
+    return real
+
+
+TOKENS = {"negative": "ne", "positive": "po", "surprise": "sur"}
+
+
+def smic(root: Path, *, tree: str = "HS/{subject}/micro/{emotion}/{clip}", camera: str = "HS") -> Real:
+    """HS: 164 clips numbered with 6 to 8 digits as written, 21 of them with a leading zero; VIS, NIR: 71 with five."""
+    rng, numbers = random.Random(8), Counter[str]()
+    hs = camera == "HS"
+    counts = (
+        {"negative": 70, "positive": 51, "surprise": 43} if hs else {"negative": 24, "positive": 28, "surprise": 19}
+    )
+    real = Real(root)
+    people = SMIC_PEOPLE if hs else SMIC_PEOPLE[8:]
+    for index, (subject, emotion) in enumerate(shared(counts, people, 9)):
+        numbers[subject] += 1
+        clip = f"{subject}_{TOKENS[emotion]}_{numbers[subject]:02d}"
+        padded = f"s{int(subject[1:]):02d}{clip[len(subject) :]}"
+        first = rng.randint(10_000, 99_000) if not hs or index < 21 else rng.randint(100_000, 30_000_000)
+        last = first + rng.randint(9, 14)
+        stem = "image{:06d}" if hs else "{:05d}"
+        folder = root / tree.format(
+            subject=subject, clip=clip, emotion=emotion, padded_subject=padded.split("_")[0], padded_clip=padded
+        )
+        frames(folder, (f"{stem.format(number)}.bmp" for number in range(first, last + 1)))
+        name = folder.name
+        real.rows[f"smic-{camera.lower()}/{subject}/{name}"] = (first, None, last, emotion, "micro")
+    return real
+
+
+def smic_e(root: Path, *, rows: int, expressions: int) -> Real:
+    """A workbook with a sheet a camera, ``VIS`` first, whose numbers the sheet ``HS`` must not be read with."""
+    rng = random.Random(10)
+    real = Real(root)
+    header = [
+        "Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", "Onset3F", "Offset3F", None,
+        "FirstF", "LastF", "TotalMF1", "TotalMF2", "TotalMF3", "TotalVL", "Emotion",
+    ]  # fmt: skip
+    hs: list[Sequence[Cell]] = [header]
+    vis: list[Sequence[Cell]] = [[cell for cell in header if cell != "LastF"]]
+    numbers: Counter[str] = Counter()
+    people = shared({"negative": 66, "positive": 51, "surprise": rows - 117}, SMIC_PEOPLE, 11)
+    for index, (subject, emotion) in enumerate(people):
+        numbers[subject] += 1
+        clip = f"{subject}_{TOKENS[emotion]}_{numbers[subject]:02d}"
+        first = rng.randint(100_000, 900_000)
+        onset, offset, last = first + 5, first + 9, first + 30
+        second = (first + 12, first + 15) if index < expressions - rows else (None, None)
+        hs.append(
+            [int(subject[1:]), clip, None, onset, offset, *second, None, None, None,
+             f"MISSING <-{first}" if index == 7 else first, last, 5, None, None, 31, emotion]
+        )  # fmt: skip
+        vis.append([int(subject[1:]), clip, None, 5, 9, None, None, None, None, None, 1, 5, None, None, 31, emotion])
+        folder = root / "SMIC-E_raw image" / "HS_long" / "SMIC-HS-E" / f"s{int(subject[1:]):02d}" / clip
+        frames(folder, (f"image{number}.jpg" for number in range(first, last + 1)))
+        real.rows[f"smic-hs-e/{subject}/{clip}"] = (onset, None, offset, emotion, "micro")
+        if second[0] is not None and second[1] is not None:
+            real.rows[f"smic-hs-e/{subject}/{clip}_2"] = (second[0], None, second[1], emotion, "micro")
+    hs.append([None, "clips in total", None, None])
+    workbook(root / "SMIC-HS-E_annotation.xlsx", {"VIS": vis, "HS": hs})
+    return real
