@@ -37,6 +37,11 @@ FindingKind = Literal[
     "interpolated",  # a clip was brought to a fixed number of frames (TIM)
     "copy",  # made by a file manager of what lies beside it
     "fps_unknown",
+    "frame_rate_varies",  # the frame rate is the median; the clip's ``times`` say when each frame was taken
+    "damaged_frames",  # frames of a video that cannot be decoded
+    "deinterlaced",
+    "bit_depth_reduced",  # more than 8 bits a channel
+    "no_video",  # files beside videos that are none
 ]
 
 
@@ -68,18 +73,25 @@ class ImageSequence(Model):
 
 
 class VideoSegment(Model):
-    """``count`` frames of a video file from the 0-based frame ``start``; the first is numbered ``first_number``."""
+    """``count`` frames of a video file from the 0-based frame ``start``; the first is numbered ``first_number``.
+
+    ``left_out`` are frames between that cannot be decoded, 0-based in the file; ``seek`` is a key frame before
+    ``start`` and its time stamp, to begin decoding at.
+    """
 
     kind: Literal["video"] = "video"
     path: str
     start: int = 0
     count: int
     first_number: int = 1
+    left_out: tuple[int, ...] = ()
+    seek: tuple[int, int] | None = None
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """Frame numbers as the annotation counts them."""
-        return tuple(range(self.first_number, self.first_number + self.count))
+        missing = {position - self.start for position in self.left_out}
+        return tuple(self.first_number + i for i in range(self.count) if i not in missing)
 
 
 FrameSource = Annotated[ImageSequence | VideoSegment, Field(discriminator="kind")]
@@ -89,7 +101,8 @@ class Clip(Model):
     """One expression. Onset, apex and offset are inclusive frame numbers as in the file names.
 
     ``source`` is ``None`` when the annotation has a row that nothing on disk answers to; ``metadata`` is what a table
-    of clips says beyond the fields known here, column -> cell.
+    of clips says beyond the fields known here, column -> cell. ``times`` are those of its frames, s from the first,
+    where the frame rate varies.
     """
 
     dataset: str
@@ -102,6 +115,7 @@ class Clip(Model):
     fps: float
     label: Label
     metadata: dict[str, str] = Field(default_factory=dict)
+    times: tuple[float, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @cached_property

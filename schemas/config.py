@@ -35,6 +35,7 @@ class PreprocessConfig(Model):
     apex: ApexMethod = Field(
         "motion", description="Estimate a missing or unusable apex by the largest motion, or take the middle."
     )
+    tolerate: bool = Field(False, description="Leave damaged frames out, with a finding, instead of failing the clip.")
     subjects: tuple[str, ...] = Field((), description="Process these subjects alone, separated by commas.")
     clips: tuple[str, ...] = Field((), description="Process these clips alone, names or keys, separated by commas.")
     limit: int | None = Field(None, ge=1, description="Process the first N of the selected clips alone.")
@@ -49,7 +50,8 @@ class PreprocessConfig(Model):
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON form; a field that older stores lack counts where it is not the default."""
-        young = {"detector"} if self.detector == "mtcnn" else set()
+        fields = type(self).model_fields
+        young = {name for name in ("detector", "tolerate") if getattr(self, name) == fields[name].default}
         return canonical_sha256(self.model_dump(mode="json", exclude=young))
 
     def differences(self, other: "PreprocessConfig") -> Differences:

@@ -81,7 +81,8 @@ class ClipEntry(Model):
     Onset, apex and offset are frame numbers as in the file names; the arrays ``onset_index`` and
     ``apex_index`` hold the first two as positions in the clip. ``apex_estimated`` names the
     method when the annotation had no usable apex. ``objects`` maps an array's name to the file that holds
-    this clip of it (``schemas.layout.object_path``). ``made_by`` is a position in ``Manifest.provenances``.
+    this clip of it (``schemas.layout.object_path``). ``made_by`` is a position in ``Manifest.provenances``. ``times``
+    are those of the frames, s from the first, of a clip whose frame rate varies; ``fps`` is then the median.
     """
 
     key: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")]
@@ -99,6 +100,7 @@ class ClipEntry(Model):
     failure: Failure | None = None
     objects: dict[ClipArrayName, StoredObject] = Field(default_factory=dict)
     made_by: NonNegativeInt = 0
+    times: tuple[FiniteFloat, ...] = ()
 
     @property
     def subject(self) -> str:

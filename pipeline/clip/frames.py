@@ -3,21 +3,24 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from schemas.clip import ImageSequence, VideoSegment
+from pipeline.clip.video import damage, examine_video, read_video
+from schemas.clip import Clip, Finding, FrameSource, ImageSequence, VideoSegment
 from schemas.errors import FrameError
 
 Frame = NDArray[np.uint8]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mov", ".mkv", ".m4v"})
+# Of what FFmpeg reads; a GIF is one too, so that the reader can say why it is refused.
+_CONTAINERS = "3g2 3gp asf avi dv f4v flv gif m2ts m2v m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _CONTAINERS.split())
+USUAL_VIDEOS = ".avi, .mkv, .mov, .mp4, .webm and others"  # for messages
 
 _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"}
 _DEEP = re.compile(r"(RGB[AaX]?|LA);16")  # raw modes of which Pillow keeps the high bytes, unasked
@@ -98,30 +101,59 @@ class Frames:
         return frame
 
     def _video(self, source: VideoSegment) -> Iterator[Frame]:
-        path = self._root / source.path
-        if not path.is_file():
-            raise FrameError(f"{path}: no such video file")
-        video = cv2.VideoCapture(str(path))
+        stop = source.start + source.count
+        return read_video(self._root / source.path, source.start, stop, left_out=source.left_out, seek=source.seek)
+
+
+def without_damage(root: Path, clip: Clip) -> Clip:
+    """The clip without frames that cannot be decoded, and a finding that names them, for ``--tolerate``.
+
+    An annotated clip without its onset is unusable: everything is measured against that frame.
+
+    Raises:
+        FrameError: it is no video at all.
+    """
+    if clip.source is None:
+        return clip
+    source, message = _sound_part(root, clip.source)
+    if not message:
+        return clip
+    numbers = source.numbers
+    unusable = len(numbers) < 2 or (clip.apex is not None and clip.onset not in numbers)
+    finding = Finding(kind="damaged_frames", clip=clip.key, message=f"{message}; left out", unusable=unusable)
+    time_of = dict(zip(clip.source.numbers, clip.times, strict=True)) if clip.times else {}
+    times = [time_of[number] for number in numbers] if time_of else []
+    return clip.model_copy(
+        update={
+            "source": source,
+            "onset": clip.onset if clip.onset in numbers or not numbers else numbers[0],
+            "apex": clip.apex if clip.apex in numbers else None,
+            "times": tuple(time - times[0] for time in times),
+            "findings": (*(f for f in clip.findings if f.kind != "damaged_frames"), finding),
+        }
+    )
+
+
+def _sound_part(root: Path, source: FrameSource) -> tuple[FrameSource, str]:
+    """The frames that can be decoded, and what to say of the others."""
+    if isinstance(source, VideoSegment):
+        facts = examine_video(root / source.path)
+        bad = [position for position in facts.damaged if source.start <= position < source.start + source.count]
+        message = damage(Path(source.path), facts, bad) if bad else ""
+        return source.model_copy(update={"left_out": tuple(sorted({*source.left_out, *bad}))}), message
+    problems: dict[str, str] = {}
+    for name in source.names:
         try:
-            if not video.isOpened():
-                raise FrameError(
-                    f"{path}: not a video that OpenCV can open; check the file, or convert it to mp4 or avi"
-                )
-            for position in range(source.start + source.count):
-                ok, frame = video.read() if position >= source.start else (video.grab(), None)
-                if not ok:
-                    raise FrameError(
-                        f"{path}: ends after {position} frames, expected {source.start + source.count}; "
-                        "the file is truncated or is not the one that was annotated"
-                    )
-                if frame is not None:
-                    yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-        finally:
-            video.release()
+            decode_image(root / source.folder / name)
+        except FrameError as error:
+            problems[name] = str(error).replace(str(root / source.folder / name), name)
+    kept = {name: number for name, number in zip(source.names, source.numbers, strict=True) if name not in problems}
+    update = {"names": tuple(kept), "numbers": tuple(kept.values())}
+    return source.model_copy(update=update), "; ".join(problems.values())
 
 
 def decode_image(path: Path) -> Frame:
-    """Decode an 8-bit grey or colour image file to ``(H, W, 3) uint8`` RGB.
+    """Decode an 8-bit grey or colour image file to ``(H, W, 3) uint8`` RGB, upright as its EXIF orientation says.
 
     Pillow rather than OpenCV: for a truncated JPEG OpenCV returns grey rows with only a line on stderr.
 
@@ -135,6 +167,7 @@ def decode_image(path: Path) -> Frame:
                     f"{path}: pixel format {mode}, expected 8-bit grey or RGB; convert it first, "
                     "since how its values map to 8 bits changes the result"
                 )
+            ImageOps.exif_transpose(image, in_place=True)
             return np.array(image.convert("RGB"), np.uint8)  # a copy: PyTorch wants it writable
     except FrameError:
         raise
@@ -163,7 +196,13 @@ def digest(paths: tuple[Path, ...]) -> tuple[int, str]:
     """Total bytes and one sha256 for a clip's files, as ``sha256sum FILE... | sha256sum`` prints it (bare names)."""
     total, listing = 0, hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            listing.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n".encode())
-        total += path.stat().st_size
+        status = path.stat()
+        listing.update(f"{_sha256(path, status.st_size, status.st_mtime_ns)}  {path.name}\n".encode())
+        total += status.st_size
     return total, listing.hexdigest()
+
+
+@lru_cache(maxsize=64)  # many clips may be of one long video
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

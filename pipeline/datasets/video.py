@@ -2,37 +2,40 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from pipeline.clip.frames import VIDEO_SUFFIXES
+from pipeline.clip.frames import USUAL_VIDEOS
+from pipeline.clip.video import VideoFacts, damage, examine_video, printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.assemble import sort_clips
-from pipeline.datasets.frame_files import count_frames, is_video
+from pipeline.datasets.frame_files import is_video
 from pipeline.datasets.image_trees import ImageTree
 from pipeline.datasets.tree import Tree
-from schemas.clip import Clip, DatasetScan, Finding, VideoSegment
+from schemas.clip import Clip, DatasetScan, Finding, FindingKind, VideoSegment
 from schemas.datasets import FACTS
-from schemas.errors import DatasetNotFoundError
+from schemas.errors import DatasetNotFoundError, FrameError
 from schemas.labels import Label
 
 _FPS_UNKNOWN = 25.0
+_SHOWN_NAMES = 12
 
 
 def scan_video_file(path: Path) -> tuple[Path, DatasetScan]:
     """One video; its subject is named after it.
 
     Raises:
-        DatasetNotFoundError: the file is no video.
+        DatasetNotFoundError: there is no such file, or it is no video.
     """
+    if not path.exists():
+        raise DatasetNotFoundError(f"{printable(path)}: no such file or folder")
     if not is_video(path.name):
         raise DatasetNotFoundError(
-            f"{path}: a file, but no video ({', '.join(sorted(VIDEO_SUFFIXES))}); pass the dataset's folder, or a video"
+            f"{path}: a file, but no video ({USUAL_VIDEOS}); pass the dataset's folder, or a video"
         )
     clip = _clip(path, path.parent, path.stem, path.stem)
     if not clip.usable and clip.source is None:
-        raise DatasetNotFoundError(
-            f"{path}: not a video that OpenCV can decode; check the file, or convert it to mp4 or avi"
-        )
+        raise DatasetNotFoundError(clip.findings[0].message.replace(printable(path.name), printable(path), 1))
     return path.parent, _scan((clip,), "file")
 
 
@@ -44,10 +47,19 @@ def scan_video_folder(tree: Tree) -> tuple[Path, DatasetScan]:
     """
     paths = sorted(folder.path / name for folder in tree.folders.values() for name in folder.videos)
     if not paths:
-        raise DatasetNotFoundError(
-            f"{tree.root}: no video ({', '.join(sorted(VIDEO_SUFFIXES))}) at or below this folder"
+        raise DatasetNotFoundError(f"{tree.root}: no video ({USUAL_VIDEOS}) at or below this folder")
+    others = [
+        printable((folder.path / name).relative_to(tree.root))
+        for folder in tree.folders.values()
+        for name in (*folder.images, *folder.others)
+    ]
+    notes = []
+    if others:
+        shown = ", ".join(others[:_SHOWN_NAMES]) + (
+            f" and {len(others) - _SHOWN_NAMES} more" if len(others) > _SHOWN_NAMES else ""
         )
-    return tree.root, _scan(tuple(_clips(paths, tree.root)), "folder")
+        notes.append(Finding(kind="no_video", clip=".", message=f"{len(others)} files are no videos: {shown}"))
+    return tree.root, _scan(tuple(_clips(paths, tree.root)), "folder", tuple(notes))
 
 
 def _clips(paths: Sequence[Path], root: Path) -> Iterator[Clip]:
@@ -59,34 +71,58 @@ def _clips(paths: Sequence[Path], root: Path) -> Iterator[Clip]:
 
 
 def _clip(path: Path, root: Path, subject: str, name: str) -> Clip:
-    count, fps = count_frames(path)
-    relative = path.relative_to(root).as_posix()
-    key = f"video/{subject}/{name}"
-    findings = []
-    if count == 0:
-        message = f"{relative}: not a video that can be decoded"
-        findings.append(Finding(kind="no_frames", clip=key, message=message, unusable=True))
-    elif count == 1:
-        findings.append(Finding(kind="single_frame", clip=key, message=f"{relative}: one frame only", unusable=True))
-    elif not fps:
-        message = f"{relative}: does not say its frames per second; taken as {_FPS_UNKNOWN:g}"
-        findings.append(Finding(kind="fps_unknown", clip=key, message=message))
-    return Clip(
-        dataset="video",
-        subject=subject,
-        name=name,
-        source=VideoSegment(path=relative, count=count) if count else None,
-        onset=1 if count else None,
-        apex=None,
-        offset=count or None,
-        fps=fps or _FPS_UNKNOWN,
-        label=Label(),
-        findings=tuple(findings),
+    relative = printable(path.relative_to(root).as_posix())
+    subject, name = printable(subject), printable(name)
+    clip = Clip(
+        dataset="video", subject=subject, name=name, source=None, onset=None, apex=None, offset=None,
+        fps=_FPS_UNKNOWN, label=Label(),
+    )  # fmt: skip
+    try:
+        facts = examine_video(path)
+    except FrameError as error:
+        message = str(error).replace(printable(path), relative)
+        return clip.model_copy(update={"findings": (_finding(clip, "no_frames", message, unusable=True),)})
+    times = facts.times
+    return clip.model_copy(
+        update={
+            "source": VideoSegment(path=relative, count=len(times)),
+            "onset": 1,
+            "offset": len(times),
+            "fps": facts.fps or _FPS_UNKNOWN,
+            "times": times if facts.varies else (),
+            "findings": tuple(_findings(clip, relative, facts)),
+        }
     )
 
 
-def _scan(clips: tuple[Clip, ...], layout: str) -> DatasetScan:
-    return DatasetScan(dataset="video", layout=layout, annotation=None, clips=sort_clips(clips))
+def _findings(clip: Clip, path: str, facts: VideoFacts) -> Iterator[Finding]:
+    if len(facts.times) == 1:
+        yield _finding(clip, "single_frame", f"{path}: one frame only", unusable=True)
+    elif not facts.fps:
+        message = f"{path}: does not say its frames per second; taken as {_FPS_UNKNOWN:g}"
+        yield _finding(clip, "fps_unknown", message)
+    if facts.varies:
+        spacings = [later - earlier for earlier, later in pairwise(facts.times)]
+        message = (
+            f"{path}: frames are {1000 * min(spacings):.0f} to {1000 * max(spacings):.0f} ms apart; the frame rate, "
+            f"{facts.fps:g}, is that of the median"
+        )
+        yield _finding(clip, "frame_rate_varies", message)
+    if facts.damaged:
+        yield _finding(clip, "damaged_frames", damage(Path(path), facts, facts.damaged))
+    if facts.interlaced:
+        yield _finding(clip, "deinterlaced", f"{path}: interlaced; every frame is made whole by bwdif")
+    if facts.deep:
+        message = f"{path}: pixel format {facts.deep}, reduced to 8 bits a channel without mapping its tones"
+        yield _finding(clip, "bit_depth_reduced", message)
+
+
+def _finding(clip: Clip, kind: FindingKind, message: str, *, unusable: bool = False) -> Finding:
+    return Finding(kind=kind, clip=clip.key, message=message, unusable=unusable)
+
+
+def _scan(clips: tuple[Clip, ...], layout: str, findings: tuple[Finding, ...] = ()) -> DatasetScan:
+    return DatasetScan(dataset="video", layout=layout, annotation=None, clips=sort_clips(clips), findings=findings)
 
 
 class _Videos(Adapter):

@@ -119,6 +119,7 @@ def bare_entry(clip: Clip) -> ClipEntry:
         apex=clip.apex,
         offset=clip.offset,
         findings=clip.findings,
+        times=clip.times,
     )
 
 

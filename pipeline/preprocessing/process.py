@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clip.compute import ComputedClip, Models, compute_clip
+from pipeline.clip.frames import without_damage
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord, bare_entry, failed_record
 from pipeline.preprocessing.store_arrays import write_clip
 from schemas.clip import Clip
@@ -45,6 +46,8 @@ class ClipProcessor:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
+                if self.config.tolerate:
+                    clip = without_damage(self.root, clip)
                 return self._write(index, clip, compute_clip(clip, self.root, self.config, self.models))
             except StoreWriteError:
                 raise

@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import Field, field_validator
 from rich.console import Console
 
-from pipeline.clip.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frames
+from pipeline.clip.frames import IMAGE_SUFFIXES, USUAL_VIDEOS, Frames
 from pipeline.datasets.frame_files import index_frames
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder
@@ -258,7 +258,7 @@ def _image_videos(tree: Tree, fps: float | None) -> Iterator[_Video]:
     found = {path: files for path, files in found.items() if files.names}
     if not found:
         raise DatasetNotFoundError(
-            f"{tree.root}: neither videos ({', '.join(sorted(VIDEO_SUFFIXES))}) nor numbered images "
+            f"{tree.root}: neither videos ({USUAL_VIDEOS}) nor numbered images "
             f"({', '.join(sorted(IMAGE_SUFFIXES))}) at or below this folder"
         )
     if fps is None:

@@ -197,7 +197,7 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
         scan_dataset(text)
     fake = tmp_path / "film.mp4"
     fake.write_text("hello")
-    with pytest.raises(DatasetNotFoundError, match=r"film.mp4: not a video that OpenCV can decode"):
+    with pytest.raises(DatasetNotFoundError, match=r"film.mp4: not a video that can be read"):
         scan_dataset(fake)
     with pytest.raises(DatasetNotFoundError, match=r"film.mp4: a file; expected the folder of SAMM"):
         scan_dataset(fake, "samm")
