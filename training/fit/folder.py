@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas.config import Device, PreprocessConfig, canonical_sha256
 from schemas.differences import Differences, differing, now_and_there
@@ -37,6 +37,7 @@ from training.protocols.protocol import Protocol
 from training.protocols.splits import Fold
 
 RUN_FILE = "run.json"
+_NOT_COMPARED = ("git", "history", "pixels", "pseudonyms")  # the rest decides them, or they decide nothing
 
 
 class RunStore(Model):
@@ -48,6 +49,26 @@ class RunStore(Model):
     preprocess: PreprocessConfig
 
 
+class SeenBefore(Model):
+    """What one training saw, whose weights a later one started from.
+
+    Attributes:
+        run_sha256: of that run.
+        stores: names of its stores, for people.
+        people: ``dataset/subject`` of those whose clips taught it or chose its epoch.
+        pixels: clip key -> hash of its pixels.
+        pseudonyms: whether the names of its people are none.
+        complete: whether it is known what the training itself started from.
+    """
+
+    run_sha256: str
+    stores: tuple[str, ...]
+    people: tuple[str, ...]
+    pixels: dict[str, str]
+    pseudonyms: bool
+    complete: bool
+
+
 class Run(Model):
     """``run.json``: all that decides the result. No path, no time, no host is in it.
 
@@ -57,6 +78,9 @@ class Run(Model):
         folds: of the protocol; pre-training has one, with nothing to test.
         device: that it was trained on.
         git: revision of the checkout that it was run from, with ``-dirty`` where files were changed.
+        history: what was seen by the runs that it started from, the earliest first.
+        pixels: clip key -> hash of its pixels, of a run with one fold, which others may start from.
+        pseudonyms: whether subjects of its stores were renamed.
     """
 
     format: Literal["mer-run"] = "mer-run"
@@ -70,6 +94,9 @@ class Run(Model):
     device: Device
     packages: dict[str, str]
     git: str | None
+    history: tuple[SeenBefore, ...] = ()
+    pixels: dict[str, str] = Field(default_factory=dict)
+    pseudonyms: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,8 +105,8 @@ class Run(Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON form without the revision, which may differ where a run goes on."""
-        return canonical_sha256(self.model_dump(mode="json", exclude={"git"}))
+        """Hash of the canonical JSON form without what may differ where a run goes on, and without its history."""
+        return canonical_sha256(self.model_dump(mode="json", exclude=set(_NOT_COMPARED)))
 
 
 class FoldFailure(Model):
@@ -245,7 +272,7 @@ def _sha256(file: Path) -> str:
 
 def _differences(mine: Run, theirs: Run) -> Differences:
     """Dotted field -> (this value, the other's); the revision may differ, versions say what matters."""
-    found = dict(sorted(differing(mine, theirs, without=("git", "folds")).items()))
+    found = dict(sorted(differing(mine, theirs, without=(*_NOT_COMPARED, "folds")).items()))
     if not found and mine.folds != theirs.folds:
         found = {"folds": (f"{len(mine.folds)} of today's clips", f"{len(theirs.folds)} others")}
     return found

@@ -104,6 +104,13 @@ def _outer(
         case Lovo():
             yield from _leave_one_out(np.array([clip.key for clip in clips]), "clips", split.kind)
         case CrossDataset():
+            dataset_of: dict[str, str] = {}
+            for clip in clips:
+                if (other := dataset_of.setdefault(clip.subject, clip.dataset)) != clip.dataset:
+                    raise ProtocolError(
+                        f"cross-dataset: {clip.subject} is in {other} and in {clip.dataset}, and would teach and be "
+                        "tested; leave one of these datasets out"
+                    )
             yield from _leave_one_out(np.array([clip.dataset for clip in clips]), "datasets", split.kind)
         case KFold():
             parts = _stratified(labels, subjects, split.folds, split.seed, f"{split.folds}-fold cross-validation")

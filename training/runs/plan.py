@@ -1,21 +1,22 @@
 """What a training run will be, settled before anything is trained."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from schemas.config import Device
-from schemas.errors import ConfigError, ProtocolError
+from schemas.errors import ConfigError
 from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.data.clips import Clips, check_stores
-from training.fit.folder import Run, RunStore
+from training.fit.folder import Run, RunStore, SeenBefore
 from training.fit.initial_weights import read_initial_weights
 from training.models.registry import create_model
 from training.protocols.protocol import Protocol, choose_protocol, default_protocol
 from training.protocols.splits import Fold, make_folds
-from training.protocols.tasks import LabelledClip, Selection, select_clips, subject_of
+from training.protocols.tasks import LabelledClip, Selection, select_clips
+from training.runs.leaks import pixels_of, refuse_seen, refuse_twins, seen_by, unknown
 from training.runs.recipes import check_recipe
 from training.runs.versions import git_revision, package_versions
 
@@ -32,6 +33,7 @@ class PlannedRun:
         clips: of all folds, in the order of their keys.
         selection: of the protocol's task, ``None`` where no labels are read.
         weights: file of weights that each seed starts from; empty: random ones.
+        caveats: what cannot be known of pre-training, to stand beside the result.
     """
 
     run: Run
@@ -39,6 +41,7 @@ class PlannedRun:
     clips: Clips
     selection: Selection | None
     weights: Mapping[int, Path] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
 
 
 def plan_training(
@@ -69,13 +72,20 @@ def plan_training(
         protocol = choose_protocol(config.protocol, manifests)
     selection = select_clips(protocol.task, manifests, counts=config.counts)
     folds = make_folds(protocol.split, selection.clips, validation=config.validation, seed=_VALIDATION_SEED)
+    keys = [clip.key for clip in selection.clips]
+    pixels = pixels_of(stores, keys)
+    refuse_twins(pixels)
+    history: tuple[SeenBefore, ...] = ()
     if pretraining is not None:
-        _refuse_shared_people(pretraining, selection)
+        history = seen_by(pretraining)
+        refuse_seen(history, keys, pixels)
         _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})
     config = config.model_copy(update={"protocol": protocol.name})  # not the path of a file
     starts = {} if weights is None else dict.fromkeys(config.seeds, weights.absolute())
-    return _planned(stores, config, device, folds, protocol, selection, weights=starts)
+    planned = _planned(stores, config, device, folds, protocol, selection, weights=starts)
+    run = planned.run.model_copy(update={"history": history})
+    return replace(planned, run=run, caveats=tuple(unknown(history, stores, pixels)))
 
 
 def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> PlannedRun:
@@ -141,6 +151,10 @@ def _planned(
         device=device,
         packages=package_versions(),
         git=git_revision(),
+        pixels=pixels_of(stores, {key for fold in folds for key in (*fold.train, *(fold.validation or ()))})
+        if len(folds) == 1
+        else {},
+        pseudonyms=any(store.manifest.pseudonyms for store in stores),
     )
     labelled = selection.clips if selection is not None else [LabelledClip(key, 0) for key in folds[0].train]
     clips = Clips(
@@ -168,12 +182,3 @@ def _refuse_other_tools(pretraining: Run, stores: Sequence[Store]) -> None:
                     f"{before.name}, which was pre-trained on, has {name} by {theirs}, {stores[0].path} by {own}; one "
                     "model cannot read both: preprocess with equal backends"
                 )
-
-
-def _refuse_shared_people(pretraining: Run, selection: Selection) -> None:
-    seen = {subject_of(key) for fold in pretraining.folds for key in fold.train}
-    if shared := sorted(seen & {clip.subject for clip in selection.clips}):
-        raise ProtocolError(
-            f"pre-training has seen {len(shared)} of the people who are under test, among them {shared[0]}; the result "
-            "would be inflated: pre-train on another dataset"
-        )

@@ -130,6 +130,8 @@ def announce(planned: PlannedRun, machine: Machine, rest: str) -> None:
     tested = {key for fold in run.folds for key in fold.test}
     for lacking in lacking_classes([clip for clip in selection.clips if clip.key in tested], run.classes).values():
         machine.say(f"  {lacking}")
+    for caveat in planned.caveats:
+        machine.say(f"  {caveat}")
 
 
 def pretrained_weights(pretraining: RunFolder, config: TrainConfig) -> Mapping[int, Path]:
@@ -163,6 +165,7 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
     write_predictions(folder.predictions, predictions)
     manifests = [store.manifest for store in planned.stores]
     result = evaluate(predictions, manifests, planned.run.protocol, counts=planned.run.config.counts)
+    result = result.model_copy(update={"caveats": (*result.caveats, *planned.caveats)})
     write_text(folder.result, result.model_dump_json(indent=1) + "\n")
     return result
 
