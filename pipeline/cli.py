@@ -21,7 +21,10 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 
 Root = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A dataset's folder, its parent or its image folder, or a video.")
+    Path,
+    typer.Argument(
+        metavar="PATH", help="A dataset's folder, its parent or its image folder, a video, or a table of clips."
+    ),
 ]
 Annotation = Annotated[Path | None, typer.Option(help="The dataset's spreadsheet, instead of the one that is found.")]
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")]
@@ -43,11 +46,25 @@ def console() -> "Console":
 
 @app.command()
 @options(PreprocessConfig, "dataset")
-def scan(root: Root, annotation: Annotation = None, as_json: Json = False, *, given: Given) -> None:
+def scan(
+    root: Root,
+    annotation: Annotation = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Write an example of a table of clips to PATH instead.")
+    ] = False,
+    as_json: Json = False,
+    *,
+    given: Given,
+) -> None:
     """Look at a raw dataset without processing it: clips, labels against the published counts, every finding."""
     from pipeline.datasets import scan_dataset
+    from pipeline.datasets.clip_table import write_template
     from pipeline.inspect.scan import scan_exit_code, scan_json, scan_report
 
+    if template:
+        write_template(root)
+        print(f"{root}: an example; next: mer scan {root}")
+        return
     _, found = scan_dataset(root, given.fields(PreprocessConfig).get("dataset"), annotation)
     if as_json:
         print(json.dumps(scan_json(found), ensure_ascii=False))

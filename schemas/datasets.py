@@ -201,6 +201,84 @@ def _smic(camera: str, *, long: bool) -> DatasetFacts:
     )
 
 
+_CASME3 = DatasetFacts(
+    name="casme3",
+    title="CAS(ME)^3, part A",
+    fps=30,
+    counts=Counts(clips=860, subjects=94),  # rows of the sheet in circulation; the paper counts 943
+    sheets=("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",),
+    bibtex="""\
+@article{li2023casme3,
+  author  = {Li, Jingting and Dong, Zizhao and Lu, Shaoyuan and Wang, Su-Jing and Yan, Wen-Jing and Ma, Yinhuan and
+             Liu, Ye and Huang, Changbing and Fu, Xiaolan},
+  title   = {{CAS(ME)$^3$}: A Third Generation Facial Spontaneous Micro-Expression Database With Depth Information
+             and High Ecological Validity},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  volume  = {45},
+  number  = {3},
+  pages   = {2782--2800},
+  year    = {2023},
+  doi     = {10.1109/TPAMI.2022.3174895}
+}""",
+)
+_MMEW = DatasetFacts(
+    name="mmew",
+    title="MMEW",
+    fps=90,
+    counts=Counts(
+        clips=300,
+        subjects=36,
+        emotions={
+            "happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "others": 66,
+        },
+    ),
+    sheets=("MMEW_Micro_Exp.xlsx",),
+    bibtex="""\
+@article{ben2022mmew,
+  author  = {Ben, Xianye and Ren, Yi and Zhang, Junping and Wang, Su-Jing and Kpalma, Kidiyo and Meng, Weixiao and
+             Liu, Yong-Jin},
+  title   = {Video-Based Facial Micro-Expression Analysis: A Survey of Datasets, Features and Algorithms},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  volume  = {44},
+  number  = {9},
+  pages   = {5826--5846},
+  year    = {2022},
+  doi     = {10.1109/TPAMI.2021.3067464}
+}""",
+)  # fmt: skip
+_SAMM_LONG = DatasetFacts(
+    name="samm-long",
+    title="SAMM Long Videos",
+    fps=200,
+    counts=Counts(clips=502, types={"macro": 343, "micro": 159}),
+    sheets=tuple(f"SAMM_LongVideos_V{version}_Release.xlsx" for version in (3, 2, 1)),
+    people="samm",
+    bibtex="""\
+@inproceedings{yap2020sammlong,
+  author    = {Yap, Chuin Hong and Kendrick, Connah and Yap, Moi Hoon},
+  title     = {{SAMM} Long Videos: A Spontaneous Facial Micro- and Macro-Expressions Dataset},
+  booktitle = {15th IEEE International Conference on Automatic Face and Gesture Recognition (FG)},
+  year      = {2020},
+  doi       = {10.1109/FG47880.2020.00029}
+}""",
+)
+_DFME = DatasetFacts(
+    name="dfme",
+    title="DFME, training part",
+    fps=200,
+    counts=Counts(clips=1856),
+    sheets=("training_full_with_AU.xlsx",),
+    bibtex="""\
+@article{zhao2024dfme,
+  author  = {Zhao, Sirui and Tang, Huaying and Mao, Xinglong and Liu, Shifeng and Zhang, Yiming and Wang, Hao and
+             Xu, Tong and Chen, Enhong},
+  title   = {{DFME}: A New Benchmark for Dynamic Facial Micro-Expression Recognition},
+  journal = {IEEE Transactions on Affective Computing},
+  year    = {2024},
+  doi     = {10.1109/TAFFC.2023.3341918}
+}""",
+)
+
 FACTS: dict[str, DatasetFacts] = {
     facts.name: facts
     for facts in (
@@ -210,6 +288,11 @@ FACTS: dict[str, DatasetFacts] = {
         _SMIC_HS,
         *(_smic(camera, long=False) for camera in ("VIS", "NIR")),
         *(_smic(camera, long=True) for camera in ("HS", "VIS", "NIR")),
+        _CASME3,
+        _MMEW,
+        _SAMM_LONG,
+        _DFME,
+        DatasetFacts(name="clips", title="a table of clips", fps=25, terms=""),
         DatasetFacts(name="video", title="plain videos", fps=25, terms=""),
     )
 }

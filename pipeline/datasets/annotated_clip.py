@@ -217,6 +217,8 @@ def _image_numbers(
 ) -> tuple[Sequence[int], Sequence[str], _Span]:
     """Numbers and names of the images, and the span in these numbers."""
     frames = recording.frames[placed.files.path]
+    if frames.problem:
+        findings.add("no_frames", f"{path}: {frames.problem}", unusable=True)
     if placed.files.copies:
         message = f"{path}: copies made by a file manager, left out: {', '.join(placed.files.copies)}"
         findings.add("copy", message)

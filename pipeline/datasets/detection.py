@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pipeline.clip.frames import VIDEO_SUFFIXES
 from pipeline.datasets.adapter import DATASETS, Adapter
+from pipeline.datasets.clip_table import scan_clip_table
 from pipeline.datasets.image_trees import ImageTree
+from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file
 from schemas.clip import DatasetScan
@@ -19,7 +21,8 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
     """Find the dataset at a path, and check its annotation against its files. No image is decoded.
 
     Args:
-        root: the dataset's folder, the folder that this lies in, a folder of its images, or a single video file.
+        root: the dataset's folder, the folder that this lies in, a folder of its images, a single video
+            file, or a table of clips.
         dataset: a name in ``DATASETS``, to override detection.
         annotation: the dataset's spreadsheet, to override the search for it.
 
@@ -38,6 +41,8 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
         root.stat()
     except OSError as error:
         raise DatasetNotFoundError(f"{root}: no such file or folder ({error.strerror})") from error
+    if root.suffix.lower() in SPREADSHEET_SUFFIXES and root.is_file() and dataset in (None, "clips"):
+        return scan_clip_table(root.absolute())
     if not root.is_dir():
         if dataset not in (None, "video"):
             raise DatasetNotFoundError(f"{root}: a file; expected the folder of {adapters[0].facts.title}")

@@ -12,7 +12,7 @@ _INTENSITIES: dict[str, Intensity] = {"A": "A", "B": "B", "C": "C", "D": "D", "E
 _LARGEST_UNIT = 98  # the last code of the FACS manual
 
 _UNIT = re.compile(
-    r"(?P<doubt>\?)?\s*(?:AU\s*)?(?P<sides>[LRTBA](?:/[LRTBA])*)?\s*(?P<number>[0-9]{1,2})"
+    r"(?P<doubt>\?)?\s*(?:AU\s*|AD\s*|M(?=\d))?(?P<sides>[LRTBA](?:/[LRTBA])*)?\s*(?P<number>[0-9]{1,2})"
     r"\s*(?P<intensity>[A-E](?:/[A-E])*)?\s*(?P<doubt_after>\?)?",
     re.IGNORECASE,
 )
@@ -26,7 +26,7 @@ def parse_action_units(text: str) -> ActionUnitCode:
     ``+`` and ``,`` join units; a prefix is the side (left, right, top, bottom, asymmetric), a suffix the
     intensity A to E; ``or``, and ``/`` between sides, give alternatives; ``ref(...)`` and ``?`` mark a unit as
     uncertain. A term that is not understood (``soft focus``, a lone ``?``) goes whole into ``unparsed``.
-    ``NULL`` means that there is no unit.
+    ``NULL`` means that there is no unit. ``AD38`` and ``M58`` are numbers of the same list as ``AU12``.
     """
     plain = unicodedata.normalize("NFKC", text).strip()
     if plain.casefold() in _NULL:

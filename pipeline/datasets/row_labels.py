@@ -9,7 +9,7 @@ from schemas.labels import ActionUnitCode, Emotion, ExpressionType
 
 Notes = list[tuple[FindingKind, str]]
 
-_EMOTIONS: dict[str, Emotion] = {emotion: emotion for emotion in get_args(Emotion)}
+EMOTIONS: tuple[Emotion, ...] = get_args(Emotion)
 _SPELLINGS: dict[str, Emotion] = {
     "other": "others", "happy": "happiness", "happyiness": "happiness", "sad": "sadness", "angry": "anger",
     "disgusted": "disgust", "surprised": "surprise", "fearful": "fear",
@@ -33,7 +33,7 @@ def action_units(text: str) -> tuple[ActionUnitCode, Notes]:
 def look_up_emotion(text: str, known: Iterable[Emotion], *, what: str = "emotion") -> tuple[Emotion | None, Notes]:
     """The emotion of a label among those that the dataset has, or a note that it is unknown."""
     plain = text.strip().casefold()
-    emotion = _EMOTIONS.get(plain) or _SPELLINGS.get(plain)
+    emotion = next((e for e in EMOTIONS if e == plain), None) or _SPELLINGS.get(plain)
     known = sorted(known)
     if emotion is not None and emotion in known:
         return emotion, []

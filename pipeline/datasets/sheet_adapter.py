@@ -10,7 +10,14 @@ from pipeline.datasets.annotated_clip import Expression, Phases
 from pipeline.datasets.annotation import choice_finding, read_annotations
 from pipeline.datasets.assemble import Source, assemble
 from pipeline.datasets.image_trees import ImageTree, PlacedClip, find_clip_files, group_trees, is_cropped, place_clip
-from pipeline.datasets.row_labels import Notes, action_units, expression_type, look_up_emotion, objective_class
+from pipeline.datasets.row_labels import (
+    EMOTIONS,
+    Notes,
+    action_units,
+    expression_type,
+    look_up_emotion,
+    objective_class,
+)
 from pipeline.datasets.spreadsheet import Row, Table, Workbook, find_tables
 from pipeline.datasets.tree import Tree
 from schemas.clip import DatasetScan, Finding
@@ -107,7 +114,7 @@ class SheetAdapter(Adapter):
         emotion: Emotion | None = None
         notes: Notes = []
         if "emotion" in self.columns:
-            emotion, notes = look_up_emotion(row["emotion"], self.facts.counts.emotions)
+            emotion, notes = look_up_emotion(row["emotion"], self.facts.counts.emotions or EMOTIONS)
         kind, unknown_kind = expression_type(row["expression_type"])
         code, unparsed = action_units(row.raw("action_units"))
         label = Label(

@@ -290,10 +290,14 @@ def _positions(cells: Cells, columns: Mapping[str, Sequence[str]]) -> dict[str, 
 
 
 def _table(book: Workbook, title: str, header: int, positions: Mapping[str, int]) -> Table:
-    # Columns that we do not know are kept under their position, so that a message can show the whole row.
-    by_position = {position: field for field, position in positions.items()}
+    # Columns that nobody asked for are kept under their headers, for messages and as metadata.
+    headers = book.sheets[title][header - 1]
+    fields = {position: field for field, position in positions.items()}
+    names = {
+        i: fields.get(i) or (text.strip() if text.strip() not in positions else "") for i, text in enumerate(headers)
+    }
     rows = tuple(
-        Row(number, {by_position.get(i, str(i)): cell for i, cell in enumerate(cells)})
+        Row(number, {names.get(i) or f"column {i + 1}": cell for i, cell in enumerate(cells)})
         for number, cells in enumerate(book.sheets[title][header:], header + 1)
         if any(map(str.strip, cells))
     )

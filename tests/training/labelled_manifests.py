@@ -23,6 +23,8 @@ CASME_SQ_REPORTS = {
     "helpless": 5, "pain": 5, "confused": 3, "sympathy": 2,
 }  # fmt: skip
 
+MMEW = {"happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "others": 66}
+
 
 def make_entry(key: str, label: Label, *, failed: bool = False) -> ClipEntry:
     """An entry with nothing but a label."""
@@ -95,6 +97,15 @@ def smic(*, seed: int = 0) -> Manifest:
     pairs = _spread_out(random, _listed(SMIC, *SMIC), [f"s{n}" for n in range(1, 17)])
     return make_manifest(
         "smic-hs", (make_entry(f"smic-hs/{s}/{s}_{i}", Label(emotion=e)) for i, (s, e) in enumerate(pairs))
+    )
+
+
+def mmew(*, seed: int = 0) -> Manifest:
+    """36 subjects."""
+    random = np.random.default_rng(seed)
+    pairs = _spread_out(random, _listed(MMEW, *MMEW), [f"S{n:02d}" for n in range(1, 37)])
+    return make_manifest(
+        "mmew", (make_entry(f"mmew/{s}/{s}-01-{i:03d}", Label(emotion=e)) for i, (s, e) in enumerate(pairs))
     )
 
 

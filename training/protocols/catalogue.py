@@ -39,7 +39,7 @@ def _rule(
     dataset: str,
     classes: Mapping[str, str],
     counts: Mapping[Emotion, int] | Mapping[str, int],
-    subjects: int,
+    subjects: int | None,
     *,
     excluded: Mapping[str, str] | None = None,
     **fields: str | None,
@@ -54,6 +54,11 @@ def _rule(
     )
 
 
+_MMEW = FACTS["mmew"].counts
+_MMEW_THREE = dict.fromkeys(("anger", "disgust", "fear", "sadness"), "negative") | {
+    "happiness": "positive",
+    "surprise": "surprise",
+}
 _SMIC_THREE = _rule("smic-hs", _same(*_THREE), FACTS["smic-hs"].counts.emotions, 16)
 _NEGATIVE = dict.fromkeys(("casme2/sub04/EP12_01f", "casme2/sub05/EP09_05f"), "negative")
 
@@ -159,6 +164,24 @@ _TASKS = (
                 label="objective_class",
             ),
         ),
+    ),
+    Task(
+        name="mmew-7",
+        title="MMEW, all seven classes (300 clips)",
+        classes=tuple(_MMEW.emotions),
+        datasets=(_rule("mmew", _same(*_MMEW.emotions), _MMEW.emotions, None),),
+    ),
+    Task(
+        name="mmew-4",
+        title="MMEW, the four classes with most clips (263 clips)",
+        classes=("happiness", "surprise", "disgust", "others"),
+        datasets=(_rule("mmew", _same("happiness", "surprise", "disgust", "others"), _MMEW.emotions, None),),
+    ),
+    Task(
+        name="mmew-3",
+        title="MMEW in three classes, without others (234 clips)",
+        classes=_THREE,
+        datasets=(_rule("mmew", _MMEW_THREE, _MMEW.emotions, None),),
     ),
 )
 TASKS = {task.name: task for task in _TASKS}

@@ -1,6 +1,7 @@
 """Protocols: a task and a split, under a name such as ``casme2-5/loso``."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,7 +17,7 @@ from schemas.model import Model
 from schemas.settings import problems
 from training.protocols.catalogue import TASKS
 from training.protocols.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Split
-from training.protocols.tasks import Task, select_clips
+from training.protocols.tasks import DatasetRule, LabelField, Task, select_clips
 
 _SPLITS: dict[str, Split] = {
     split.kind: split for split in (Loso(), Lovo(), KFold(), Holdout(), CrossDataset())
@@ -106,6 +107,8 @@ def choose_protocol(name: str | None, manifests: Sequence[Manifest]) -> Protocol
 def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
     """What is trained where nothing is said: the paper's classes of the dataset, or MEGC 2019's of three, by subject.
 
+    A dataset without a shipped task has the classes that its clips have.
+
     Raises:
         ConfigError: no shipped task is about these datasets.
     """
@@ -113,9 +116,33 @@ def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
     for task in TASKS.values():
         if set(task.dataset_names) == datasets:
             return Protocol(task=task, split=Loso())
+    own = _of_labels(next(iter(datasets)), manifests) if len(datasets) == 1 else None
+    if own is not None:
+        return Protocol(task=own, split=Loso())
     raise ConfigError(
         f"no shipped task is about {', '.join(sorted(datasets)) or 'no dataset'}; "
         f"name one with --protocol: {', '.join(TASKS)}, or a TOML file"
+    )
+
+
+def _of_labels(dataset: str, manifests: Sequence[Manifest]) -> Task | None:
+    """The task of all labels of one dataset; ``None`` if its clips are of fewer than two classes."""
+    field: LabelField = "raw_emotion" if dataset == "clips" else "emotion"  # a table's own words are its classes
+    entries = [entry for manifest in manifests for entry in manifest.clips if entry.status == "ok"]
+    labels = [str(value) for entry in entries if (value := getattr(entry.label, field))]
+    counts = dict(sorted(Counter(labels).items()))
+    if len(counts) < 2:
+        return None
+    rule = DatasetRule(
+        dataset=dataset,
+        label=field,
+        expression_type=None,
+        classes={name: name for name in counts},
+        expected=counts,
+        expected_subjects=None,
+    )
+    return Task(
+        name=f"{dataset}-labels", title=f"{dataset}, every label of it", classes=tuple(counts), datasets=(rule,)
     )
 
 

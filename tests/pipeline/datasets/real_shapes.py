@@ -234,3 +234,96 @@ def smic_e(root: Path, *, rows: int, expressions: int) -> Real:
     hs.append([None, "clips in total", None, None])
     workbook(root / "SMIC-HS-E_annotation.xlsx", {"VIS": vis, "HS": hs})
     return real
+
+
+def casme3(root: Path, *, layout: str, flat: bool = False) -> Real:
+    """CAS(ME)^3 part A: 860 rows of 94 people, all cells text; one recording holds several, depth lies beside it."""
+    real, rng = Real(root), random.Random(12)
+    rows: list[Sequence[Cell]] = [
+        ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
+    ]
+    ends: Counter[tuple[int, str]] = Counter()
+    for index in range(860):
+        person, letter = 1 + index % 94, rng.choice("abc")
+        onset = ends[person, letter] + rng.randint(2, 9)
+        offset = ends[person, letter] = onset + rng.randint(4, 6)
+        emotion = rng.choice(("happy", "anger", "disgust", "fear", "sad", "surprise", "Others"))
+        roman = rng.choice(("I", "II", "VII"))
+        cells = (f"spNO.{person}", letter, str(onset), str(onset + 2), str(offset), "4,7", roman, emotion)
+        rows.append(cells)
+        plain = {"happy": "happiness", "sad": "sadness", "Others": "others"}.get(emotion, emotion)
+        real.rows[f"casme3/spNO.{person}/{letter}_{onset}"] = (onset, onset + 2, offset, plain, "micro")
+        if flat:
+            frames(root / f"spNo.{person}_{letter}_{onset}", (f"{n}.jpg" for n in range(onset, offset + 1)))
+    for (person, letter), end in ends.items() if not flat else ():
+        frames(root / layout.format("frame") / f"spNO.{person}" / letter, (f"{n}.jpg" for n in range(1, end + 3)))
+        frames(root / layout.format("depth") / f"spNO.{person}" / letter, (f"{n}.png" for n in (1, 2)))
+    workbook(root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"label": rows})
+    return real
+
+
+def mmew(root: Path, *, tree: str) -> Real:
+    """300 clips of 36 people, by emotion; frames start at 1."""
+    counts = {"happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "others": 66}
+    real, rng, numbers = Real(root), random.Random(13), Counter[str]()
+    header = ("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion")
+    rows: list[Sequence[Cell]] = [(*header, "Remarks")]
+    for subject, emotion in shared(counts, [f"S{n:02d}" for n in range(1, 37)], 14):
+        numbers[subject] += 1
+        clip = f"{subject}-{rng.randint(1, 9):02d}-{numbers[subject]:03d}"
+        offset = rng.randint(9, 14)
+        rows.append([subject, clip, 1, 5, offset, "4+7", emotion, None])
+        frames(
+            root / tree.format(subject=subject, clip=clip, emotion=emotion), (f"{n}.jpg" for n in range(1, offset + 1))
+        )
+        real.rows[f"mmew/{subject}/{clip}"] = (1, 5, offset, emotion, "micro")
+    workbook(root / "MMEW_Micro_Exp.xlsx", {"Sheet1": rows})
+    return real
+
+
+def samm_long(root: Path) -> Real:
+    """502 movements in 147 recordings; a preamble of 9 rows, no emotions, some without an apex (-1)."""
+    real, rng = Real(root), random.Random(15)
+    header = ("Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration")
+    rows: list[Sequence[Cell]] = [[f"note {n}"] for n in range(9)]
+    rows.append([*header, "Type (Micro - 1/2, Macro)", "Action Units", "Notes"])
+    recordings = [f"{person}_{n}" for person in SAMM_PEOPLE for n in range(1, 7)][:147]
+    kinds = ["Macro"] * 343 + ["Micro - 1/2"] * 159
+    rng.shuffle(kinds)
+    ends, numbers = Counter[str](), Counter[str]()
+    for index, kind in enumerate(kinds):
+        recording = recordings[index % 147]
+        numbers[recording] += 1
+        onset = ends[recording] + rng.randint(3, 9)
+        offset = ends[recording] = onset + rng.randint(5, 9)
+        name = f"{recording}_{numbers[recording]}"
+        apex = -1 if index % 50 == 0 else onset + 2
+        rows.append([recording[:3], name, 1, onset, apex, offset, offset - onset + 1, kind, "4", None])
+        value = None if apex < 0 else apex
+        real.rows[f"samm-long/{recording[:3]}/{name}"] = (onset, value, offset, "", kind.split(" ")[0].lower())
+    for recording in recordings:
+        images = (f"{recording}_{n:04d}.jpg" for n in range(1, ends[recording] + 4))
+        frames(root / "SAMM_longvideos" / recording, images)
+    workbook(root / "SAMM_LongVideos_V2_Release.xlsx", {"FACS_Movement_Only": rows})
+    return real
+
+
+def dfme(root: Path) -> Real:
+    """1,856 rows of the training part, each with its frame rate; action units are numbers or text."""
+    real, rng, numbers = Real(root), random.Random(16), Counter[int]()
+    columns = ("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU")
+    rows: list[Sequence[Cell]] = [columns]
+    emotions = ("happiness", "disgust", "contempt", "surprise", "fear", "anger", "sadness")
+    for index in range(1856):
+        person = 3 + index % 400
+        numbers[person] += 1
+        clip = f"sub{person:04d}_{numbers[person]:02d}"
+        emotion, onset = rng.choice(emotions), rng.randint(5, 90)
+        fps, units = rng.choice((200, 300, 500)), rng.choice((12, "4+7", "AD38", "M58"))
+        rows.append(
+            [f"sub{person:04d}", clip, onset, onset + 1, onset + 2, emotion, emotions.index(emotion), fps, units]
+        )
+        frames(root / f"sub{person:04d}" / clip, (f"{n:05d}.jpg" for n in range(onset, onset + 3)))
+        real.rows[f"dfme/sub{person:04d}/{clip}"] = (onset, onset + 1, onset + 2, emotion, "micro")
+    workbook(root / "training_full_with_AU.xlsx", {"Sheet1": rows})
+    return real

@@ -1,5 +1,6 @@
 """Every dataset in its real shape, in the trees that people keep: each clip with its own row."""
 
+import re
 import shutil
 import unicodedata
 from collections import Counter
@@ -8,7 +9,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from pipeline.datasets import scan_dataset
+from pipeline.datasets import DATASETS, scan_dataset
 from pipeline.inspect.scan import scan_exit_code, scan_report
 from schemas.clip import DatasetScan
 from schemas.errors import AnnotationError
@@ -288,3 +289,60 @@ def test_subjects_that_the_sheet_of_names_does_not_know(tmp_path: Path) -> None:
     book.save(path)
     with pytest.raises(AnnotationError, match="no folder is known for subject 1, 2, 3"):
         scan_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["{}", "part_A_split/part_a_1/{}"])
+def test_casme3(tmp_path: Path, layout: str) -> None:
+    """Several expressions of one recording are told apart by their onset; frames of depth are no second tree."""
+    real = real_shapes.casme3(tmp_path, layout=layout)
+    _, scan = scan_dataset(tmp_path)
+    assert_read_as_written(scan, real)
+    assert not [finding for finding in scan.findings if finding.kind == "layout_chosen"]
+    assert {clip.label.objective_class for clip in scan.clips} == {1, 2, 7}
+
+
+def test_casme3_in_folders_of_clips(tmp_path: Path) -> None:
+    """``spNo.1_a_355``, whose case differs from the sheet's."""
+    real = real_shapes.casme3(tmp_path, layout="", flat=True)
+    assert_read_as_written(scan_dataset(tmp_path)[1], real)
+
+
+@pytest.mark.parametrize("tree", ["{emotion}/{clip}", "{emotion}/{subject}/{clip}", "{subject}/{clip}"])
+def test_mmew(tmp_path: Path, tree: str) -> None:
+    real = real_shapes.mmew(tmp_path / "MMEW", tree=f"Micro_Expression/{tree}")
+    assert_read_as_written(scan_dataset(tmp_path)[1], real)
+
+
+def test_samm_long_videos(tmp_path: Path) -> None:
+    """343 macro- and 159 micro-movements; SAMM's own sheet and names are not mistaken for them."""
+    real = real_shapes.samm_long(tmp_path)
+    _, scan = scan_dataset(tmp_path)
+    assert scan.dataset == "samm-long"
+    real.rows = {key: (*row[:3], None, row[4]) for key, row in real.rows.items()}  # type: ignore[misc]
+    assert_read_as_written(scan, real)
+    assert Counter(clip.label.expression_type for clip in scan.clips) == {"macro": 343, "micro": 159}
+    assert sum(clip.apex is None for clip in scan.clips) == 11
+
+
+def test_dfme(tmp_path: Path) -> None:
+    """Each row's own frame rate, and descriptors such as AD38 beside action units."""
+    real = real_shapes.dfme(tmp_path)
+    _, scan = scan_dataset(tmp_path)
+    assert_read_as_written(scan, real)
+    assert {clip.fps for clip in scan.clips} == {200, 300, 500}
+    units = {u.number for c in scan.clips if c.label.action_units for u in c.label.action_units.units}
+    assert units == {12, 4, 7, 38, 58}
+    assert not any(clip.findings for clip in scan.clips)
+
+
+def test_every_dataset_of_the_documentation_is_tested_here() -> None:
+    """The table names each adapter, and every one has a shape of its own above."""
+    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("|") and line.count("|") == 7]
+    named = {name for cell in rows[2:] for name in re.findall(r"`([\w-]+)`", cell)}
+    assert named == set(DATASETS.names()) - {"video", "clips"}
+    shapes = {"samm", "casme2", "casme_sq", "smic", "smic_e", "casme3", "mmew", "samm_long", "dfme"}
+    assert all(callable(getattr(real_shapes, shape)) for shape in shapes)
+    assert {
+        name.replace("-", "_").replace("_hs", "").replace("_vis", "").replace("_nir", "") for name in named
+    } == shapes

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError, ProtocolError
 from schemas.labels import Label
 from schemas.manifest import Manifest
-from tests.training.labelled_manifests import CASME2_2019, casme2, casme_sq, make_entry, make_manifest, samm, smic
+from tests.training.labelled_manifests import CASME2_2019, casme2, casme_sq, make_entry, make_manifest, mmew, samm, smic
 from training.protocols.catalogue import TASKS
 from training.protocols.tasks import DatasetRule, Task, select_clips
 
@@ -22,13 +22,16 @@ PUBLISHED = {  # clips and subjects as the literature counts them
     "samm-8": (159, 29),
     "samm-5": (136, 27),
     "samm-objective-7": (159, 29),
+    "mmew-7": (300, None),
+    "mmew-4": (263, None),
+    "mmew-3": (234, None),
 }
 
 
 def manifests_of(task: Task) -> list[Manifest]:
     """Stores with the published counts."""
     counts = {"counts": CASME2_2019} if task.name == "casme2-5-2019" else {}
-    makers = {"casme2": lambda: casme2(**counts), "samm": samm, "smic-hs": smic, "casme-sq": casme_sq}
+    makers = {"casme2": lambda: casme2(**counts), "samm": samm, "smic-hs": smic, "casme-sq": casme_sq, "mmew": mmew}
     return [makers[name]() for name in task.dataset_names]
 
 
@@ -40,7 +43,9 @@ def without(manifest: Manifest, *keys: str) -> Manifest:
 def test_published_data_gives_published_counts(name: str) -> None:
     """Every shipped task finds its clips in data of the published shape, and says so."""
     selection = select_clips(TASKS[name], manifests_of(TASKS[name]))
-    assert (len(selection.clips), len({clip.subject for clip in selection.clips})) == PUBLISHED[name]
+    clips, subjects = PUBLISHED[name]
+    assert len(selection.clips) == clips
+    assert subjects in (None, len({clip.subject for clip in selection.clips}))
     assert not selection.differences
     assert not selection.failed
 

@@ -116,9 +116,7 @@ def test_two_cameras_in_one_task_share_their_folds(tmp_path: Path) -> None:
         assert {key.split("/")[0] for key in fold.test} == {"smic-hs", "smic-vis"}
         assert {key.split("/")[1] for key in fold.test} == {subject}
         assert subject not in {key.split("/")[1] for key in fold.train}
-    with pytest.raises(
-        ProtocolError, match="smic-hs/s1 is in smic-hs and in smic-vis, and would teach"
-    ):
+    with pytest.raises(ProtocolError, match="smic-hs/s1 is in smic-hs and in smic-vis, and would teach"):
         make_folds(CrossDataset(), clips)
 
 
