@@ -42,6 +42,8 @@ FindingKind = Literal[
     "deinterlaced",
     "bit_depth_reduced",  # more than 8 bits a channel
     "no_video",  # files beside videos that are none
+    "cut",  # neighbouring frames that do not show the same scene
+    "full_activation",  # motion as large as an action unit can make it, or larger
 ]
 
 

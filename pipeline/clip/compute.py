@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 from pipeline.clip.aligned_clip import ActionUnitEstimator, AlignedClip, DepthEstimator
 from pipeline.clip.alignment import warp
+from pipeline.clip.backends import ACTION_UNITS
 from pipeline.clip.faces import Face, FaceDetector, Phase, locate_face
 from pipeline.clip.frames import Frames, digest
 from pipeline.clip.mesh.facial_motion import largest_motion
-from schemas.clip import Clip
+from schemas.clip import Clip, Finding
 from schemas.config import ApexMethod, PreprocessConfig
 from schemas.errors import ActionUnitError, ClipError, DepthError, FaceNotFoundError, FrameError, UnusableClipError
 from schemas.manifest import Quality, Source
 
 log = logging.getLogger("mer")
 
+_SAME_SCENE = 0.85  # correlation of neighbouring crops: of two people it is at most 0.80, of a quickly turned head 0.92
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -51,6 +53,7 @@ class ComputedClip:
         au: ``(2, A) float32``, action units of onset and apex.
         depth_scale: with ``depth_offset``, leads back to the model's depth: ``depth * scale + offset``.
         depth_offset: see ``depth_scale``.
+        findings: what makes the clip doubtful, beside what the scan has found.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -63,6 +66,7 @@ class ComputedClip:
     au: NDArray[np.float32]
     depth_scale: float = 0.0
     depth_offset: float = 0.0
+    findings: tuple[Finding, ...] = ()
 
 
 def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Models) -> ComputedClip:
@@ -118,6 +122,7 @@ def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Model
         au=au,
         depth_scale=scale,
         depth_offset=offset,
+        findings=tuple(_doubts(clip, config, aligned, au[1])),
     )
 
 
@@ -176,6 +181,41 @@ def residual_motion(texture: NDArray[np.uint8], onset: int) -> float:
         return 0.0
     shifts = np.array([cv2.phaseCorrelate(grey[onset], frame, window)[0] for frame in seen])
     return float(np.percentile(np.hypot(*shifts.T), 95) * texture.shape[1] / half)
+
+
+def cut(texture: NDArray[np.uint8]) -> int | None:
+    """Position of the frame that differs most from the one before it, if they do not show the same scene.
+
+    Judged by the correlation of the grey crops at 28 px, which brightness does not change.
+
+    Args:
+        texture: ``(T, S, S, 3) uint8`` RGB crops.
+    """
+    small = [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (28, 28), interpolation=cv2.INTER_AREA) for f in texture]
+    views = np.stack([view.ravel().astype(np.float64) - view.mean() for view in small])
+    views /= np.maximum(np.linalg.norm(views, axis=1, keepdims=True), 1e-9)
+    together = (views[1:] * views[:-1]).sum(1)
+    if not len(together) or together.min() >= _SAME_SCENE:
+        return None
+    return int(together.argmin()) + 1
+
+
+def _doubts(clip: Clip, config: PreprocessConfig, aligned: AlignedClip, apex: NDArray[np.float32]) -> Iterator[Finding]:
+    if (position := cut(aligned.texture)) is not None:
+        number = aligned.frames.numbers[position]
+        yield Finding(
+            kind="cut",
+            clip=clip.key,
+            message=f"frame {number} does not show what the frame before it shows: motion across it means nothing",
+        )
+    backend = ACTION_UNITS[config.au]
+    full = [name for name, value in zip(backend.names, apex, strict=True) if value >= 1]
+    if backend.kind == "activation" and full:
+        yield Finding(
+            kind="full_activation",
+            clip=clip.key,
+            message=f"{', '.join(full)} fully active at the apex: more than a micro-expression moves",
+        )
 
 
 def _quality(face: Face, found_on: Phase, clip: AlignedClip) -> Quality:

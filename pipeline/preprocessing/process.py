@@ -69,6 +69,7 @@ class ClipProcessor:
                 "n_frames": len(computed.arrays["texture"]),
                 "source": computed.source,
                 "quality": computed.quality,
+                "findings": clip.findings + computed.findings,
                 "objects": write_clip(self.out, index, computed.arrays),
             }
         )

@@ -29,7 +29,7 @@ class MeshActionUnits:
         self.size = size
 
     def estimate(self, clip: AlignedClip, positions: Sequence[int]) -> NDArray[np.float32]:
-        """``(len(positions), 20) float32 >= 0`` in the order of ``AU_NAMES``.
+        """``(len(positions), 20) float32`` from 0 to 1 in the order of ``AU_NAMES``.
 
         Raises:
             ActionUnitError: the crops have another size than the estimator.

@@ -81,7 +81,7 @@ def motion_size(moves: NDArray[np.floating]) -> float:
     """Size of the facial part of a motion ``(478, 2)`` px of the reference crop, eyes left out; px."""
     mesh, model = face_mesh(REFERENCE_SIZE), motion_model()
     expressive = np.array([name != "AU43" for name in AU_NAMES])
-    moved = model.unit_moves[:, :2] @ (model.fit(moves).activations * expressive)
+    moved = model.unit_moves[:, :2] @ (model.fit(moves).strengths * expressive)
     eyes = np.stack([mesh.vertices[list(eye), :2].mean(0) for eye in (RIGHT_EYE, LEFT_EYE)])
     weights = model.weights * (cdist(mesh.vertices[:, :2], eyes).min(1) > _EYE_RADIUS)
     return float(np.sqrt((moved**2).sum(1) @ weights / weights.sum()))

