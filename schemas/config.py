@@ -3,9 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.differences import Differences, differing
 from schemas.model import Model
@@ -68,10 +68,22 @@ class Execution(Model):
     scheduler: str | None = Field(
         None, description="Address of a running Dask scheduler, tcp:// or tls://, instead of local workers."
     )
+    tls_ca: Path | None = Field(
+        None, description="Certificate that signed the scheduler's; Dask's own config can name these three files too."
+    )
+    tls_cert: Path | None = Field(None, description="Certificate to show to the scheduler.")
+    tls_key: Path | None = Field(None, description="Key of that certificate.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where networks run; auto takes GPUs where there are any."
     )
     models_dir: Path | None = Field(None, description="Folder of weights, for machines without a network (MER_MODELS).")
+
+    @model_validator(mode="after")
+    def _keys_go_together(self) -> Self:
+        keys = {self.tls_ca is not None, self.tls_cert is not None, self.tls_key is not None}
+        if len(keys) > 1 or (self.tls_ca is not None and self.scheduler is None):
+            raise ValueError("--tls-ca, --tls-cert and --tls-key go together, and with --scheduler")
+        return self
 
 
 def canonical_sha256(value: object) -> str:

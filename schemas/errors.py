@@ -18,7 +18,10 @@ def hide_password(url: str) -> str:
 
 
 class MerError(Exception):
-    """Base of all errors of this project; the message is meant for the user."""
+    """Base of all errors of this project; the message is meant for the user.
+
+    ``exit_code`` is what the command ends with.
+    """
 
     exit_code: ClassVar[int] = 2
 
@@ -136,6 +139,12 @@ class ClipNotFoundError(StoreError, KeyError):
 
 class RunError(MerError, RuntimeError):
     """The run as a whole cannot start or go on (cluster, workers, devices)."""
+
+
+class ClusterLostError(RunError, ConnectionError):
+    """The Dask cluster of a run is lost; what is finished is safe, and the same command goes on."""
+
+    exit_code = 3
 
 
 class ProtocolError(MerError, ValueError):

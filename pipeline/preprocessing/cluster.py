@@ -1,86 +1,54 @@
-"""Where clips are processed: in this process, on this machine's cores or GPUs, or on a Dask cluster."""
+"""Worker processes: local ones on this machine's cores or GPUs, or those of a running Dask cluster."""
 
+import logging
 import os
 import signal
+import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
 from dask.system import CPU_COUNT
-from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed, get_worker
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.comm.core import CommClosedError
 from distributed.core import Status
-from distributed.diagnostics.plugin import WorkerPlugin
-from distributed.scheduler import KilledWorker
+from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 from tornado.ioloop import PeriodicCallback
 
-from pipeline.preprocessing.journal import ClipRecord, failed_record
-from schemas.clip import Clip
 from schemas.config import Device, Execution
-from schemas.errors import RunError
+from schemas.errors import ClusterLostError, RunError
 
-if TYPE_CHECKING:
-    from pipeline.preprocessing.process import ClipProcessor  # brings PyTorch along, which only the workers need
-
-Task = tuple[int, Clip]
-Run = Callable[[Iterable[Task]], Iterator[ClipRecord]]
+CLIPS_PER_GPU = 4  # decoded and compressed beside the one whose batch is on the GPU
 
 _MEMORY_PER_WORKER = 2 * 2**30  # bytes: the models, one long clip, and room
-_CLIPS_PER_GPU = 4  # decoded and compressed beside the one whose batch is on the GPU
-_QUEUED_PER_THREAD = 2  # in flight; more would only fill the scheduler
 _CONNECT_TIMEOUT = "20s"
-_WAIT_FOR_WORKERS = 120.0  # s until a cluster without any is given up
-_WATCH = 1.0  # s between looks at the workers of this machine
-_SETTLED = 2.0  # s that a worker needs after it has registered
+_PATIENCE = 60.0  # s without any worker until a cluster is given up
+_WATCH = 1.0  # s between looks at the workers
+_LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
-def in_process(build: "Callable[[], ClipProcessor]") -> Iterator[Run]:
-    """One clip after the other, here: for debugging, and where processes are not to be had."""
-    processor = build()
-    yield lambda tasks: (processor.process(index, clip) for index, clip in tasks)
-
-
-@contextmanager
-def on_cluster(build: "Callable[[], ClipProcessor]", client: Client, *, device: Device) -> Iterator[Run]:
-    """Clips as tasks of a Dask cluster, the models loaded once a worker, and again after a restart.
-
-    Raises:
-        RunError: no worker can take the tasks.
-    """
-    plugin = _Processor(build, name=f"mer-{uuid.uuid4().hex}")
-    client.register_plugin(plugin)
-    try:
-        yield lambda tasks: _stream(client, plugin.name, tasks, device=device)
-    finally:
-        if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
-
-
-def connect(execution: Execution, *, device: Device, clips: int) -> AbstractContextManager[Client]:
+def connect(execution: Execution, *, device: Device, clips: int) -> Iterator[Client]:
     """A client of the running cluster, or of local workers that end with it.
 
     Raises:
         RunError: the scheduler does not answer.
+        ClusterLostError: while the client is used the scheduler is lost, or has no worker for a minute.
     """
     if execution.scheduler is None:
-        return _local(execution.workers, device=device, clips=clips)
-    try:
-        return Client(execution.scheduler, timeout=_CONNECT_TIMEOUT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RunError(
-            f"--scheduler {execution.scheduler}: no Dask scheduler answers there ({error}); "
-            "start one with `dask scheduler`, or leave the option out to use this machine"
-        ) from error
+        opened = _local(execution.workers, device=device, clips=clips)
+    else:
+        opened = _remote(execution)
+    with opened as client, _lost_clusters_given_up(client):
+        yield client
 
 
 def choose_device(execution: Execution) -> Device:
-    """The device that clips will be processed on: what was asked for, or a GPU if there is one.
+    """The device to run on: what was asked for, or a GPU if there is one.
 
     Raises:
         RunError: ``cuda`` was asked for and this machine has none.
@@ -89,7 +57,7 @@ def choose_device(execution: Execution) -> Device:
         return "cpu"
     if execution.scheduler is not None:
         with connect(execution, device="cpu", clips=1) as client:
-            return "cuda" if execution.device == "cuda" or _offers_gpu(client) else "cpu"
+            return "cuda" if execution.device == "cuda" or offers_gpu(client) else "cpu"
     if _gpus():
         return "cuda"
     if execution.device == "cuda":
@@ -97,31 +65,10 @@ def choose_device(execution: Execution) -> Device:
     return "cpu"
 
 
-def _offers_gpu(client: Client) -> bool:
+def offers_gpu(client: Client) -> bool:
+    """Whether a worker of the cluster has the resource ``GPU``."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return any(worker["resources"].get("GPU") for worker in workers)
-
-
-def check_workers(client: Client, *, root: Path, out: Path, device: Device) -> None:
-    """Make sure that every worker sees the dataset and the output, and that a GPU is there if one is needed.
-
-    Raises:
-        RunError: naming the worker and what it lacks.
-    """
-    if not client.nthreads():
-        raise RunError("the Dask cluster has no workers; start some with `dask worker <scheduler address>`")
-    if device == "cuda" and not _offers_gpu(client):
-        raise RunError(
-            'no worker of the cluster offers a GPU; start GPU workers with `dask worker --resources "GPU=1"`, '
-            "or choose --device cpu"
-        )
-    for address, problem in client.run(_missing_paths, [str(root), str(out)]).items():
-        if problem:
-            raise RunError(f"worker {address} does not see {problem}; dataset and output must lie on a shared drive")
-
-
-def _missing_paths(paths: list[str]) -> str:
-    return ", ".join(path for path in paths if not Path(path).exists())
 
 
 def local_workers(requested: int | None, *, device: Device, clips: int) -> int:
@@ -144,16 +91,53 @@ def _gpus() -> list[str]:
 
 
 @contextmanager
+def _remote(execution: Execution) -> Iterator[Client]:
+    """The cluster of ``--scheduler``, with the TLS keys of the command line, else those of Dask's own config."""
+    address, keys = str(execution.scheduler), {}
+    if execution.tls_ca is not None:
+        keys = {
+            "tls_ca_file": execution.tls_ca,
+            "tls_client_cert": execution.tls_cert,
+            "tls_client_key": execution.tls_key,
+        }
+    security = Security(**{name: str(file) for name, file in keys.items()}, require_encryption=bool(keys) or None)
+    try:
+        if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
+            raise RunError(
+                f"--scheduler {address}: add --tls-ca, --tls-cert and --tls-key, or set distributed.comm.tls in "
+                "Dask's config"
+            )
+        client = Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False, security=security)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RunError(
+            f"--scheduler {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`, "
+            "give its TLS keys if it has some, or leave the option out to use this machine"
+        ) from error
+    with silence_logging_cmgr(logging.CRITICAL), client:  # a scheduler that is lost would be logged with tracebacks
+        yield client
+
+
+@contextmanager
 def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Client]:
+    """Workers of our own, which nobody else can reach: loopback only, and TLS with keys that live as long as they do.
+
+    Without the keys every other user of the machine could have them run any code.
+    """
     count = local_workers(requested, device=device, clips=clips)
-    memory = psutil.virtual_memory().total // count
     gpus = _gpus() if device == "cuda" else []
+    here = {
+        "host": _LOOPBACK,
+        "protocol": "tls://",
+        "security": Security.temporary(),
+        "dashboard_address": f"{_LOOPBACK}:0",
+    }
     workers = {
         number: {
             "cls": Nanny,
             "options": {
-                "nthreads": _CLIPS_PER_GPU if gpus else 1,
-                "memory_limit": memory,
+                **here,
+                "nthreads": CLIPS_PER_GPU if gpus else 1,
+                "memory_limit": psutil.virtual_memory().total // count,
                 "resources": {"GPU": 1} if gpus else {},
                 "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
                 "silence_logs": 40,
@@ -162,12 +146,46 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
         for number in range(count)
     }
     # A dead worker's clips come back at once, to be tried alone, not three times more with others that then die too.
-    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}
-    scheduler = {"cls": Scheduler, "options": options}
+    scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "allowed_failures": 0}}
     with _interrupts_kept_from_workers():
-        cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40)
+        cluster = SpecCluster(workers=workers, scheduler=scheduler, security=here["security"], silence_logs=40)
     with cluster, workers_kept(cluster), Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _lost_clusters_given_up(client: Client) -> Iterator[None]:
+    """Close the client of a cluster that has had no worker for a minute, and say what a lost cluster means.
+
+    Dask itself would wait for ever. When the connection to the scheduler breaks, it cancels what is under way.
+    """
+    ended, given_up = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not ended.wait(_WATCH):
+            with suppress(OSError, CommClosedError, TimeoutError, RuntimeError):
+                if client.nthreads():
+                    seen = time.monotonic()
+            if time.monotonic() - seen > _PATIENCE:
+                given_up.set()
+                client.close()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception as error:
+        if not given_up.is_set() and not isinstance(error, (CancelledError, CommClosedError)):
+            raise
+        raise ClusterLostError(
+            "the Dask cluster is lost (its scheduler does not answer, or it has had no worker for a minute); "
+            "what is finished is safe: type the same command again to go on"
+        ) from error
+    finally:
+        ended.set()
+        watcher.join()
 
 
 @contextmanager
@@ -175,8 +193,7 @@ def workers_kept(cluster: SpecCluster) -> Iterator[None]:
     """Start workers again that Dask has given up.
 
     It does so with one that died while it started, and with one that was not back after 15 s
-    (``distributed.deploy.lost-worker-timeout``), which a busy machine may well need. Without the last worker a run
-    would wait for ever.
+    (``distributed.deploy.lost-worker-timeout``), which a busy machine may well need.
     """
 
     def revive() -> None:
@@ -207,71 +224,3 @@ def _interrupts_kept_from_workers() -> Iterator[None]:
     finally:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-class _Processor(WorkerPlugin):
-    """Holds a worker's models."""
-
-    def __init__(self, build: "Callable[[], ClipProcessor]", *, name: str) -> None:
-        self.name = name
-        self._build = build
-        self.processor: ClipProcessor | None = None
-
-    def setup(self, worker: Any) -> None:
-        self.processor = self._build()
-
-
-def _process(plugin: str, index: int, clip: Clip) -> ClipRecord:
-    held = get_worker().plugins[plugin]
-    assert isinstance(held, _Processor)
-    assert held.processor is not None, "setup() has run"
-    return held.processor.process(index, clip)
-
-
-def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Device) -> Iterator[ClipRecord]:
-    """Records as they come, with a bounded number of clips in flight."""
-    window = _QUEUED_PER_THREAD * max(1, sum(client.nthreads().values()))
-    resources = {"GPU": 1 / _CLIPS_PER_GPU} if device == "cuda" else None
-    remaining = iter(tasks)
-    in_flight: dict[Any, Task] = {}
-
-    def submit(count: int) -> list[Any]:
-        futures = []
-        for index, clip in islice(remaining, count):
-            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
-            in_flight[future.key] = index, clip
-            futures.append(future)
-        return futures
-
-    suspects: list[Task] = []
-    completed = as_completed(submit(window), loop=client.loop)
-    for future in completed:
-        task = in_flight.pop(future.key)
-        try:
-            yield future.result()
-        except KilledWorker:
-            suspects.append(task)  # this clip killed the worker, or one that waited there beside it
-        for following in submit(1):
-            completed.add(following)
-    for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
-        _wait_for_worker(client)
-        try:
-            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
-        except KilledWorker:
-            died = RunError("the worker died of this clip, also with no other clip beside it; most likely of memory")
-            yield failed_record(index, clip, "worker", died)
-
-
-def _wait_for_worker(client: Client) -> None:
-    """Until a worker is there, and has been for a moment: one that dies as it starts is missed for long.
-
-    Raises:
-        RunError: none comes.
-    """
-    try:
-        client.wait_for_workers(1, timeout=_WAIT_FOR_WORKERS)
-    except TimeoutError as error:
-        raise RunError(
-            "the cluster has no workers left; what is finished is safe: type the same command again to go on"
-        ) from error
-    time.sleep(_SETTLED)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.preprocessing import cluster
+from pipeline.preprocessing import clip_tasks, cluster
 from pipeline.preprocessing.backends import build_processor
 from pipeline.preprocessing.commit import commit, records_of, sweep_partial_files
 from pipeline.preprocessing.journal import ClipRecord, Journal
@@ -47,6 +47,7 @@ def execute(
         OutputLockedError: another run is writing this store.
         StoreWriteError: disk full, read-only, gone. What was finished stays, and the run can go on.
         RunError: the cluster cannot be used.
+        ClusterLostError: the cluster is lost.
     """
     with ExitStack() as stack:
         with output_errors(plan.out.parent):
@@ -88,12 +89,12 @@ def _process(plan: Plan, execution: Execution, console: Console, *, done: Collec
     build = partial(build_processor, plan.backends, plan.root, plan.out)
     with ExitStack() as stack:
         if execution.workers == 0 and execution.scheduler is None:
-            run = stack.enter_context(cluster.in_process(build))
+            run = stack.enter_context(clip_tasks.in_process(build))
         else:
             client = stack.enter_context(cluster.connect(execution, device=plan.provenance.device, clips=len(tasks)))
-            cluster.check_workers(client, root=plan.root, out=plan.out, device=plan.provenance.device)
+            clip_tasks.check_workers(client, root=plan.root, out=plan.out, device=plan.provenance.device)
             console.print(f"{len(client.nthreads())} workers, dashboard {client.dashboard_link}")
-            run = stack.enter_context(cluster.on_cluster(build, client, device=plan.provenance.device))
+            run = stack.enter_context(clip_tasks.on_cluster(build, client, device=plan.provenance.device))
         yield from run(tasks)
 
 

@@ -121,7 +121,7 @@ def time_stages(folder, root, scan, *, depth, au, options):  # type: ignore[no-u
 
 def time_whole(folder, root, scan, *, depth, au, workers, options, repeats):  # type: ignore[no-untyped-def]
     """Frames/s from the first clip begun to the last committed, the loading of models left out."""
-    from pipeline.preprocessing import cluster
+    from pipeline.preprocessing import clip_tasks, cluster
     from pipeline.preprocessing.backends import build_processor
     from schemas.config import Execution
     from schemas.store.format import create_arrays
@@ -140,7 +140,7 @@ def time_whole(folder, root, scan, *, depth, au, workers, options, repeats):  # 
     build = partial(build_processor, plan.backends, plan.root, plan.out)
     with (
         cluster.connect(execution, device=options.device, clips=len(tasks)) as client,
-        cluster.on_cluster(build, client, device=options.device) as run_tasks,
+        clip_tasks.on_cluster(build, client, device=options.device) as run_tasks,
     ):
         _drain(run_tasks(tasks[:workers]))  # every worker warm
         started = time.perf_counter()

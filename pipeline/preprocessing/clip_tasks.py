@@ -1,0 +1,127 @@
+"""Clips as tasks: one after the other in this process, or on the workers of a Dask cluster."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client, as_completed, get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.scheduler import KilledWorker
+
+from pipeline.preprocessing.cluster import CLIPS_PER_GPU, offers_gpu
+from pipeline.preprocessing.journal import ClipRecord, failed_record
+from schemas.clip import Clip
+from schemas.config import Device
+from schemas.errors import RunError
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.process import ClipProcessor  # brings PyTorch along, which only the workers need
+
+Task = tuple[int, Clip]
+Run = Callable[[Iterable[Task]], Iterator[ClipRecord]]
+
+_QUEUED_PER_THREAD = 2  # in flight; more would only fill the scheduler
+_SETTLED = 2.0  # s that a worker needs after it has registered
+
+
+@contextmanager
+def in_process(build: "Callable[[], ClipProcessor]") -> Iterator[Run]:
+    """One clip after the other, here: for debugging, and where processes are not to be had."""
+    processor = build()
+    yield lambda tasks: (processor.process(index, clip) for index, clip in tasks)
+
+
+@contextmanager
+def on_cluster(build: "Callable[[], ClipProcessor]", client: Client, *, device: Device) -> Iterator[Run]:
+    """Clips as tasks of a Dask cluster, the models loaded once a worker, and again after a restart.
+
+    Raises:
+        RunError: no worker can take the tasks.
+    """
+    plugin = _Processor(build, name=f"mer-{uuid.uuid4().hex}")
+    client.register_plugin(plugin)
+    try:
+        yield lambda tasks: _stream(client, plugin.name, tasks, device=device)
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(plugin.name)
+
+
+def check_workers(client: Client, *, root: Path, out: Path, device: Device) -> None:
+    """Make sure that every worker sees the dataset and the output, and that a GPU is there if one is needed.
+
+    Raises:
+        RunError: naming the worker and what it lacks.
+    """
+    if not client.nthreads():
+        raise RunError("the Dask cluster has no workers; start some with `dask worker <scheduler address>`")
+    if device == "cuda" and not offers_gpu(client):
+        raise RunError(
+            'no worker of the cluster offers a GPU; start GPU workers with `dask worker --resources "GPU=1"`, '
+            "or choose --device cpu"
+        )
+    for address, problem in client.run(_missing_paths, [str(root), str(out)]).items():
+        if problem:
+            raise RunError(f"worker {address} does not see {problem}; dataset and output must lie on a shared drive")
+
+
+def _missing_paths(paths: list[str]) -> str:
+    return ", ".join(path for path in paths if not Path(path).exists())
+
+
+class _Processor(WorkerPlugin):
+    """Holds a worker's models."""
+
+    def __init__(self, build: "Callable[[], ClipProcessor]", *, name: str) -> None:
+        self.name = name
+        self._build = build
+        self.processor: ClipProcessor | None = None
+
+    def setup(self, worker: Any) -> None:
+        self.processor = self._build()
+
+
+def _process(plugin: str, index: int, clip: Clip) -> ClipRecord:
+    held = get_worker().plugins[plugin]
+    assert isinstance(held, _Processor)
+    assert held.processor is not None, "setup() has run"
+    return held.processor.process(index, clip)
+
+
+def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Device) -> Iterator[ClipRecord]:
+    """Records as they come, with a bounded number of clips in flight."""
+    window = _QUEUED_PER_THREAD * max(1, sum(client.nthreads().values()))
+    resources = {"GPU": 1 / CLIPS_PER_GPU} if device == "cuda" else None
+    remaining = iter(tasks)
+    in_flight: dict[Any, Task] = {}
+
+    def submit(count: int) -> list[Any]:
+        futures = []
+        for index, clip in islice(remaining, count):
+            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
+            in_flight[future.key] = index, clip
+            futures.append(future)
+        return futures
+
+    suspects: list[Task] = []
+    completed = as_completed(submit(window), loop=client.loop)
+    for future in completed:
+        task = in_flight.pop(future.key)
+        try:
+            yield future.result()
+        except KilledWorker:
+            suspects.append(task)  # this clip killed the worker, or one that waited there beside it
+        for following in submit(1):
+            completed.add(following)
+    for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
+        client.wait_for_workers(1)
+        time.sleep(_SETTLED)
+        try:
+            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
+        except KilledWorker:
+            died = RunError("the worker died of this clip, also with no other clip beside it; most likely of memory")
+            yield failed_record(index, clip, "worker", died)
