@@ -8,10 +8,13 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from rich.console import Console
 
 from pipeline.datasets import DATASETS, scan_dataset
 from pipeline.inspect.scan import scan_exit_code, scan_report
+from pipeline.preprocessing.preprocess import preprocess
 from schemas.clip import DatasetScan
+from schemas.config import Execution
 from schemas.errors import AnnotationError
 from tests.pipeline.datasets import real_shapes
 from tests.pipeline.datasets.real_shapes import Real
@@ -346,3 +349,22 @@ def test_every_dataset_of_the_documentation_is_tested_here() -> None:
     assert {
         name.replace("-", "_").replace("_hs", "").replace("_vis", "").replace("_nir", "") for name in named
     } == shapes
+
+
+def test_preprocessing_refuses_a_sheet_of_other_images(tmp_path: Path) -> None:
+    """It stops before anything is written, with the example that the scan shows."""
+    real_shapes.samm(tmp_path / "SAMM")
+    for folder in sorted((tmp_path / "SAMM").glob("*/*"))[:60]:
+        folder.rename(folder.with_name(folder.name + "9"))
+    with pytest.raises(AnnotationError, match="60 of 159 rows meet no clip on disk, for example"):
+        preprocess(
+            tmp_path / "SAMM",
+            out=tmp_path / "samm.zarr",
+            options={},
+            config_file=None,
+            execution=Execution(),
+            overwrite=False,
+            retry_failed=False,
+            console=Console(quiet=True),
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["SAMM"]
