@@ -1,5 +1,6 @@
 """An aligned clip, and what turns it into depth and action units."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +33,12 @@ class AlignedClip:
     def size(self) -> int:
         """Side of the crop, px."""
         return int(self.texture.shape[1])
+
+    @property
+    def quarter_turns(self) -> int:
+        """How often ``np.rot90`` has to turn a source frame for the face to stand upright, to the nearest quarter."""
+        angle = math.atan2(self.transform[1, 0], self.transform[0, 0])
+        return round(-angle / (math.pi / 2)) % 4
 
 
 class DepthEstimator(Protocol):

@@ -1,6 +1,6 @@
 """Find the face of a clip once, and the similarity that brings it onto the canonical mesh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ Phase = Literal["onset", "apex", "middle", "offset"]
 
 MIN_SIDE = 20  # px; MTCNN's smallest face
 MIN_PROBABILITY = 0.9
+_SURE = 0.999  # upright faces are found with at least 0.9998; sideways or upside down at most 0.994, points misplaced
+_UPRIGHT = 30.0  # degrees of roll
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Face:
         """Distance of the eyes, px."""
         return float(np.linalg.norm(self.points[1] - self.points[0]))
 
+    @property
+    def roll(self) -> float:
+        """Rotation from upright, degrees."""
+        transform = self.transform(1)
+        return float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
+
     def transform(self, size: int) -> NDArray[np.float64]:
         """The ``(2, 3)`` similarity, source px -> crop px, onto the mesh in a crop of ``size`` px."""
         return similarity(self.points, face_mesh(size).five_points)
@@ -51,6 +59,28 @@ class FaceDetector(Protocol):
     def detect(self, frame: Frame) -> Face | None:
         """The largest face of ``(H, W, 3) uint8`` RGB that is at least ``MIN_PROBABILITY`` sure, if there is one."""
         ...
+
+
+def turned(points: NDArray[np.float64], turns: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where points ``(n, 2)`` px of a frame ``(H, W, ..)`` lie after ``np.rot90(frame, turns)``."""
+    for turn in range(turns % 4):
+        points = np.column_stack([points[:, 1], shape[1 - turn % 2] - 1 - points[:, 0]])
+    return points
+
+
+def _detect_upright(detector: FaceDetector, frame: Frame) -> Face | None:
+    """The face of a frame; where it is unsure or tilted, the frame is also looked at turned by quarters."""
+    found = detector.detect(frame)
+    if found is not None and found.probability >= _SURE and abs(found.roll) <= _UPRIGHT:
+        return found
+    for turns in (1, 2, 3):
+        view = np.ascontiguousarray(np.rot90(frame, turns))
+        face = detector.detect(view)
+        if face is not None and face.probability >= _SURE and abs(face.roll) <= _UPRIGHT:
+            corners = turned(np.reshape(face.box, (2, 2)), -turns, view.shape)
+            box = (*corners.min(0).tolist(), *corners.max(0).tolist())
+            return replace(face, box=box, points=turned(face.points, -turns, view.shape))
+    return found
 
 
 def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int | None) -> tuple[Face, Phase]:
@@ -71,7 +101,7 @@ def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int
     tries.setdefault(len(frames) // 2, "middle")
     tries.setdefault(len(frames) - 1, "offset")
     for position, phase in tries.items():
-        face = detector.detect(frames[position])
+        face = _detect_upright(detector, frames[position])
         if face is not None:
             return face, phase
     numbers = ", ".join(f"{phase} {frames.numbers[position]}" for position, phase in tries.items())

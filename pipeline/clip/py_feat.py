@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.clip.aligned_clip import AlignedClip
+from pipeline.clip.faces import turned
 from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.weights.locate import LocatedWeights
 from schemas.errors import ActionUnitError, WeightsInvalidError
@@ -62,11 +63,12 @@ class PyFeatActionUnits:
 
     def chip(self, clip: AlignedClip, position: int) -> torch.Tensor:
         """The model's view of one frame, ``(3, 256, 256) float32`` RGB in [0, 1], on the device."""
-        frame = torch.tensor(clip.frames[position]).to(self.device)  # a copy: decoded frames are read-only
+        source, turns = clip.frames[position], clip.quarter_turns
+        corners = turned(np.reshape(clip.box, (2, 2)), turns, source.shape)
+        box = torch.tensor([[*corners.min(0).tolist(), *corners.max(0).tolist()]])
+        frame = torch.tensor(np.rot90(source, turns).copy()).to(self.device)
         chips: torch.Tensor
-        chips, _ = self._cut(
-            frame.permute(2, 0, 1)[None] / 255, torch.tensor([clip.box]), face_size=self._side, expand_bbox=self._margin
-        )
+        chips, _ = self._cut(frame.permute(2, 0, 1)[None] / 255, box, face_size=self._side, expand_bbox=self._margin)
         return chips[0]
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.clip.aligned_clip import AlignedClip
 from pipeline.clip.alignment import warp
 from pipeline.clip.faces import Face, locate_face
 from pipeline.clip.frames import Frames, decode_image
@@ -168,3 +169,23 @@ def test_no_face_on_any_frame(detector: Mtcnn, tmp_path: Path) -> None:
     )
     with pytest.raises(FaceNotFoundError, match=r"no face found on frames onset 14, offset 17, nor"):
         locate_face(detector, frames, onset=3, apex=None)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_face_that_lies_or_hangs(detector: Mtcnn, face: Face, person: Frame, tmp_path: Path, turns: int) -> None:
+    """Turned by quarters the same face is found at the same place, and its crop stands upright."""
+    lying = np.ascontiguousarray(np.rot90(person, turns))
+    (tmp_path / "lying").mkdir()
+    other, _ = locate_face(detector, clip(tmp_path / "lying", [lying]), onset=0, apex=None)
+    assert other.probability > 0.999
+    crop, expected = warp(lying, other.transform(112), 112), warp(person, face.transform(112), 112)
+    assert np.abs(crop.astype(int) - expected).mean() < 6
+    height, width = person.shape[:2]
+    eye_x, eye_y = face.points[0]
+    place = {1: (eye_y, width - eye_x), 2: (width - eye_x, height - eye_y), 3: (height - eye_y, eye_x)}[turns]
+    assert np.abs(other.points[0] - place).max() < 0.1 * face.inter_eye
+    source = AlignedClip(crop[None], other.transform(112), other.box, 0, clip(tmp_path, [lying]))
+    assert source.quarter_turns == 4 - turns
+    x1, y1, x2, y2 = other.box
+    assert x1 < other.points[:, 0].min() < other.points[:, 0].max() < x2
+    assert y1 < other.points[:, 1].min() < other.points[:, 1].max() < y2
