@@ -298,16 +298,19 @@ def predict(
 
     from pipeline.preprocessing.cluster import choose_device
     from pipeline.preprocessing.windows import Windowing, preprocess_windows
+    from schemas.errors import ConfigError
     from schemas.manifest import MANIFEST_NAME
     from schemas.settings import validated
     from schemas.store.location import located
     from schemas.store.reader import Store
-    from training.fit.folder import RunFolder
+    from training.fit.folder import RUN_FILE, RunFolder
     from training.inference.output import prediction_report, write_prediction
-    from training.inference.predict import Ensemble, predict_store, preprocessing_of
+    from training.inference.predict import Ensemble, faces_seen, predict_store, preprocessing_of
 
     started, execution = time.monotonic(), given.make(TrainExecution)
     windowing = validated(Windowing, {"window": window, "stride": stride})
+    if (out / RUN_FILE).exists():
+        raise ConfigError(f"--out {out}: a run, whose own predictions would be replaced; choose another folder")
     ensemble = Ensemble.open(RunFolder(run), fold=fold, seed=seed)
     windows, store = None, located(source)
     if isinstance(store, Path) and store.suffix != ".zip" and not (store / MANIFEST_NAME).is_file():
@@ -315,10 +318,12 @@ def predict(
         windows = preprocess_windows(
             Path(source), store, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
         )
-    prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution))
+    doubts = None if windows is None else windows.doubts
+    prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution), left_out=doubts)
     files = write_prediction(out, prediction, None if windows is None else windows.spans)
     console().print(prediction_report(prediction))
     if windows is not None:
+        print(faces_seen(Store.open(store)))
         took = time.monotonic() - started
         print(f"{windows.seconds:.1f} s of video in {took:.1f} s: real-time factor {windows.seconds / took:.2f}")
     for file in files:

