@@ -31,7 +31,7 @@ class Command:
     name: str
     arguments: Callable[[Path], list[str]]
     suffix: str = ""
-    timed: frozenset[str] = frozenset({"time.json"})
+    timed: frozenset[str] = frozenset({"time.json", "done.json"})
 
 
 @dataclass(frozen=True)

@@ -88,16 +88,16 @@ def test_a_dataset_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--size", 50], "size: Input should be greater than or equal to 112, got 50"),
+        (["--size", 50], "'--size': Input should be greater than or equal to 112"),
         (["--size", "large"], "'--size': Input should be a valid integer"),
         (
             ["--depth", "foo"],
             "'foo' is not among the depth backends; there are depth-anything-v2-base, depth-anything-v2-large",
         ),
         (["--depth-size", 500], "depth_size: Value error, 500 is not a multiple of 14"),
-        (["--au", "mesh", "--au-frames", "some"], "au_frames: Input should be 'apex' or 'all', got 'some'"),
-        (["--limit", 0], "limit: Input should be greater than or equal to 1, got 0"),
-        (["--device", "tpu"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+        (["--au", "mesh", "--au-frames", "some"], "'--au-frames': Value error, 'some' is not one of 'apex', 'all'"),
+        (["--limit", 0], "'--limit': Input should be greater than or equal to 1"),
+        (["--device", "tpu"], "'--device': Value error, 'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["--workers", -1], "'--workers': Input should be greater than or equal to 0"),
         (["--dataset", "casme9"], "'casme9' is not among the datasets; "),
         (["--subjects", "sub01,sub99"], "--subjects sub99: not in this dataset, which has sub01, sub02"),

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -37,6 +38,10 @@ class Tiny(ClipClassifier):
         widths = {"texture": 3 * FRAMES, "depth": FRAMES, "au": action_units}
         self.head = nn.Linear(sum(widths[name] for name in self.inputs), classes)
 
+    @classmethod
+    def build(cls, **fields: Any) -> "Tiny":  # noqa: D102
+        return tiny(**fields)
+
     def forward(self, batch: ClipBatch) -> Prediction:  # noqa: D102
         batch = batch.held()
         parts = {"texture": batch.texture.mean((3, 4)), "depth": batch.depth.mean((3, 4)), "au": batch.au}
@@ -63,7 +68,7 @@ def tiny(
 
 @pytest.fixture(autouse=True)
 def _known_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._MODELS, "tiny", f"{__name__}:tiny")
+    monkeypatch.setitem(registry.MODELS._loaded, "tiny", Tiny)
 
 
 def header(**fields: object) -> TrainedModelHeader:
