@@ -36,7 +36,9 @@ def strongest(units: dict[str, float], count: int) -> set[str]:
 @pytest.mark.parametrize("name", [name for name in AU_NAMES if name != "AU06"])
 def test_single_unit_is_the_strongest(name: str) -> None:
     """Each unit by itself, as a person's uneven version of it, comes out on top (AU06 alone passes for a smile)."""
-    units = estimated(moved_face(neutral(), personal_moves({name: 0.5}, seed=1), seed=1))
+    people = range(5) if name == "AU07" else [1]  # lids alone move by a few tenths of a pixel: one person is chance
+    found = [estimated(moved_face(neutral(), personal_moves({name: 0.5}, seed=seed), seed=seed)) for seed in people]
+    units = {unit: sum(person[unit] for person in found) / len(found) for unit in AU_NAMES}
     assert strongest(units, 1) == {name}
     assert units[name] > 0.05
 
