@@ -59,6 +59,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_backends_of_another_package(
     shared_casme2: Path, tmp_path: Path, environment: dict[str, str], workers: str

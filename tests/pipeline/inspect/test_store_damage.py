@@ -62,6 +62,7 @@ def test_verify_finds_every_damage_to_every_object(whole: Store, damage: str) ->
     assert verify(whole) == []
 
 
+@pytest.mark.slow
 def test_reading_damage_never_crashes_and_names_clip_and_remedy(whole: Store) -> None:
     """In a process of its own, through our reader, plain Zarr and xarray; only the damaged clip's data is lost."""
     objects = [*objects_of(whole)[:2], "au/c/0/0/0", "clip/c/0", "frame_number/c/0/0", "texture/zarr.json", "zarr.json"]

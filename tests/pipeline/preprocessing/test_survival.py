@@ -44,6 +44,7 @@ def warm() -> multiprocessing.context.ForkServerContext:
     return context
 
 
+@pytest.mark.slow
 def test_killed_anywhere_a_run_resumes_to_the_same_bytes(
     shared_casme2: Path, tmp_path: Path, expected: str, warm: multiprocessing.context.ForkServerContext
 ) -> None:
@@ -71,6 +72,7 @@ def test_killed_anywhere_a_run_resumes_to_the_same_bytes(
     assert completed >= 2, "every run was killed so often that none shows anything"
 
 
+@pytest.mark.slow
 def test_the_command_killed_takes_its_workers_along_and_resumes(
     shared_casme2: Path, tmp_path: Path, expected: str
 ) -> None:
@@ -88,6 +90,7 @@ def test_the_command_killed_takes_its_workers_along_and_resumes(
     assert tree_hash(out) == expected
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(shared_casme2: Path, tmp_path: Path, expected: str) -> None:
     """SIGKILL of one worker: its clip is taken up again, and the run completes as if nothing had been."""
     out = tmp_path / "casme2.zarr"
@@ -99,6 +102,7 @@ def test_a_killed_worker_is_replaced(shared_casme2: Path, tmp_path: Path, expect
     assert tree_hash(out) == expected
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(shared_casme2: Path, tmp_path: Path, expected: str) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit 130, advice, no traceback, no process left."""
     out = tmp_path / "casme2.zarr"
@@ -115,6 +119,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(shared_casme2: Path, tmp_path
     assert tree_hash(out) == expected
 
 
+@pytest.mark.slow
 def test_a_running_cluster_gives_the_same_bytes(shared_casme2: Path, tmp_path: Path, expected: str) -> None:
     """``--scheduler``: workers that somebody else started write the same store."""
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster:
@@ -126,6 +131,7 @@ def test_a_running_cluster_gives_the_same_bytes(shared_casme2: Path, tmp_path: P
     assert tree_hash(out) == expected
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_store_is_told(shared_casme2: Path, tmp_path: Path) -> None:
     """While one run writes, another on the same store exits 2 and says so; the first is not disturbed."""
     out = tmp_path / "casme2.zarr"
@@ -188,6 +194,7 @@ class _Deadly:
         return ClipRecord(index=index, entry=bare_entry(clip))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", ["15s", "0s"])
 def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
     """A clip that no worker survives becomes a failed record; those that died with it are tried alone and succeed.

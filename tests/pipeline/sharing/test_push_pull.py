@@ -279,6 +279,7 @@ def killed(what: str, source: object, target: object, *, after: Callable[[], boo
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_push_goes_on(tmp_path: Path, bucket: str, s3: Faults) -> None:
     """What has arrived is not sent again; no reader has seen a store."""
     store = tiny_store(tmp_path / "s.zarr", [f"casme2/sub01/EP{number:02d}" for number in range(24)], depth=False)
