@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pipeline.cli import Json, console
 from schemas.options import Given, options
@@ -56,7 +57,22 @@ SeedNumber = Annotated[
 ]
 
 
-@app.command()
+_SWITCHES = ("depth", "au", "discard", "stage-heads", "frame-difference")
+
+
+class _Train(TyperCommand):
+    """Says what the switches of MADV-Net, which `mer train` had until version 0.1, are called now."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args:
+            name = word.removeprefix("--").removeprefix("no-")
+            if word.startswith("--") and name in _SWITCHES:
+                value = "false" if word.startswith("--no-") else "true"
+                ctx.fail(f"{word} is now: --set model_options.{name.replace('-', '_')}={value}")
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_Train)
 @options(
     TrainConfig,
     "model",

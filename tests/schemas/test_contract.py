@@ -19,7 +19,7 @@ def test_config_hash_depends_on_values_alone() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("size", 111), ("size", 519), ("depth_size", 500), ("depth", "midas"), ("au", "openface"), ("limit", 0), ("x", 1)],
+    [("size", 111), ("size", 519), ("depth_size", 500), ("depth", "../midas"), ("au", ""), ("limit", 0), ("x", 1)],
 )
 def test_config_refuses_what_it_does_not_know(field: str, value: object) -> None:
     """Out of range, unknown choice, unknown field."""
