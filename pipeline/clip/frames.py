@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from pipeline.clip.video import damage, examine_video, read_video
+from pipeline.clip.video import read_video
+from pipeline.clip.video_facts import damage, examine_video
 from schemas.clip import Clip, Finding, FrameSource, ImageSequence, VideoSegment
 from schemas.errors import FrameError
 

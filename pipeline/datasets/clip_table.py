@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.clip.video import examine_video
+from pipeline.clip.video_facts import examine_video
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.annotated_clip import Expression, Phases
 from pipeline.datasets.assemble import Source, assemble

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline.clip.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.clip.video import examine_video
+from pipeline.clip.video_facts import examine_video
 from schemas.errors import FrameError
 
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")

@@ -6,7 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from pipeline.clip.frames import USUAL_VIDEOS
-from pipeline.clip.video import VideoFacts, damage, examine_video, printable
+from pipeline.clip.video_facts import VideoFacts, damage, examine_video
+from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.assemble import sort_clips
 from pipeline.datasets.frame_files import is_video

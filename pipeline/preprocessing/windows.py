@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.clip.backends import DETECTORS
 from pipeline.clip.frames import IMAGE_SUFFIXES, USUAL_VIDEOS
-from pipeline.clip.video import examine_video
+from pipeline.clip.video_facts import examine_video
 from pipeline.datasets.frame_files import index_frames
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder

@@ -115,6 +115,23 @@ def test_a_truncated_picture_is_an_error_or_whole(tmp_path: Path, name: str) -> 
             np.testing.assert_array_equal(decode_image(path), whole)
 
 
+@pytest.mark.parametrize(
+    ("orientation", "corner"), [(1, (0, 0)), (2, (0, 1)), (3, (1, 1)), (4, (1, 0)), (6, (0, 1)), (8, (1, 0))]
+)
+def test_pictures_are_upright(tmp_path: Path, orientation: int, corner: tuple[int, int]) -> None:
+    """The bright quarter, stored at the top left, is shown where EXIF says (CIPA DC-008, tag 274)."""
+    pixels = np.full((24, 48, 3), 20, np.uint8)
+    pixels[:12, :24] = 220
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(pixels).save(tmp_path / "frame.png", exif=exif)
+    shown = decode_image(tmp_path / "frame.png")
+    assert shown.shape == ((48, 24, 3) if orientation > 4 else (24, 48, 3))
+    height, width = shown.shape[0] // 2, shown.shape[1] // 2
+    quarters = [[shown[y : y + height, x : x + width].mean() for x in (0, width)] for y in (0, height)]
+    assert np.unravel_index(np.argmax(quarters), (2, 2)) == corner
+
+
 def test_a_fault_of_the_disk_is_not_the_pictures(tmp_path: Path) -> None:
     """It passes through as it is, for the run to try again."""
     with pytest.raises(IsADirectoryError):

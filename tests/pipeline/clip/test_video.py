@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import Frames, without_damage
-from pipeline.clip.video import examine_video, frame_rate, read_video
+from pipeline.clip.video import read_video
+from pipeline.clip.video_facts import examine_video, frame_rate
 from schemas.clip import Clip, VideoSegment
 from schemas.errors import FrameError
 from schemas.labels import Label
@@ -307,7 +308,8 @@ def test_nothing_of_ffmpeg_is_printed(tmp_path: Path) -> None:
     overwrite(0.5)(whole, tmp_path / "a.mkv")
     code = f"""
 from pathlib import Path
-from pipeline.clip.video import examine_video, read_video
+from pipeline.clip.video import read_video
+from pipeline.clip.video_facts import examine_video
 path = Path({str(tmp_path / "a.mkv")!r})
 assert examine_video(path).damaged
 try:
