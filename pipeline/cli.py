@@ -4,15 +4,12 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from schemas.config import Execution, PreprocessConfig
-from schemas.options import Given, options
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from schemas.options import Given, Json, console, options
 
 app = typer.Typer(rich_markup_mode=None)
 weights_app = typer.Typer(
@@ -29,19 +26,8 @@ Root = Annotated[
 Annotation = Annotated[Path | None, typer.Option(help="The dataset's spreadsheet, instead of the one that is found.")]
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")]
 OutStore = Annotated[Path, typer.Option("--out", "-o", help="Store to write; nothing may be there yet.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Without = Annotated[str | None, typer.Option(help="Leave out texture, depth or au_frames; several with commas.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the store that is there.")]
-ModelsDir = Annotated[
-    Path | None, typer.Option(envvar="MER_MODELS", help="Folder of weights, for machines without a network.")
-]
-
-
-def console() -> "Console":
-    """Where commands print tables and progress."""
-    from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty())
 
 
 @app.command()
@@ -331,13 +317,14 @@ def demo(
 
 
 @weights_app.command("list")
-def list_weights(models_dir: ModelsDir = None, as_json: Json = False) -> None:
+@options(Execution, "models_dir")
+def list_weights(as_json: Json = False, *, given: Given) -> None:
     """Show the known weights, and which of them are on this machine."""
     from rich.table import Column, Table
 
     from pipeline.weights.locate import list_models
 
-    rows = list_models(models_dir)
+    rows = list_models(given.make(Execution).models_dir)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], default=str))
         return
@@ -349,21 +336,22 @@ def list_weights(models_dir: ModelsDir = None, as_json: Json = False) -> None:
 
 
 @weights_app.command()
+@options(Execution, "models_dir")
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Weights, as `mer weights list` names them.")],
-    models_dir: ModelsDir = None,
+    names: Annotated[list[str], typer.Argument(help="Weights, as `mer weights list` names them.")], *, given: Given
 ) -> None:
     """Download weights, into the models folder if there is one."""
     from pipeline.weights.locate import fetch as download
 
     for name in names:
-        found = download(name, models_dir)
+        found = download(name, given.make(Execution).models_dir)
         print(f"{found.path}  sha256 {found.record.sha256}")
 
 
 @weights_app.command()
-def path(name: Annotated[str, typer.Argument(help="As of `fetch`.")], models_dir: ModelsDir = None) -> None:
+@options(Execution, "models_dir")
+def path(name: Annotated[str, typer.Argument(help="As of `fetch`.")], *, given: Given) -> None:
     """Print where weights lie, after fetching them if they are not here yet."""
     from pipeline.weights.locate import locate
 
-    print(locate(name, models_dir).path)
+    print(locate(name, given.make(Execution).models_dir).path)

@@ -1,9 +1,10 @@
-"""Options of commands: each stands once, as a Pydantic field that says its type, bounds, default and help text."""
+"""What the commands share: options, each a Pydantic field that says type, bounds, default and help; the console."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le
@@ -12,8 +13,20 @@ from pydantic.fields import FieldInfo
 from schemas.model import Model
 from schemas.settings import field_of, is_nested, nested, validated
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 M = TypeVar("M", bound=Model)
 Command = Callable[..., None]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def console() -> "Console":
+    """Where commands print tables and progress."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty())
 
 
 class Given:
@@ -85,15 +98,11 @@ def _parameter(path: str, field: FieldInfo | None, default: str | None) -> inspe
 
 def _plain(annotation: Any) -> Any:
     """The type of an option: without ``None``; a tuple of texts is one text with commas."""
-    if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
     if get_origin(annotation) is tuple:
         return str
     if get_origin(annotation) in (Union, type(int | None)):
         (only,) = (kind for kind in get_args(annotation) if kind is not type(None))
         return _plain(only)
-    if get_origin(annotation) is Literal and not all(isinstance(value, str) for value in get_args(annotation)):
-        return type(get_args(annotation)[0])
     return annotation
 
 

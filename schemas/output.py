@@ -98,7 +98,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-        flush_folder(path.parent)
+        flush(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,8 +107,8 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def flush_folder(path: Path) -> None:
-    """Make the names in a folder survive a power cut; where folders cannot be flushed (Windows) they are not."""
+def flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut; Windows cannot do that by name, and does not."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli import Json, console
-from schemas.options import Given, options
+from schemas.options import Given, Json, console, options
 from schemas.settings import assignments
 from training.config import RecipeName, TrainConfig, TrainExecution
 
@@ -424,12 +423,12 @@ def _old_weights_command(words: list[str], models_dir: Path | None, as_json: boo
 
     print(f"`mer models {words[0]}` is now `mer weights {words[0]}`", file=sys.stderr)
     if words[0] == "list":
-        list_weights(models_dir, as_json)
+        list_weights(as_json=as_json, models_dir=models_dir)
     elif words[0] == "fetch":
-        fetch(words[1:], models_dir)
+        fetch(names=words[1:], models_dir=models_dir)
     else:
         for name in words[1:]:
-            path(name, models_dir)
+            path(name=name, models_dir=models_dir)
 
 
 @model_app.command("info", hidden=True)

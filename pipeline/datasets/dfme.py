@@ -7,7 +7,6 @@ import re
 
 from pipeline.datasets.adapter import DATASETS
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row
 from schemas.datasets import FACTS
 
 _COLUMNS = {
@@ -36,11 +35,6 @@ class Dfme(SheetAdapter):
     def subject_id(self, digits: str) -> str:
         """``sub0003``."""
         return f"sub{int(digits):04d}"
-
-    def identify(self, row: Row) -> tuple[str, str] | None:
-        """The subject is in the name."""
-        match = self.clip.fullmatch(row["name"])
-        return (self.subject_id(match["subject"]), match["name"]) if match else None
 
 
 DATASETS.register("dfme")(Dfme())

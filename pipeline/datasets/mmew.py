@@ -4,7 +4,6 @@ import re
 
 from pipeline.datasets.adapter import DATASETS
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row
 from schemas.datasets import FACTS
 
 _COLUMNS = {
@@ -31,11 +30,6 @@ class Mmew(SheetAdapter):
     def subject_id(self, digits: str) -> str:
         """``S01``."""
         return f"S{int(digits):02d}"
-
-    def identify(self, row: Row) -> tuple[str, str] | None:
-        """The subject is in the name."""
-        match = self.clip.fullmatch(row["name"])
-        return (self.subject_id(match["subject"]), match["name"]) if match else None
 
 
 DATASETS.register("mmew")(Mmew())

@@ -4,7 +4,6 @@ import re
 
 from pipeline.datasets.adapter import DATASETS
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row
 from schemas.datasets import FACTS
 
 _COLUMNS = {
@@ -30,11 +29,6 @@ class Samm(SheetAdapter):
     columns = _COLUMNS
     optional = frozenset({"objective_class", "expression_type"})
     example = "clip name such as 006_1_2"
-
-    def identify(self, row: Row) -> tuple[str, str] | None:
-        """The subject is in the name."""
-        match = self.clip.fullmatch(row["name"])
-        return (match["subject"], match["name"]) if match else None
 
 
 DATASETS.register("samm")(Samm())

@@ -1,7 +1,6 @@
 """A dataset whose clips stand in a spreadsheet with a header: what such adapters share."""
 
 import re
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -49,9 +48,10 @@ class SheetAdapter(Adapter):
     whole: frozenset[str] = frozenset()
     example: str
 
-    @abstractmethod
     def identify(self, row: Row) -> tuple[str, str] | None:
-        """Subject as in keys, and name of the clip; ``None`` if the row is none of an expression."""
+        """Subject as in keys, and the clip's name, which tells it; ``None`` if the row is none of an expression."""
+        match = self.clip.fullmatch(row["name"])
+        return (self.subject_id(match["subject"]), match["name"]) if match else None
 
     def subject_id(self, digits: str) -> str:
         """A subject as in keys, from the digits of a folder's or a clip's name."""

@@ -58,11 +58,6 @@ class SmicE(SheetAdapter):
         placed = (place_clip(files, SUBJECT, subject_id) for files in clips_of(tree, self.camera, long=True))
         return group_trees(placed, layout, LAYOUTS)
 
-    def identify(self, row: Row) -> tuple[str, str] | None:
-        """The subject is in the name."""
-        match = CLIP.fullmatch(row["name"])
-        return (subject_id(match["subject"]), match["name"]) if match else None
-
     def read(self, book: Workbook) -> Iterable[Table]:
         """Tables of this camera: by the name of the sheet, else of the file, where one names a camera."""
         tables = [table for table in super().read(book) if _camera(table) in (None, self.camera)]

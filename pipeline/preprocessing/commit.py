@@ -1,6 +1,5 @@
 """Turn the records of a finished run into columns and a manifest; the manifest, written last, makes the store."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from pipeline.preprocessing.plan import Plan
 from pipeline.preprocessing.store_arrays import write_columns
 from schemas.layout import PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
-from schemas.output import output_errors
+from schemas.output import output_errors, write_text
 from schemas.store.files import stored_object
 from schemas.store.format import Dimensions
 from schemas.store.reader import Store
@@ -61,7 +60,7 @@ def write_store(path: Path, dimensions: Dimensions, records: Sequence[ClipRecord
     write_columns(path, _columns(records, dimensions))
     clips = tuple(record.entry for record in records)
     complete = manifest.model_copy(update={"clips": clips, "objects": dict(_shared_objects(path, dimensions))}).sealed()
-    _write_manifest(path, complete)
+    write_text(path / MANIFEST_NAME, complete.model_dump_json(exclude_defaults=True) + "\n")
     return complete
 
 
@@ -128,13 +127,3 @@ def _shared_objects(store: Path, dimensions: Dimensions) -> Iterable[tuple[str, 
         if not SPECS[name].per_clip:
             files += sorted(path for path in (store / name).rglob("*") if path.is_file() and path.name != "zarr.json")
     return ((file.relative_to(store).as_posix(), stored_object(file)) for file in files)
-
-
-def _write_manifest(store: Path, manifest: Manifest) -> None:
-    temporary = store / f"{MANIFEST_NAME}.partial"
-    with output_errors(store):
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(manifest.model_dump_json(exclude_defaults=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(store / MANIFEST_NAME)

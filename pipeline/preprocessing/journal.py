@@ -11,7 +11,7 @@ from schemas.clip import Clip
 from schemas.errors import ManifestInvalidError, Stage
 from schemas.manifest import ClipEntry, Failure, Provenance
 from schemas.model import Model
-from schemas.output import output_errors
+from schemas.output import output_errors, replacing
 from schemas.store.manifest_file import JOURNAL_NAME
 
 
@@ -73,13 +73,9 @@ class Journal:
 
     def begin(self, header: JournalHeader, records: list[ClipRecord]) -> None:
         """Write a fresh journal with the records that still hold, atomically, and open it for appending."""
-        temporary = self._path.with_suffix(".tmp")
+        with replacing(self._path) as file:
+            file.writelines(_line(model) for model in [header, *records])
         with output_errors(self._path.parent):
-            with temporary.open("wb") as file:
-                file.writelines(_line(model) for model in [header, *records])
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
             self._file = self._path.open("ab")
 
     def append(self, record: ClipRecord) -> None:

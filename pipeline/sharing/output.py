@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import StoreExistsError
-from schemas.output import locked, output_errors, require_path
+from schemas.output import flush, locked, output_errors, require_path
 
 
 @contextmanager
@@ -29,13 +29,13 @@ def new_output(out: Path) -> Iterator[Path]:
         _delete(unfinished)
         try:
             yield unfinished
-            _flush(unfinished)
+            flush(unfinished)
             _require_free(out)
             unfinished.rename(out)
         except BaseException:
             _delete(unfinished)
             raise
-        _flush(out.parent)
+        flush(out.parent)
         unfinished.with_name(unfinished.name + ".lock").unlink(missing_ok=True)  # who comes now finds the output there
 
 
@@ -64,11 +64,3 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

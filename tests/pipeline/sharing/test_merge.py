@@ -216,7 +216,7 @@ from schemas.store.reader import Store
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(*{"objects": (assembly, "write_durably", killed), "manifest": (commit, "_write_manifest", killed)}[sys.argv[3]])
+setattr(*{"objects": (assembly, "write_durably", killed), "manifest": (commit, "write_text", killed)}[sys.argv[3]])
 merge.merge([Store.open(sys.argv[1])], Path(sys.argv[2]))
 """
 

@@ -1,6 +1,7 @@
 """A real S3 server and a real web server on loopback, which fail when they are told to."""
 
 import re
+import socketserver
 import threading
 import time
 from collections import Counter
@@ -106,20 +107,27 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
+def _served(server: socketserver.BaseServer) -> Iterator[None]:
+    """A server at work in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def web_server(folder: Path, *, ranges: bool = True) -> Iterator[tuple[str, Faults]]:
     """URL of a web server for a folder, and what goes wrong with it; with ``ranges`` it sends parts of files too."""
     faults = Faults()
     server = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(_Handler, directory=str(folder), faults=faults, ranges=ranges)
     )
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with _served(server):
         yield f"http://127.0.0.1:{server.server_port}", faults
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _FaultyApp:
@@ -162,11 +170,5 @@ def s3_server() -> Iterator[tuple[str, Faults]]:
     faults = Faults()
     app = _FaultyApp(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with _served(server):
         yield f"http://127.0.0.1:{server.server_port}", faults
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

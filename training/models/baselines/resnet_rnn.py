@@ -1,6 +1,6 @@
 """ResNet-18 on each frame, a recurrent network over them: Zhao and Liu's baselines (Former-DFER, ACM MM 2021)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,12 +12,6 @@ from training.models.baselines.texture import NO_CLIPPING, TextureClassifier, sg
 from training.models.config import ModelConfig
 from training.models.published import PublishedCost
 from training.models.registry import model
-
-# For the `fast` recipe: a quarter of the width, one block a stage.
-_FAST = {"width": 16, "layers": (1, 1, 1, 1), "hidden": 128}
-_NATIVE = sgd(schedule="step", step_epochs=40, clip_norm=NO_CLIPPING)  # that of their Former-DFER
-_WEIGHTS = (sequential_resnet18("backbone"),)
-_COST = PublishedCost(16, 112, macs=8e9)
 
 
 class ResNetRNNConfig(ModelConfig):
@@ -59,16 +53,21 @@ class ResNetRNN(TextureClassifier[ResNetRNNConfig]):
         return frame_features(self.backbone, batch.held().texture).transpose(1, 2)
 
 
+_SHARED: dict[str, Any] = {
+    "paper": "Zhao and Liu, ACM MM 2021",
+    "config": ResNetRNNConfig,
+    "fast": {"width": 16, "layers": (1, 1, 1, 1), "hidden": 128},  # a quarter of the width, one block a stage
+    "native": sgd(schedule="step", step_epochs=40, clip_norm=NO_CLIPPING),  # that of their Former-DFER
+    "weights": (sequential_resnet18("backbone"),),
+    "cost": PublishedCost(16, 112, macs=8e9),
+}
+
+
 @model(
     "resnet18-lstm",
     title="ResNet-18 + LSTM",
-    paper="Zhao and Liu, ACM MM 2021",
+    **_SHARED,
     place=5,
-    config=ResNetRNNConfig,
-    fast=_FAST,
-    native=_NATIVE,
-    weights=_WEIGHTS,
-    cost=_COST,
     printed={
         "smic-hs": ((68.03, 52.13, 51.24), 57.13, 0.53),
         "casme2": ((74.00, 71.50, 70.50, 74.20, 75.20), 73.08, 0.69),
@@ -85,13 +84,8 @@ class ResNetLSTM(ResNetRNN):
 @model(
     "resnet18-gru",
     title="ResNet-18 + GRU",
-    paper="Zhao and Liu, ACM MM 2021",
+    **_SHARED,
     place=6,
-    config=ResNetRNNConfig,
-    fast=_FAST,
-    native=_NATIVE,
-    weights=_WEIGHTS,
-    cost=_COST,
     printed={
         "smic-hs": ((66.54, 54.21, 52.00), 57.58, 0.55),
         "casme2": ((74.50, 76.00, 74.50, 74.00, 70.20), 73.84, 0.68),
