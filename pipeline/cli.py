@@ -183,7 +183,7 @@ def subset(
     opened, left_out = Store.open(store), clip_arrays(without)
     pseudonyms = None
     if anonymise:
-        pseudonyms = Pseudonyms.kept(key) if key is not None else Pseudonyms.drawn()
+        pseudonyms = Pseudonyms.from_file(key) if key is not None else Pseudonyms.random()
     manifest = take(opened, out, selection=selection, without=left_out, pseudonyms=pseudonyms)
     print(f"{out}: {len(manifest.clips)} of {len(opened.manifest.clips)} clips, content {manifest.content_sha256}")
     if anonymise and "texture" in manifest.arrays:

@@ -20,7 +20,7 @@ from training.config import RecipeName, TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
     from pipeline.weights.locate import LocatedWeights
-    from training.runs.folds import Machine
+    from training.runs.folds import Resources
 
 app = typer.Typer(rich_markup_mode=None)
 model_app = typer.Typer(hidden=True, rich_markup_mode=None)
@@ -109,14 +109,14 @@ def train(
     from training.runs.train import train as run
 
     resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
-    machine = _machine(given)
+    resources = _resources(given)
     resolved, published = _starting(resolved, _published([resolved.model], weights, given))
     stores = [located(place) for place in store]
     default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
     trained = run(
         stores,
         resolved,
-        machine,
+        resources,
         out=out or default,
         pretrain=located(pretrain) if pretrain else None,
         published=published,
@@ -124,10 +124,10 @@ def train(
     )
     page = write_report(trained.folder, trained.stores, regions=region_masks)
     if trained.result is None:
-        machine.say(f"open {page}")
+        resources.say(f"open {page}")
         raise typer.Exit(1)
-    machine.console.print(evaluation_report(trained.result))
-    machine.say(f"{trained.folder.path}: complete; open {page}")
+    resources.console.print(evaluation_report(trained.result))
+    resources.say(f"{trained.folder.path}: complete; open {page}")
 
 
 @app.command()
@@ -148,10 +148,10 @@ def pretrain(
     from schemas.store.location import located
     from training.runs.train import pretrain as run
 
-    resolved, machine = _config(recipe, config, given, assigned, seeds=seeds), _machine(given)
-    if run([located(place) for place in store], resolved, machine, out=out, overwrite=overwrite).failures:
+    resolved, resources = _config(recipe, config, given, assigned, seeds=seeds), _resources(given)
+    if run([located(place) for place in store], resolved, resources, out=out, overwrite=overwrite).failures:
         raise typer.Exit(1)
-    machine.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
+    resources.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
 
 
 @app.command()
@@ -182,11 +182,11 @@ def ablate(
         protocol, resolved = before.protocol, resolve("paper", fields, assignments(assigned or (), TrainConfig))
     else:
         protocol, resolved = None, _config(recipe, config, given, assigned)
-    machine = _machine(given)
+    resources = _resources(given)
     runs, table = run(
         [located(place) for place in store],
         resolved,
-        machine,
+        resources,
         out=out,
         protocol=protocol,
         pretrain=located(pretrain) if pretrain else None,
@@ -195,8 +195,8 @@ def ablate(
     full, *_ = [write_report(trained.folder, trained.stores, regions=region_masks) for trained in runs]
     if table is None:
         raise typer.Exit(1)
-    machine.console.print(ablation_report(table))
-    machine.say(f"{out}: complete; open {full}")
+    resources.console.print(ablation_report(table))
+    resources.say(f"{out}: complete; open {full}")
 
 
 @app.command()
@@ -235,11 +235,11 @@ def compare(
     configs = configs_of(models, recipe, read_toml(config), fields)
     published = _published(list(configs), weights, given)
     started = {name: _starting(resolved, published) for name, resolved in configs.items()}
-    machine = _machine(given)
+    resources = _resources(given)
     result = run(
         [located(place) for place in store],
         {name: resolved for name, (resolved, _) in started.items()},
-        machine,
+        resources,
         out=out,
         published={name: file for name, (_, file) in started.items() if file is not None},
         recipe=recipe,
@@ -249,8 +249,8 @@ def compare(
     if result is None:
         raise typer.Exit(1)
     page = write_comparison(out, result)
-    machine.console.print(comparison_report(result))
-    machine.say(f"{out}: complete; open {page}")
+    resources.console.print(comparison_report(result))
+    resources.say(f"{out}: complete; open {page}")
     raise typer.Exit(1 if any(model.failure for model in result.models) else 0)
 
 
@@ -502,13 +502,13 @@ def _starting(config: TrainConfig, published: "Mapping[str, LocatedWeights]") ->
     return config.model_copy(update={"published": found.record}), found.path
 
 
-def _machine(given: Given) -> "Machine":
+def _resources(given: Given) -> "Resources":
     """Where a training command runs."""
     from pipeline.preprocessing.cluster import choose_device, connect
-    from training.runs.folds import Machine
+    from training.runs.folds import Resources
 
     execution = given.make(TrainExecution)
     chosen = choose_device(execution)
     here = execution.workers == 0 and execution.scheduler is None
     cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
-    return Machine(device=chosen, cluster=cluster, cache=execution.cache, loaders=2, console=console())
+    return Resources(device=chosen, cluster=cluster, cache=execution.cache, loaders=2, console=console())

@@ -25,7 +25,7 @@ _MEMORY_SHARE = 0.6  # of what is free on the GPU; the rest is for other workers
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class ImageStatistics:
     """The model's own preprocessing of a crop that already has the model's input size.
 
     Attributes:
@@ -37,7 +37,7 @@ class Normalisation:
     shift: tuple[float, ...]
 
     @classmethod
-    def read(cls, path: Path) -> "Normalisation":
+    def read(cls, path: Path) -> "ImageStatistics":
         """From a ``preprocessor_config.json``.
 
         Raises:
@@ -99,7 +99,7 @@ class DepthAnything:
             raise ConfigError(f"input size {input_size} px of the depth model: expected a multiple of {PATCH}")
         self.device = torch.device(device)
         self.size, self.input_size = size, input_size
-        self.normalise = Normalisation.read(located.folder / "preprocessor_config.json")
+        self.normalise = ImageStatistics.read(located.folder / "preprocessor_config.json")
         self.model = _load(located).to(self.device)
         if self.device.type == "cuda":
             self.model = self.model.to(

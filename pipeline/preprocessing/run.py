@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.preprocessing import clip_tasks, cluster
 from pipeline.preprocessing.backends import build_processor
-from pipeline.preprocessing.commit import commit, records_of, sweep_partial_files
+from pipeline.preprocessing.finish import finish_store, records_of, sweep_partial_files
 from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import Plan
 from schemas.config import Execution
@@ -69,7 +69,7 @@ def execute(
                     progress.advance(failed=record.entry.status == "failed")
                     if (failure := record.entry.failure) is not None:
                         log.warning("%s failed at %s: %s", record.entry.key, failure.stage, failure.message)
-            manifest = commit(plan, [records[index] for index in range(len(plan.clips))])
+            manifest = finish_store(plan, [records[index] for index in range(len(plan.clips))])
             journal.remove()
         finally:
             journal.close()

@@ -2,7 +2,7 @@
 
 from pipeline.clip.backends import ACTION_UNITS, DEPTH
 from pipeline.datasets import DATASETS
-from pipeline.sharing.assembly import require_sealed
+from pipeline.sharing.clip_copies import require_sealed
 from schemas.store.reader import Store
 
 MADV_NET = """\

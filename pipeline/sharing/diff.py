@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.preprocessing.commit import records_of
+from pipeline.preprocessing.finish import records_of
 from pipeline.preprocessing.journal import ClipColumns
 from schemas.differences import Differences, differing
 from schemas.manifest import ClipEntry, Manifest

@@ -7,7 +7,7 @@ often a clip comes: dividing a store and merging its parts gives the store itsel
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipeline.sharing.assembly import Part, assemble, canonical, frames_of, parts_of
+from pipeline.sharing.clip_copies import Part, assemble, canonical, frames_of, parts_of
 from schemas.clip import Finding
 from schemas.differences import Differences, differing, listed
 from schemas.errors import StoreError

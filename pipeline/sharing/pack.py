@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
-from pipeline.sharing.assembly import require_sealed
+from pipeline.sharing.clip_copies import require_sealed
 from pipeline.sharing.output import new_output, write_blocks, write_durably
-from pipeline.sharing.trust import refuse_metadata
+from pipeline.sharing.untrusted import refuse_metadata
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import require_path

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.preprocessing.journal import ClipColumns
-from pipeline.sharing.assembly import Part
+from pipeline.sharing.clip_copies import Part
 from pipeline.sharing.output import new_output, write_durably
 from schemas.errors import ConfigError
 from schemas.manifest import ClipEntry, Manifest, Provenance
@@ -29,12 +29,12 @@ class Pseudonyms:
     secret: bytes
 
     @classmethod
-    def drawn(cls) -> "Pseudonyms":
+    def random(cls) -> "Pseudonyms":
         """From a secret that nobody keeps: nobody can repeat or undo the renaming."""
         return cls(secrets.token_bytes(_SECRET_BYTES))
 
     @classmethod
-    def kept(cls, file: Path) -> "Pseudonyms":
+    def from_file(cls, file: Path) -> "Pseudonyms":
         """From the secret in a file, which is drawn now if there is no such file.
 
         Raises:

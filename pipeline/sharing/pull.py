@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.sharing.transfer import in_parallel
-from pipeline.sharing.trust import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
+from pipeline.sharing.untrusted import refuse_foreign, refuse_metadata, refuse_too_large, same_clips
 from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
 from schemas.output import locked, output_errors, replacing, require_path

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pipeline.sharing.assembly import require_sealed
+from pipeline.sharing.clip_copies import require_sealed
 from pipeline.sharing.push_target import PushTarget
 from pipeline.sharing.transfer import in_parallel
-from pipeline.sharing.trust import same_clips
+from pipeline.sharing.untrusted import same_clips
 from schemas.datasets import licences
 from schemas.errors import (
     ConfigError,

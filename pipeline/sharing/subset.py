@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from pipeline.sharing.assembly import assemble, frames_of, parts_of, without_arrays
+from pipeline.sharing.clip_copies import assemble, frames_of, parts_of, without_arrays
 from pipeline.sharing.pseudonyms import Pseudonyms
 from pipeline.sharing.selection import Selection
 from schemas.errors import ConfigError

@@ -22,7 +22,7 @@ import fsspec
 import numpy as np
 from rich.console import Console
 
-from pipeline.preprocessing.commit import write_store
+from pipeline.preprocessing.finish import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import write_clip
 from pipeline.sharing.pack import pack, unpack

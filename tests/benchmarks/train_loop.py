@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.preprocessing.commit import records_of, write_store
+from pipeline.preprocessing.finish import records_of, write_store
 from schemas.layout import object_path
 from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store

@@ -15,8 +15,10 @@ import atheris
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "format-1.zip"
 
-with atheris.instrument_imports(include=["schemas", "json", "pipeline.sharing.trust", "pipeline.inspect.verification"]):
-    from pipeline.sharing.trust import refuse_foreign
+READS_IT = ["schemas", "json", "pipeline.sharing.untrusted", "pipeline.inspect.verification"]
+
+with atheris.instrument_imports(include=READS_IT):
+    from pipeline.sharing.untrusted import refuse_foreign
     from schemas.errors import MerError
     from schemas.store.format import array_metadata
     from schemas.store.location import StoreUrl

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocessing.commit import write_store
+from pipeline.preprocessing.finish import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import write_clip
 from schemas.config import PreprocessConfig

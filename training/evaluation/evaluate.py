@@ -16,7 +16,7 @@ from schemas.manifest import Manifest
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
 from training.evaluation.bootstrap import bootstrap_intervals
-from training.evaluation.floors import majority_floor, prior_floor
+from training.evaluation.chance import majority_class, prior_guesser
 from training.evaluation.metrics import METRICS, count_by_group, score
 from training.evaluation.predictions import Predictions, read_predictions
 from training.evaluation.result import COMPOSITE, EvaluatedStore, EvaluationResult, GroupResult, Spread, SubjectResult
@@ -199,7 +199,7 @@ def _group(
         subjects=len(strata),
         class_clips=_named(classes, class_clips),
         metrics={m: Spread.of([getattr(scores, m) for scores in by_seed.values()], intervals[m]) for m in METRICS},
-        floors=(majority_floor(class_clips), prior_floor(class_clips)),
+        floors=(majority_class(class_clips), prior_guesser(class_clips)),
         seeds=by_seed,
         pooled=score(confusion.sum(axis=(0, 1)), classes, of=place),
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from schemas.model import Model
 from training.evaluation.bootstrap import Interval
-from training.evaluation.floors import Floor
+from training.evaluation.chance import ChanceLevel
 from training.evaluation.metrics import Scores
 from training.protocols.protocol import Protocol
 
@@ -52,7 +52,7 @@ class GroupResult(Model):
     subjects: int
     class_clips: dict[str, int]
     metrics: dict[str, Spread]
-    floors: tuple[Floor, ...]
+    floors: tuple[ChanceLevel, ...]
     seeds: dict[int, Scores]
     pooled: Scores
 

@@ -17,13 +17,13 @@ from training.evaluation.metrics import METRIC_TITLES
 from training.fit.folder import RunFolder
 from training.report import comparison_figures as figures
 from training.report import comparison_tables as tables
-from training.report.comparison_curves import ENLARGED, Courses, courses_figure
-from training.report.curves import read_courses
+from training.report.comparison_curves import ENLARGED, TrainingCurves, model_curves_figure
 from training.report.drawing import save, style
 from training.report.page import Part, Section, Table, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, PaperTable, paper_tables
 from training.report.table_files import write_table
 from training.report.tables import count, paper_table
+from training.report.training_curves import read_curves
 
 COMPARISON_FILE = "comparison.html"
 
@@ -45,7 +45,7 @@ def write_comparison(
     if curves is None:
         runs = {model.name: RunFolder(folder / model.name) for model in result.models if model.groups}
         curves = {name: [fold.metrics for fold in run.folds(run.read())] for name, run in runs.items()}
-    page = _Comparison(folder, result, {name: read_courses(files) for name, files in curves.items()})
+    page = _Comparison(folder, result, {name: read_curves(files) for name, files in curves.items()})
     with style():
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in page.sections()]
     path = folder / COMPARISON_FILE
@@ -56,9 +56,9 @@ def write_comparison(
 class _Comparison:
     """A result and the sections made of it."""
 
-    def __init__(self, folder: Path, result: ComparisonResult, courses: Courses) -> None:
+    def __init__(self, folder: Path, result: ComparisonResult, curves: TrainingCurves) -> None:
         self.folder, self.result = folder, result
-        self.courses = {model.name: own for model in result.models if (own := courses.get(model.name))}
+        self.curves = {model.name: own for model in result.models if (own := curves.get(model.name))}
         self.done = [model for model in result.models if model.groups]
         self.groups = tuple(self.done[0].groups) if self.done else ()
 
@@ -204,29 +204,29 @@ class _Comparison:
             yield self._picture("cost", caption, figures.cost_figure(self.done))
 
     def _curves(self) -> Iterator[Part]:
-        if not self.courses:
+        if not self.curves:
             yield Text("No fold has finished an epoch.", "missing")
             return
-        held_back = any("validation_loss" in own for own in self.courses.values())
+        held_back = any("validation_loss" in own for own in self.curves.values())
         clips = "training clips, and of held-back clips where there are any" if held_back else "training clips"
         yield Text(f"These are curves of {clips}. Test clips are in none of them: they say nothing of the result.")
-        unfinished = [tables.model_title(m.name) for m in self.result.models if m.name in self.courses and not m.groups]
+        unfinished = [tables.model_title(m.name) for m in self.result.models if m.name in self.curves and not m.groups]
         if unfinished:
             yield Text(f"Not all folds, or not to the end: {', '.join(unfinished)}.", "caution")
         for what, remark in (
             ("accuracy", ""),
             (
                 "loss",
-                " Every model has its own loss, some of several terms: compare their courses, not their heights."
+                " Every model has its own loss, some of several terms: compare how they run, not how high they are."
                 + (" That of held-back clips is the plain cross entropy." if held_back else ""),
             ),
         ):
-            if any(name.removeprefix("validation_") == what for own in self.courses.values() for name in own):
+            if any(name.removeprefix("validation_") == what for own in self.curves.values() for name in own):
                 caption = (
                     f"{what.capitalize()} over epochs, mean over folds and seeds, and the last "
                     f"{round(100 * ENLARGED)}% enlarged.{remark}"
                 )
-                yield self._picture(f"curves-{what}", caption, courses_figure(self.courses, what))
+                yield self._picture(f"curves-{what}", caption, model_curves_figure(self.curves, what))
 
     def _confusion(self) -> Iterator[Part]:
         for group in self.groups:

@@ -1,4 +1,4 @@
-"""Courses of all models together, over epochs, and their last part enlarged (the paper's Figs. 3-18)."""
+"""TrainingCurves of all models together, over epochs, and their last part enlarged (the paper's Figs. 3-18)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,34 +10,34 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from scipy.optimize import isotonic_regression
 
 from training.report.comparison_tables import OURS, model_title
-from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, WIDTH, new_figure
+from training.report.training_curves import TrainingCurve
 
 ENLARGED = 0.4  # last part of the training
 _STYLES = ("-", "--", ":", "-.")
 _WIDE = 5  # a span of values from here on is shown in logarithms
 _TITLES = {"": "training clips", "validation_": "held-back clips"}
 
-Courses = Mapping[str, Mapping[str, Course]]  # model -> column -> course
+TrainingCurves = Mapping[str, Mapping[str, TrainingCurve]]  # model -> column -> curve
 
 
-def courses_figure(courses: Courses, what: str) -> Figure:
+def model_curves_figure(curves: TrainingCurves, what: str) -> Figure:
     """A row for training clips and one for held-back clips, where there are any: all epochs, and the last enlarged.
 
     Args:
-        courses: of the models, those without the column are left out.
+        curves: of the models, those without the column are left out.
         what: ``accuracy`` or ``loss``.
     """
-    columns = [f"{part}{what}" for part in _TITLES if any(f"{part}{what}" in own for own in courses.values())]
-    looks = _looks(list(courses))
-    height = max(3.2, 0.155 * len(courses) + 0.9)
+    columns = [f"{part}{what}" for part in _TITLES if any(f"{part}{what}" in own for own in curves.values())]
+    looks = _looks(list(curves))
+    height = max(3.2, 0.155 * len(curves) + 0.9)
     figure = new_figure(WIDTH, height * len(columns))
     grid = figure.subplots(len(columns), 2, squeeze=False)
     for (whole, enlarged), column in zip(grid, columns, strict=True):
-        shown = {name: own[column] for name, own in courses.items() if column in own}
-        lengths = {int(course.epochs[-1]) for course in shown.values()}
-        for name, course in shown.items():
-            _draw(whole, course.epochs, course.mean, looks[name])
+        shown = {name: own[column] for name, own in curves.items() if column in own}
+        lengths = {int(curve.epochs[-1]) for curve in shown.values()}
+        for name, curve in shown.items():
+            _draw(whole, curve.epochs, curve.mean, looks[name])
         whole.set(xlim=(0, max(lengths)), xlabel="epoch", title=f"{what}, {_TITLES[column.removesuffix(what)]}")
         whole.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         whole.set_ylim(0, 1 if what == "accuracy" else None)
@@ -73,31 +73,31 @@ def _draw(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
 
 
 def _draw_enlarged(
-    axes: Axes, shown: Mapping[str, Course], looks: Mapping[str, Look], *, in_epochs: bool
+    axes: Axes, shown: Mapping[str, TrainingCurve], looks: Mapping[str, Look], *, in_epochs: bool
 ) -> dict[str, float]:
     """Draw the last part of each, and give the last value of each."""
-    for name, course in shown.items():
-        last = course.epochs[-1]
-        part = course.epochs >= _first(course)
-        x = course.epochs[part] if in_epochs else 100 * course.epochs[part] / last
-        _draw(axes, x, course.mean[part], looks[name])
+    for name, curve in shown.items():
+        last = curve.epochs[-1]
+        part = curve.epochs >= _first(curve)
+        x = curve.epochs[part] if in_epochs else 100 * curve.epochs[part] / last
+        _draw(axes, x, curve.mean[part], looks[name])
     if in_epochs:
-        course = next(iter(shown.values()))
-        axes.set(xlabel="epoch", xlim=(_first(course) - (course.epochs[-1] == _first(course)), course.epochs[-1]))
+        curve = next(iter(shown.values()))
+        axes.set(xlabel="epoch", xlim=(_first(curve) - (curve.epochs[-1] == _first(curve)), curve.epochs[-1]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     else:
         axes.set(xlabel="per cent of the model's own epochs", xlim=(100 * (1 - ENLARGED), 100))
-    return {name: float(course.mean[-1]) for name, course in shown.items()}
+    return {name: float(curve.mean[-1]) for name, curve in shown.items()}
 
 
-def _first(course: Course) -> int:
+def _first(curve: TrainingCurve) -> int:
     """The epoch that the enlarged part begins with."""
-    return int(np.floor((1 - ENLARGED) * course.epochs[-1])) if len(course.epochs) > 2 else int(course.epochs[0])
+    return int(np.floor((1 - ENLARGED) * curve.epochs[-1])) if len(curve.epochs) > 2 else int(curve.epochs[0])
 
 
-def _scale(axes: Axes, shown: Mapping[str, Course], *, logarithm: bool) -> None:
-    """Limits that hold the last part of every course."""
-    values = np.concatenate([course.mean[course.epochs >= _first(course)] for course in shown.values()])
+def _scale(axes: Axes, shown: Mapping[str, TrainingCurve], *, logarithm: bool) -> None:
+    """Limits that hold the last part of every curve."""
+    values = np.concatenate([curve.mean[curve.epochs >= _first(curve)] for curve in shown.values()])
     low, high = float(values.min()), float(values.max())
     if logarithm and low > 0 and high / low > _WIDE:
         axes.set(yscale="log", ylim=(low / 1.1, high * 1.1))

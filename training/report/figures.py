@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
 from training.evaluation.result import GroupResult, SubjectResult
-from training.report.curves import Course
 from training.report.drawing import BLUE, CYCLE, INK, LINE, ORANGE, WIDTH, new_figure
+from training.report.training_curves import TrainingCurve
 
 _FULL = 0.65  # of the darkest colour: from here on, text in a cell is white
 _CELL = "#0b5394"
@@ -91,7 +91,7 @@ def _cell(corner: tuple[float, float], share: float) -> Rectangle:
     return Rectangle(corner, 0.96, 0.96, facecolor=to_rgba(_CELL, share), edgecolor=LINE, linewidth=0.6)
 
 
-def curves_figure(courses: Mapping[str, Course], *, runs: int) -> Figure:
+def curves_figure(curves: Mapping[str, TrainingCurve], *, runs: int) -> Figure:
     """Loss and accuracy over epochs: mean and range over folds and seeds."""
     figure = new_figure(WIDTH, 3.4)
     panels = figure.subplots(1, 2)
@@ -100,8 +100,8 @@ def curves_figure(courses: Mapping[str, Course], *, runs: int) -> Figure:
             (what, "training clips", BLUE, "-"),
             (f"validation_{what}", "held-back clips", ORANGE, "--"),
         ):
-            if name in courses:
-                _draw_course(axes, courses[name], label, colour, line, band=runs > 1)
+            if name in curves:
+                _draw_curve(axes, curves[name], label, colour, line, band=runs > 1)
         axes.set(xlabel="epoch", title=what)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.legend()
@@ -110,14 +110,14 @@ def curves_figure(courses: Mapping[str, Course], *, runs: int) -> Figure:
     return figure
 
 
-def terms_figure(courses: Mapping[str, Course]) -> Figure:
+def terms_figure(curves: Mapping[str, TrainingCurve]) -> Figure:
     """The terms of the loss, weighted as they are summed: mean over folds and seeds."""
-    terms = {name.removeprefix("loss_"): course for name, course in courses.items() if name.startswith("loss_")}
+    terms = {name.removeprefix("loss_"): curve for name, curve in curves.items() if name.startswith("loss_")}
     figure = new_figure(WIDTH, 3.2)
     axes = figure.subplots()
-    for index, (name, course) in enumerate(terms.items()):
+    for index, (name, curve) in enumerate(terms.items()):
         line = _STYLES[index // len(CYCLE) % len(_STYLES)]
-        _draw_course(axes, course, name, CYCLE[index % len(CYCLE)], line, band=False)
+        _draw_curve(axes, curve, name, CYCLE[index % len(CYCLE)], line, band=False)
     axes.set(xlabel="epoch", title="terms of the loss")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
@@ -125,11 +125,11 @@ def terms_figure(courses: Mapping[str, Course]) -> Figure:
     return figure
 
 
-def _draw_course(axes: Axes, course: Course, label: str, colour: str, line: str, *, band: bool) -> None:
-    marker = "o" if len(course.epochs) == 1 else ""
-    axes.plot(course.epochs, course.mean, line, marker=marker, color=colour, label=label, linewidth=1.6)
+def _draw_curve(axes: Axes, curve: TrainingCurve, label: str, colour: str, line: str, *, band: bool) -> None:
+    marker = "o" if len(curve.epochs) == 1 else ""
+    axes.plot(curve.epochs, curve.mean, line, marker=marker, color=colour, label=label, linewidth=1.6)
     if band:
-        axes.fill_between(course.epochs, course.low, course.high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
 
 
 def subjects_figure(subjects: Sequence[SubjectResult], accuracy: float) -> Figure:

@@ -22,12 +22,12 @@ from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
 from training.fit.folder import FoldFailure, Run, RunFolder
 from training.report import figures, tables
 from training.report.attention import attention_at_apex, attention_figure
-from training.report.curves import read_courses
 from training.report.depth import Regions, depth_figure
 from training.report.drawing import save, style
 from training.report.examples import choose_examples
 from training.report.page import Part, Section, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, paper_tables
+from training.report.training_curves import read_curves
 
 M = TypeVar("M", bound=Model)
 
@@ -165,22 +165,22 @@ class _Report:
 
     def _training(self) -> Iterator[Part]:
         files = [folder.metrics for folder in self.folds if folder.metrics.is_file()]
-        courses = read_courses(files)
-        if not courses:
+        curves = read_curves(files)
+        if not curves:
             yield Text("No fold has finished an epoch.", "missing")
             return
         held_back = (
             "The loss of held-back clips is the plain cross entropy, that of training clips the model's own sum of "
-            "terms: compare their courses, not their heights."
-            if "validation_loss" in courses
+            "terms: compare how they run, not how high they are."
+            if "validation_loss" in curves
             else "No clips were held back: the last epoch was taken."
         )
         ranges = f"mean and range over {len(files)} folds and seeds" if len(files) > 1 else "the only fold"
         caption = f"Loss and accuracy over epochs, {ranges}. Test clips are in none of these curves. {held_back}"
-        yield self._picture("curves", caption, figures.curves_figure(courses, runs=len(files)))
-        if sum(name.startswith("loss_") for name in courses) > 1:
+        yield self._picture("curves", caption, figures.curves_figure(curves, runs=len(files)))
+        if sum(name.startswith("loss_") for name in curves) > 1:
             caption = "Terms of the training loss, weighted as they are summed, mean over folds and seeds."
-            yield self._picture("loss-terms", caption, figures.terms_figure(courses))
+            yield self._picture("loss-terms", caption, figures.terms_figure(curves))
 
     def _subjects(self) -> Iterator[Part]:
         if self.result is None:
@@ -225,10 +225,10 @@ class _Report:
         except StoreError as error:
             yield Text(f"Not shown: {error}", "missing")
             return
-        courses = "" if self.regions is None else " Right: its mean in the five regions that change most by the apex."
+        curves = "" if self.regions is None else " Right: its mean in the five regions that change most by the apex."
         caption = (
             "Depth disparity of action unit regions (the paper's Fig. 19). Middle: change of depth from onset to apex "
-            f"in shares of the clip's depth range, orange nearer.{courses} {_RULE}"
+            f"in shares of the clip's depth range, orange nearer.{curves} {_RULE}"
         )
         if self.regions is None:
             yield Text("The regions of the action units were not given; the change is shown over the face.", "missing")

@@ -12,7 +12,7 @@ from training.evaluation.ablation import ABLATION_FILE, Ablation, AblationVarian
 from training.evaluation.result import EvaluationResult, Spread
 from training.models.registry import model_facts
 from training.protocols.protocol import Protocol
-from training.runs.folds import Machine
+from training.runs.folds import Resources
 from training.runs.train import TrainedRun, train
 
 _METRICS = ("uf1", "uar")
@@ -30,7 +30,7 @@ class _Variant:
 def ablate(
     stores: Sequence[StoreLocation],
     config: TrainConfig,
-    machine: Machine,
+    resources: Resources,
     *,
     out: Path,
     protocol: Protocol | None = None,
@@ -50,13 +50,13 @@ def ablate(
     variants = _variants(config, pretrain)
     runs = []
     for variant in variants:
-        machine.console.rule(f"{variant.name}", align="left")
+        resources.console.rule(f"{variant.name}", align="left")
         changed = config.model_copy(update={"model_options": {**config.model_options, **variant.options}})
         runs.append(
             train(
                 stores,
                 changed,
-                machine,
+                resources,
                 out=out / variant.name.replace(" ", "-"),
                 protocol=protocol,
                 pretrain=variant.pretrain,

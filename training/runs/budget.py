@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.data.sampling import batch_count
 from training.fit.folder import RunFolder
 from training.models.registry import create_model
-from training.runs.folds import Machine, fold_tasks, train_here
+from training.runs.folds import Resources, fold_tasks, train_here
 from training.runs.plan import PlannedRun
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -108,14 +108,16 @@ def updates_per_epoch(plan: PlannedRun) -> list[int]:
     return [batch_count(len(fold.train), size) for fold in plan.run.folds]
 
 
-def seconds_per_epoch(plans: Mapping[str, PlannedRun], machine: Machine) -> dict[str, float]:
+def seconds_per_epoch(plans: Mapping[str, PlannedRun], resources: Resources) -> dict[str, float]:
     """Of each model the time of one epoch of its first fold, in this process, after one that is not timed.
 
     A model whose fold fails is left out; it will fail again, and say why, when it is trained.
     """
     ends: dict[str, list[float]] = {}
     with TemporaryDirectory() as scratch:
-        tasks = [fold_tasks(_trial(plan), RunFolder(Path(scratch) / name), machine)[0] for name, plan in plans.items()]
+        tasks = [
+            fold_tasks(_trial(plan), RunFolder(Path(scratch) / name), resources)[0] for name, plan in plans.items()
+        ]
         models = {task.name: task.run.config.model for task in tasks}
         for _ in train_here(tasks, lambda event: ends.setdefault(models[event.fold], []).append(time.monotonic())):
             pass

@@ -19,7 +19,7 @@ from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, RunFolder
 from training.models.registry import model_names
 from training.runs.budget import Budget, epochs_within, seconds_per_epoch, within_epochs
 from training.runs.comparison import summarise
-from training.runs.folds import Machine, train_folds
+from training.runs.folds import Resources, train_folds
 from training.runs.plan import PlannedRun, plan_training
 from training.runs.recipes import resolve
 from training.runs.train import announce, evaluate_run
@@ -73,7 +73,7 @@ def configs_of(models: str, recipe: RecipeName, *layers: Mapping[str, Any]) -> d
 def compare(
     stores: Sequence[StoreLocation],
     configs: Mapping[str, TrainConfig],
-    machine: Machine,
+    resources: Resources,
     *,
     out: Path,
     recipe: RecipeName,
@@ -88,7 +88,7 @@ def compare(
     Args:
         stores: to train and test on.
         configs: model -> its config; protocol and seeds are those of all.
-        machine: where to train.
+        resources: where to train.
         out: folder of the comparison; one that was interrupted goes on.
         recipe: that the configs are of.
         published: model -> file of the weights that its config names as ``published``.
@@ -104,22 +104,22 @@ def compare(
     if budget is not None and recipe == "native":
         raise ConfigError("--budget: native trains each model as long as its authors do; use --recipe paper or fast")
     opened = [Store.open(store) for store in stores]
-    plans, failures = _plan(opened, configs, published or {}, machine)
+    plans, failures = _plan(opened, configs, published or {}, resources)
     with locked(out), log_file(out / LOG_FILE):
         before = None if overwrite else _read(out)
-        asked = _settle(Comparison(models=tuple(configs), recipe=recipe, budget=budget), before, plans, machine)
+        asked = _settle(Comparison(models=tuple(configs), recipe=recipe, budget=budget), before, plans, resources)
         if asked.epochs is not None:
             plans = {name: _limited(planned, asked.epochs) for name, planned in plans.items()}
         folders = {name: RunFolder(out / name) for name in plans}
         for name, planned in plans.items():
             folders[name].begin(planned.run, overwrite=overwrite)
         write_text(out / COMPARISON_FILE, asked.model_dump_json(indent=1) + "\n")
-        _announce(plans, failures, asked, machine, out)
+        _announce(plans, failures, asked, resources, out)
         runs = {name: (planned, folders[name]) for name, planned in plans.items()}
-        failures |= _failures(runs, train_folds(list(runs.values()), machine))
+        failures |= _failures(runs, train_folds(list(runs.values()), resources))
         finished = {name: (*run, evaluate_run(*run)) for name, run in runs.items() if name not in failures}
         if not finished:
-            machine.say(f"{out}: no model has a result; {_listed(failures)}")
+            resources.say(f"{out}: no model has a result; {_listed(failures)}")
             return None
         result = summarise(
             asked.models,
@@ -128,20 +128,20 @@ def compare(
             recipe=recipe,
             budget=budget,
             epochs=asked.epochs,
-            device=machine.device,
+            device=resources.device,
         )
         write_text(out / RESULT_FILE, result.model_dump_json(indent=1) + "\n")
         return result
 
 
 def _plan(
-    stores: Sequence[Store], configs: Mapping[str, TrainConfig], weights: Mapping[str, Path], machine: Machine
+    stores: Sequence[Store], configs: Mapping[str, TrainConfig], weights: Mapping[str, Path], resources: Resources
 ) -> tuple[dict[str, PlannedRun], dict[str, str]]:
     """Runs by model, and why other models cannot be trained."""
     plans, failures = {}, {}
     for name, config in configs.items():
         try:
-            plans[name] = plan_training(stores, config, machine.device, weights=weights.get(name))
+            plans[name] = plan_training(stores, config, resources.device, weights=weights.get(name))
         except ConfigError as error:
             failures[name] = str(error)
     if not plans:
@@ -168,7 +168,7 @@ def _read(out: Path) -> Comparison | None:
 
 
 def _settle(
-    asked: Comparison, before: Comparison | None, plans: Mapping[str, PlannedRun], machine: Machine
+    asked: Comparison, before: Comparison | None, plans: Mapping[str, PlannedRun], resources: Resources
 ) -> Comparison:
     """What a budget comes to; one of time was measured once, and stands when the comparison goes on."""
     if asked.budget is None:
@@ -177,8 +177,8 @@ def _settle(
         return asked.model_copy(update={"epochs": int(asked.budget.amount)})
     if before is not None and before.model_copy(update={"epochs": None, "seconds_per_epoch": {}}) == asked:
         return before
-    machine.say(f"timing an epoch of {len(plans)} models")
-    taken = seconds_per_epoch(plans, machine)
+    resources.say(f"timing an epoch of {len(plans)} models")
+    taken = seconds_per_epoch(plans, resources)
     epochs = epochs_within(asked.budget.amount, plans, taken)
     return asked.model_copy(update={"epochs": epochs, "seconds_per_epoch": taken})
 
@@ -190,14 +190,14 @@ def _limited(planned: PlannedRun, epochs: int) -> PlannedRun:
 
 
 def _announce(
-    plans: Mapping[str, PlannedRun], failures: Mapping[str, str], asked: Comparison, machine: Machine, out: Path
+    plans: Mapping[str, PlannedRun], failures: Mapping[str, str], asked: Comparison, resources: Resources, out: Path
 ) -> None:
     first = next(iter(plans.values()))
-    announce(first, machine, f"{len(first.run.config.seeds)} seeds, {len(plans)} models -> {out}")
+    announce(first, resources, f"{len(first.run.config.seeds)} seeds, {len(plans)} models -> {out}")
     if asked.epochs is not None:
-        machine.say(f"  budget: {asked.epochs} epochs of each fold, a model's own pre-training included")
+        resources.say(f"  budget: {asked.epochs} epochs of each fold, a model's own pre-training included")
     for name, why in failures.items():
-        machine.say(f"  left out: {name}: {why}")
+        resources.say(f"  left out: {name}: {why}")
 
 
 def _failures(

@@ -51,8 +51,8 @@ Outcome = tuple["FoldTask", FoldFailure | None]
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where a run executes; of this only the device changes its bits.
+class Resources:
+    """What a run has to train on; of this only the device changes its bits.
 
     Attributes:
         device: to train on.
@@ -132,38 +132,40 @@ class FoldTask:
         return self, None
 
 
-def fold_tasks(planned: PlannedRun, folder: RunFolder, machine: Machine) -> list[FoldTask]:
+def fold_tasks(planned: PlannedRun, folder: RunFolder, resources: Resources) -> list[FoldTask]:
     """One for each fold of each seed."""
     return [
-        FoldTask(planned.run, fold, planned.clips, planned.weights.get(fold.seed), machine.cache, machine.loaders)
+        FoldTask(planned.run, fold, planned.clips, planned.weights.get(fold.seed), resources.cache, resources.loaders)
         for fold in RunFolder(folder.path.absolute()).folds(planned.run)
     ]
 
 
-def train_folds(runs: Sequence[tuple[PlannedRun, RunFolder]], machine: Machine) -> list[tuple[FoldFolder, FoldFailure]]:
-    """Train the folds that are left, all of them at once as far as the machine allows.
+def train_folds(
+    runs: Sequence[tuple[PlannedRun, RunFolder]], resources: Resources
+) -> list[tuple[FoldFolder, FoldFailure]]:
+    """Train the folds that are left, all of them at once as far as the cores allow.
 
     A fold that was finished, and whose files are not those any more, is trained again.
 
     Returns:
         Those that failed, and why; they stop no other.
     """
-    tasks = [task for planned, folder in runs for task in fold_tasks(planned, folder, machine)]
+    tasks = [task for planned, folder in runs for task in fold_tasks(planned, folder, resources)]
     for task in tasks:
         if task.folder.marked and (damage := task.folder.damage()):
             log.warning("%s: damaged: %s; it is trained again", task.name, damage)
-            machine.say(f"  {task.name}: damaged: {damage}; it is trained again")
+            resources.say(f"  {task.name}: damaged: {damage}; it is trained again")
             shutil.rmtree(task.folder.path)
     left = [task for task in tasks if not task.folder.marked]
     if not left:
         return []
     if len(left) < len(tasks):
-        machine.say(f"  going on: {len(tasks) - len(left)} of {len(tasks)} folds are done")
+        resources.say(f"  going on: {len(tasks) - len(left)} of {len(tasks)} folds are done")
     epochs = [task.run.config.optimisation.epochs for task in tasks]
     failures: list[tuple[FoldFolder, FoldFailure]] = []
     ended, at = len(tasks) - len(left), Counter[str]()
     before = sum(epochs) - sum(task.run.config.optimisation.epochs for task in left)
-    with Progress(machine.console, unit="epochs", total=sum(epochs), done=before, title="folds") as progress:
+    with Progress(resources.console, unit="epochs", total=sum(epochs), done=before, title="folds") as progress:
 
         def count(event: EpochDone) -> None:
             accuracy = "" if event.accuracy is None else f", accuracy {event.accuracy:.2f}"
@@ -172,7 +174,7 @@ def train_folds(runs: Sequence[tuple[PlannedRun, RunFolder]], machine: Machine) 
             at[event.fold] = event.epoch
 
         try:
-            for task, failure in _train(left, machine, count):
+            for task, failure in _train(left, resources, count):
                 ended += 1
                 outcome = "done" if failure is None else f"failed: {failure.message}"
                 progress.advance(task.run.config.optimisation.epochs - at[task.name])
@@ -180,16 +182,16 @@ def train_folds(runs: Sequence[tuple[PlannedRun, RunFolder]], machine: Machine) 
                 if failure is not None:
                     failures.append((task.folder, failure))
         except KeyboardInterrupt:
-            machine.say("interrupted; finished epochs are safe: type the same command again to go on")
+            resources.say("interrupted; finished epochs are safe: type the same command again to go on")
             raise
     return failures
 
 
-def _train(tasks: Sequence[FoldTask], machine: Machine, report: Report) -> Iterator[Outcome]:
-    if machine.cluster is None:
+def _train(tasks: Sequence[FoldTask], resources: Resources, report: Report) -> Iterator[Outcome]:
+    if resources.cluster is None:
         yield from train_here(tasks, report)
         return
-    with machine.cluster(len(tasks)) as client:
+    with resources.cluster(len(tasks)) as client:
         yield from train_on(client, tasks, report, threads=max(1, CPU_COUNT // len(client.nthreads())))
 
 

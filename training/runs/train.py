@@ -18,7 +18,7 @@ from training.evaluation.predictions import concatenate, read_predictions, write
 from training.evaluation.result import EvaluationResult
 from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder
 from training.protocols.protocol import Protocol
-from training.runs.folds import Machine, train_folds
+from training.runs.folds import Resources, train_folds
 from training.runs.plan import (
     PlannedRun,
     plan_self_supervised_pretraining,
@@ -47,7 +47,7 @@ class TrainedRun:
 def train(
     stores: Sequence[StoreLocation],
     config: TrainConfig,
-    machine: Machine,
+    resources: Resources,
     *,
     out: Path,
     protocol: Protocol | None = None,
@@ -60,7 +60,7 @@ def train(
     Args:
         stores: made by `mer preprocess`.
         config: of the run.
-        machine: where to train.
+        resources: where to train.
         out: run folder; one that was interrupted goes on.
         protocol: instead of the config's, which is its name.
         pretrain: a store to learn from first, with its labels, or a run of `mer pretrain`.
@@ -84,9 +84,9 @@ def train(
             raise ConfigError(
                 f"--pretrain {pretrain}: neither a run of `mer pretrain` nor a store ({error})"
             ) from error
-        first = plan_supervised_pretraining([taught], config, machine.device)
+        first = plan_supervised_pretraining([taught], config, resources.device)
         before = first.run
-    planned = plan_training(opened, config, machine.device, protocol=protocol, pretraining=before, weights=published)
+    planned = plan_training(opened, config, resources.device, protocol=protocol, pretraining=before, weights=published)
     if isinstance(pretrain, Path) and first is None:
         planned = replace(planned, weights=pretrained_weights(RunFolder(pretrain), config))
 
@@ -94,44 +94,44 @@ def train(
     with _begun(folder, planned.run, overwrite=overwrite):
         if first is not None:
             pretraining = RunFolder(out / "pretraining")
-            machine.say(f"pre-training on {len(first.clips.keys)} clips of {pretrain}")
+            resources.say(f"pre-training on {len(first.clips.keys)} clips of {pretrain}")
             pretraining.begin(first.run, overwrite=overwrite)
-            if failures := train_folds([(first, pretraining)], machine):
-                return _failed(folder, planned, failures, machine)
+            if failures := train_folds([(first, pretraining)], resources):
+                return _failed(folder, planned, failures, resources)
             planned = replace(planned, weights=pretrained_weights(pretraining, config))
-        announce(planned, machine, f"{len(config.seeds)} seeds -> {out}")
-        if failures := train_folds([(planned, folder)], machine):
-            return _failed(folder, planned, failures, machine)
+        announce(planned, resources, f"{len(config.seeds)} seeds -> {out}")
+        if failures := train_folds([(planned, folder)], resources):
+            return _failed(folder, planned, failures, resources)
         return TrainedRun(folder, planned.stores, evaluate_run(planned, folder))
 
 
 def pretrain(
-    stores: Sequence[StoreLocation], config: TrainConfig, machine: Machine, *, out: Path, overwrite: bool = False
+    stores: Sequence[StoreLocation], config: TrainConfig, resources: Resources, *, out: Path, overwrite: bool = False
 ) -> TrainedRun:
     """Train a model on stores without their labels, for `mer train --pretrain`; arguments as of ``train``."""
-    planned = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, machine.device)
+    planned = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, resources.device)
     folder = RunFolder(out)
     with _begun(folder, planned.run, overwrite=overwrite):
         clips, seeds = len(planned.clips.keys), len(config.seeds)
-        machine.say(f"masked frame differences: {clips} clips, {seeds} seeds -> {out}")
-        if failures := train_folds([(planned, folder)], machine):
-            return _failed(folder, planned, failures, machine)
+        resources.say(f"masked frame differences: {clips} clips, {seeds} seeds -> {out}")
+        if failures := train_folds([(planned, folder)], resources):
+            return _failed(folder, planned, failures, resources)
     return TrainedRun(folder, planned.stores, None)
 
 
-def announce(planned: PlannedRun, machine: Machine, rest: str) -> None:
+def announce(planned: PlannedRun, resources: Resources, rest: str) -> None:
     """Say what is trained, and how its clips differ from the published ones."""
     run, selection = planned.run, planned.selection
     assert run.protocol is not None
     assert selection is not None
-    machine.say(f"{run.protocol.name}: {len(selection.clips)} clips, {len(run.folds)} folds, {rest}")
+    resources.say(f"{run.protocol.name}: {len(selection.clips)} clips, {len(run.folds)} folds, {rest}")
     for difference in selection.differences:
-        machine.say(f"  not the published clips: {difference}")
+        resources.say(f"  not the published clips: {difference}")
     tested = {key for fold in run.folds for key in fold.test}
     for lacking in lacking_classes([clip for clip in selection.clips if clip.key in tested], run.classes).values():
-        machine.say(f"  {lacking}")
+        resources.say(f"  {lacking}")
     for caveat in planned.caveats:
-        machine.say(f"  {caveat}")
+        resources.say(f"  {caveat}")
 
 
 def pretrained_weights(pretraining: RunFolder, config: TrainConfig) -> Mapping[int, Path]:
@@ -171,13 +171,13 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
 
 
 def _failed(
-    folder: RunFolder, planned: PlannedRun, failures: Sequence[tuple[FoldFolder, FoldFailure]], machine: Machine
+    folder: RunFolder, planned: PlannedRun, failures: Sequence[tuple[FoldFolder, FoldFailure]], resources: Resources
 ) -> TrainedRun:
     table = Table("fold", "what happened", title=f"{len(failures)} folds failed")
     for fold, failure in failures:
         table.add_row(escape(fold.name), escape(f"{failure.error}: {failure.message}"))
-    machine.console.print(table)
-    machine.say("no result: every test clip needs a prediction. The same command tries the failed folds again")
+    resources.console.print(table)
+    resources.say("no result: every test clip needs a prediction. The same command tries the failed folds again")
     return TrainedRun(folder, planned.stores, None, tuple(failures))
 
 

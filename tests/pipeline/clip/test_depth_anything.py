@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.clip.alignment import rescale, warp
-from pipeline.clip.depth_anything import DepthAnything, Normalisation
+from pipeline.clip.depth_anything import DepthAnything, ImageStatistics
 from pipeline.weights.locate import LocatedWeights, locate
 from schemas.errors import ConfigError, DepthError, WeightsInvalidError
 from tests.pipeline.clip.checkpoints import (
@@ -62,7 +62,7 @@ def test_preprocessing_equals_the_image_processor(located: LocatedWeights) -> No
     for side in (126, 518):
         crops = source_crops(side)
         theirs = processor(images=crops, size={"height": side, "width": side}, return_tensors="pt")["pixel_values"]
-        ours = Normalisation.read(located.folder / "preprocessor_config.json")(torch.from_numpy(np.stack(crops)))
+        ours = ImageStatistics.read(located.folder / "preprocessor_config.json")(torch.from_numpy(np.stack(crops)))
         assert ours.shape == theirs.shape == (5, 3, side, side)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_preprocessing_follows_the_checkpoints_switches(tmp_path: Path, switch: 
     crops = source_crops(INPUT)[:1]
     processor = AutoImageProcessor.from_pretrained(tmp_path, local_files_only=True)
     theirs = processor(images=crops, size={"height": INPUT, "width": INPUT}, return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(Normalisation.read(path)(torch.from_numpy(crops[0][None])), theirs.float())
+    torch.testing.assert_close(ImageStatistics.read(path)(torch.from_numpy(crops[0][None])), theirs.float())
 
 
 @pytest.mark.parametrize("size", [112, 126, 224])

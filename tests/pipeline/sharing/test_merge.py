@@ -209,14 +209,14 @@ def test_two_writers_of_one_output(tmp_path: Path, whole: Store) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.preprocessing import commit
-from pipeline.sharing import assembly, merge
+from pipeline.preprocessing import finish
+from pipeline.sharing import clip_copies, merge
 from schemas.store.reader import Store
 
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(*{"objects": (assembly, "write_durably", killed), "manifest": (commit, "write_text", killed)}[sys.argv[3]])
+setattr(*{"objects": (clip_copies, "write_durably", killed), "manifest": (finish, "write_text", killed)}[sys.argv[3]])
 merge.merge([Store.open(sys.argv[1])], Path(sys.argv[2]))
 """
 

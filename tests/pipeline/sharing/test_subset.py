@@ -132,7 +132,7 @@ def test_arrays_can_be_left_out(tmp_path: Path, whole: Store, without: ClipArray
 def test_anonymised_stores_name_nobody(tmp_path: Path, whole: Store) -> None:
     """Neither subject nor clip nor path nor frame number nor words of the original are in any file's text."""
     chosen = tiny_store(tmp_path / "chosen.zarr", KEYS, subjects=("sub01", "sub02", "sub03"), failed=[FAILED])
-    subset(chosen, tmp_path / "s.zarr", pseudonyms=Pseudonyms.drawn())
+    subset(chosen, tmp_path / "s.zarr", pseudonyms=Pseudonyms.random())
     store = Store.open(tmp_path / "s.zarr")
     assert verify(store, deep=True) == []
     text = (store.path / MANIFEST_NAME).read_text()
@@ -149,17 +149,17 @@ def test_anonymised_stores_name_nobody(tmp_path: Path, whole: Store) -> None:
 
 def test_the_same_secret_gives_the_same_names(tmp_path: Path, whole: Store) -> None:
     """So that parts which were anonymised apart can be merged; with another secret one person would be two."""
-    secret = Pseudonyms.kept(tmp_path / "names.key")
+    secret = Pseudonyms.from_file(tmp_path / "names.key")
     assert (tmp_path / "names.key").stat().st_mode & 0o777 == 0o600
     parts = []
     for i, subjects in enumerate(["sub01", "sub01,sub02"]):
         chosen = Selection.parse(subjects=subjects)
-        kept = Pseudonyms.kept(tmp_path / "names.key")
+        kept = Pseudonyms.from_file(tmp_path / "names.key")
         subset(whole, tmp_path / f"{i}.zarr", selection=chosen, pseudonyms=kept)
         parts.append(Store.open(tmp_path / f"{i}.zarr"))
     assert merge(parts, tmp_path / "both.zarr") == parts[1].manifest
     assert parts[0].manifest.pseudonyms == secret.fingerprint
-    subset(whole, tmp_path / "other.zarr", selection=Selection.parse(subjects="sub02"), pseudonyms=Pseudonyms.drawn())
+    subset(whole, tmp_path / "other.zarr", selection=Selection.parse(subjects="sub02"), pseudonyms=Pseudonyms.random())
     with pytest.raises(StoreError, match="do not go together: pseudonyms"):
         merge([parts[0], Store.open(tmp_path / "other.zarr")], tmp_path / "no.zarr")
     assert secret.secret.hex() not in json.dumps(parts[0].manifest.model_dump(mode="json"))
@@ -170,7 +170,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: str) ->
     """Rather than taken for a weak one."""
     (tmp_path / "names.key").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"--key .*names.key: "):
-        Pseudonyms.kept(tmp_path / "names.key")
+        Pseudonyms.from_file(tmp_path / "names.key")
 
 
 def test_depth_alone_has_the_same_bytes(tmp_path: Path, whole: Store) -> None:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from schemas.errors import PredictionsError
 from tests.training.evaluation.leaky import LeakyScores, leaky_best_epoch
 from tests.training.labelled_manifests import casme2, samm, smic
+from training.evaluation.chance import prior_guesser
 from training.evaluation.evaluate import evaluate
-from training.evaluation.floors import prior_floor
 from training.evaluation.predictions import Predictions, concatenate
 from training.evaluation.result import EvaluationResult
 from training.protocols.protocol import find_protocol
@@ -23,7 +23,7 @@ SELECTION = select_clips(PROTOCOL.task, MANIFESTS)
 FOLDS = make_folds(PROTOCOL.split, SELECTION.clips, validation=0.2)
 LABEL = {clip.key: clip.label for clip in SELECTION.clips}
 PRIOR = np.bincount(SELECTION.labels) / len(SELECTION.labels)
-CHANCE = prior_floor(np.bincount(SELECTION.labels)).metrics["uf1"]
+CHANCE = prior_guesser(np.bincount(SELECTION.labels)).metrics["uf1"]
 
 
 def guess(random: np.random.Generator, keys: tuple[str, ...]) -> np.ndarray:

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 
 from schemas.errors import ProtocolError
 from training.evaluation.bootstrap import bootstrap_intervals
-from training.evaluation.floors import majority_floor, prior_floor
+from training.evaluation.chance import majority_class, prior_guesser
 from training.evaluation.metrics import METRICS, count_by_group, count_confusion, measure, score
 
 
@@ -146,22 +146,22 @@ def test_bootstrap_keeps_each_datasets_number_of_subjects() -> None:
     assert interval.replicates == 200
 
 
-def test_majority_floor() -> None:
+def test_majority_class() -> None:
     """Of 6, 3, 1 clips, all called the first: F1 12/16, recall 1, 0, 0."""
-    metrics = majority_floor(np.array([6, 3, 1])).metrics
+    metrics = majority_class(np.array([6, 3, 1])).metrics
     assert metrics["uf1"].expected == pytest.approx(12 / 16 / 3)
     assert metrics["uar"].expected == pytest.approx(1 / 3)
     assert metrics["accuracy"].expected == pytest.approx(0.6)
 
 
-def test_prior_floor_is_exact() -> None:
+def test_prior_guesser_is_exact() -> None:
     """Of 3 and 2 clips, the mean over all 32 guesses, each with its probability."""
     true, prior = np.array([0, 0, 0, 1, 1]), np.array([0.6, 0.4])
     expected = dict.fromkeys(("uf1", "uar", "accuracy", "macro_f1_eq30"), 0.0)
     for guess in itertools.product((0, 1), repeat=5):
         for name, value in measure(count_confusion(true, np.array(guess), 2)).items():
             expected[name] += float(prior[list(guess)].prod() * value)
-    metrics = prior_floor(np.array([3, 2])).metrics
+    metrics = prior_guesser(np.array([3, 2])).metrics
     for name in ("uf1", "uar", "accuracy"):
         assert metrics[name].expected == pytest.approx(expected[name])
         assert metrics[name].method == "exact"
@@ -169,10 +169,10 @@ def test_prior_floor_is_exact() -> None:
     assert metrics["macro_f1_eq30"].expected == pytest.approx(expected["macro_f1_eq30"], abs=0.01)
 
 
-def test_prior_floor_of_megc2019() -> None:
+def test_prior_guesser_of_megc2019() -> None:
     """UF1 .331 as published for a guesser over 250, 109 and 83 clips; the range holds about 95 % of real guesses."""
     clips = np.array([250, 109, 83])
-    floor = prior_floor(clips).metrics["uf1"]
+    floor = prior_guesser(clips).metrics["uf1"]
     assert floor.expected == pytest.approx(0.331, abs=0.003)
     random, true = np.random.default_rng(5), np.repeat(np.arange(3), clips)
     guesses = [random.choice(3, len(true), p=clips / 442) for _ in range(300)]

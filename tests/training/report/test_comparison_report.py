@@ -20,14 +20,14 @@ from training.protocols.protocol import Protocol, find_protocol
 from training.protocols.splits import Loso
 from training.protocols.tasks import DatasetRule, Task
 from training.report.comparison import write_comparison
-from training.report.comparison_curves import courses_figure, spread_out
+from training.report.comparison_curves import model_curves_figure, spread_out
 from training.report.comparison_figures import cost_figure, joined
 from training.report.comparison_tables import against_table, duration, model_title, p_value, quantity
-from training.report.curves import read_courses
 from training.report.drawing import style
 from training.report.page import Table
 from training.report.paper_numbers import paper_tables
 from training.report.table_files import as_csv, as_latex, as_markdown
+from training.report.training_curves import read_curves
 
 SKILLS = {"madv_net": 0.5, "c3d": None, "r2plus1d-18": 0.2, "au-logistic": 0.05}
 NASTY = "<b>a_b|c\\d</b> & 5% $x^2$"
@@ -315,7 +315,7 @@ def test_curves_of_sixteen_models_can_be_told_apart(tmp_path: Path) -> None:
     skills = dict.fromkeys(model_names(), 0.3)
     files = write_curves(tmp_path, skills, runs=1)
     with style():
-        figure = courses_figure({name: read_courses(own) for name, own in files.items()}, "accuracy")
+        figure = model_curves_figure({name: read_curves(own) for name, own in files.items()}, "accuracy")
         figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch", "per cent of the model's own epochs"] * 2
     whole, enlarged = figure.axes[:2]

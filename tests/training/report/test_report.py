@@ -27,12 +27,12 @@ from training.protocols.protocol import Protocol
 from training.protocols.splits import Loso
 from training.protocols.tasks import DatasetRule, Task
 from training.report.attention import Attention, attention_at_apex, over_face
-from training.report.curves import read_courses
 from training.report.depth import depth_figure
 from training.report.drawing import style
 from training.report.examples import choose_examples
 from training.report.paper_numbers import paper_tables
 from training.report.report import write_report
+from training.report.training_curves import read_curves
 
 NASTY = "<script>alert('a&b')</script> $x^2$"
 
@@ -251,16 +251,16 @@ def test_figures_are_files_too(whole: RunFolder) -> None:
 
 
 def test_curves_are_mean_and_range_over_folds_and_seeds(whole: RunFolder) -> None:
-    """Of 3 folds and 2 seeds, whose losses are 4 / e and 4 / e + 1; blank columns are no course."""
+    """Of 3 folds and 2 seeds, whose losses are 4 / e and 4 / e + 1; blank columns are no curve."""
     files = [fold.metrics for fold in whole.folds(whole.read())]
-    loss = read_courses(files)["loss"]
+    loss = read_curves(files)["loss"]
     assert loss.epochs.tolist() == [1, 2, 3]
     assert loss.mean == pytest.approx([4.5, 2.5, 4 / 3 + 0.5])
     assert loss.low == pytest.approx([4, 2, 4 / 3])
     assert loss.high == pytest.approx([5, 3, 7 / 3])
     blank = files[0].with_name("blank.csv")
     blank.write_text("epoch,loss,validation_loss\n1,2.0,\n2,nan,\n")
-    assert {name: course.epochs.tolist() for name, course in read_courses([blank]).items()} == {"loss": [1]}
+    assert {name: curve.epochs.tolist() for name, curve in read_curves([blank]).items()} == {"loss": [1]}
 
 
 def test_examples_are_the_median_of_their_class(whole: RunFolder, store: Store) -> None:
@@ -321,8 +321,8 @@ def test_depth_courses_are_those_that_show_draws(whole: RunFolder, store: Store)
     depth, masks = store.depth(example.key), square_regions(112)
     expected = depth_disparity(depth, 0, masks)
     assert np.abs(expected["AU01"]).max() + np.abs(expected["AU26"]).max() > 0.01
-    for name, course in expected.items():
-        assert drawn[name] == pytest.approx(course)
+    for name, curve in expected.items():
+        assert drawn[name] == pytest.approx(curve)
 
 
 def test_the_papers_tables_are_consistent_with_their_caveats() -> None:

@@ -28,7 +28,7 @@ from tests.tree_hash import tree_hash
 from training.data.clips import Clips
 from training.evaluation.result import EvaluationResult
 from training.fit.folder import FoldFolder, RunFolder
-from training.runs.folds import EpochDone, FoldTask, Machine, train_on
+from training.runs.folds import EpochDone, FoldTask, Resources, train_on
 from training.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -335,10 +335,10 @@ def reverse_the_answers(file: Path) -> None:
 def gone_on_with(place: Place, folder: RunFolder) -> str:
     """The same training, without the report that the command makes; what it printed."""
     run, printed = folder.read(), StringIO()
-    machine = Machine("cpu", None, "ram", 0, Console(file=printed, width=1000))
+    resources = Resources("cpu", None, "ram", 0, Console(file=printed, width=1000))
     config = run.config.model_copy(update={"pretrained": None})
     stores, protocol = [place.store.path], run.protocol
-    done = train(stores, config, machine, out=folder.path, protocol=protocol, pretrain=place.smic.path)
+    done = train(stores, config, resources, out=folder.path, protocol=protocol, pretrain=place.smic.path)
     assert done.result == EvaluationResult.model_validate_json(folder.result.read_bytes())
     return printed.getvalue()
 

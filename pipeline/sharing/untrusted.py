@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.inspect.verification import manifest_problems
-from pipeline.sharing.assembly import require_sealed
+from pipeline.sharing.clip_copies import require_sealed
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreWriteError
 from schemas.layout import SPECS
 from schemas.manifest import Manifest

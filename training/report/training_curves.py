@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCurve:
     """One column of ``metrics.csv`` over epochs ``(E,)``: mean and range over the runs that have a value there."""
 
     epochs: NDArray[np.int64]
@@ -20,8 +20,8 @@ class Course:
     high: NDArray[np.float64]
 
 
-def read_courses(files: Sequence[Path]) -> dict[str, Course]:
-    """Column -> its course over all these ``metrics.csv``; a column that is blank everywhere is left out."""
+def read_curves(files: Sequence[Path]) -> dict[str, TrainingCurve]:
+    """Column -> its curve over all these ``metrics.csv``; a column that is blank everywhere is left out."""
     values: dict[str, dict[int, list[float]]] = {}
     for file in files:
         with file.open(encoding="utf-8", newline="") as lines:
@@ -31,10 +31,10 @@ def read_courses(files: Sequence[Path]) -> dict[str, Course]:
                     number = float(cell) if cell else math.nan
                     if math.isfinite(number):
                         values.setdefault(name, {}).setdefault(epoch, []).append(number)
-    return {name: _course(by_epoch) for name, by_epoch in values.items()}
+    return {name: _curve(by_epoch) for name, by_epoch in values.items()}
 
 
-def _course(by_epoch: dict[int, list[float]]) -> Course:
+def _curve(by_epoch: dict[int, list[float]]) -> TrainingCurve:
     epochs = sorted(by_epoch)
     mean, low, high = (np.array([float(of(by_epoch[epoch])) for epoch in epochs]) for of in (np.mean, min, max))
-    return Course(np.array(epochs), mean, low, high)
+    return TrainingCurve(np.array(epochs), mean, low, high)

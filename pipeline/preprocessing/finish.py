@@ -18,7 +18,7 @@ from schemas.store.format import Dimensions
 from schemas.store.reader import Store
 
 
-def commit(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
+def finish_store(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
     """Write the columns, then the manifest, atomically.
 
     Args:
@@ -65,7 +65,7 @@ def write_store(path: Path, dimensions: Dimensions, records: Sequence[ClipRecord
 
 
 def records_of(store: Store) -> Iterator[ClipRecord]:
-    """The records that the good clips of a complete store were made of; the inverse of ``commit``."""
+    """The records that the good clips of a complete store were made of; the inverse of ``finish_store``."""
     values = {name: store.column(name) for name, spec in SPECS.items() if not spec.per_clip and name in store.group}
     for index, entry in enumerate(store.manifest.clips):
         if entry.status == "ok":

@@ -9,7 +9,7 @@ from typing import Any
 
 import zarr
 
-from pipeline.preprocessing.commit import records_of, write_store
+from pipeline.preprocessing.finish import records_of, write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import resized_shard
 from pipeline.sharing.output import new_output, write_durably

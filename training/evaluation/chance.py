@@ -12,7 +12,7 @@ from training.evaluation.metrics import METRICS, measure
 _DRAWS = 10_000
 
 
-class FloorScore(Model):
+class ChanceScore(Model):
     """A metric's expected value, how it was computed, and where 95 % of single guesses lie."""
 
     expected: float
@@ -21,27 +21,27 @@ class FloorScore(Model):
     high: float
 
 
-class Floor(Model):
+class ChanceLevel(Model):
     """One way of guessing."""
 
     name: Literal["majority class", "class-prior guesser"]
-    metrics: dict[str, FloorScore]
+    metrics: dict[str, ChanceScore]
 
 
-def majority_floor(class_clips: NDArray[np.int64]) -> Floor:
+def majority_class(class_clips: NDArray[np.int64]) -> ChanceLevel:
     """The largest class for every clip. ``class_clips`` is ``(C,)``."""
     confusion = np.zeros((len(class_clips), len(class_clips)), dtype=np.int64)
     confusion[:, class_clips.argmax()] = class_clips
-    return Floor(
+    return ChanceLevel(
         name="majority class",
         metrics={
-            name: FloorScore(expected=float(value), method="exact", low=float(value), high=float(value))
+            name: ChanceScore(expected=float(value), method="exact", low=float(value), high=float(value))
             for name, value in measure(confusion).items()
         },
     )
 
 
-def prior_floor(class_clips: NDArray[np.int64], *, seed: int = 0) -> Floor:
+def prior_guesser(class_clips: NDArray[np.int64], *, seed: int = 0) -> ChanceLevel:
     """Each clip a class drawn with the classes' own shares.
 
     UF1, UAR and accuracy are exact expectations, Eq. 30's F1 and all ranges come from 10,000 simulated guesses.
@@ -54,13 +54,13 @@ def prior_floor(class_clips: NDArray[np.int64], *, seed: int = 0) -> Floor:
     metrics = {}
     for name in METRICS:
         low, high = np.quantile(simulated[name], [0.025, 0.975])
-        metrics[name] = FloorScore(
+        metrics[name] = ChanceScore(
             expected=exact.get(name, float(simulated[name].mean())),
             method="exact" if name in exact else "simulation",
             low=float(low),
             high=float(high),
         )
-    return Floor(name="class-prior guesser", metrics=metrics)
+    return ChanceLevel(name="class-prior guesser", metrics=metrics)
 
 
 def _expectations(class_clips: NDArray[np.int64]) -> dict[str, float]:
