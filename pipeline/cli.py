@@ -108,21 +108,28 @@ def inspect(store: StorePlace, as_json: Json = False) -> None:
 def verify(
     store: StorePlace,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every clip too, and check the values.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Count files that a file manager dropped into the store as problems too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check every byte of a store against its manifest; exit code 1 if anything is wrong."""
     from pipeline.inspect.verification import verify as check
     from schemas.store.reader import Store
 
-    problems = check(Store.open(store), deep=deep)
+    found = check(Store.open(store), deep=deep)
+    problems = [problem for problem in found if strict or problem.kind != "harmless"]
     if as_json:
-        print(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
-    elif problems:
+        print(json.dumps([asdict(problem) for problem in found], ensure_ascii=False))
+    else:
         for problem in problems:
             print(f"{problem.kind}: {problem.path}: {problem.message}")
-        print(f"{store}: {len(problems)} problems; copy the store again, or preprocess with --overwrite")
-    else:
-        print(f"{store}: sound" + (", every clip decodes" if deep else "; --deep also decodes every clip"))
+        if dropped := [problem.path for problem in found if problem not in problems]:
+            print(f"extra files, harmless: {', '.join(dropped)}")
+        if problems:
+            print(f"{store}: {len(problems)} problems; copy the store again, or preprocess with --overwrite")
+        else:
+            print(f"{store}: sound" + (", every clip decodes" if deep else "; --deep also decodes every clip"))
     raise typer.Exit(1 if problems else 0)
 
 

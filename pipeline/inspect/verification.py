@@ -1,5 +1,6 @@
 """`mer verify`: is every byte of a store what its manifest says, and does it decode?"""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,14 +16,21 @@ from schemas.manifest import MANIFEST_NAME, ClipEntry, Manifest, StoredObject
 from schemas.store.files import SourceFiles, hashed
 from schemas.store.reader import Store
 
-ProblemKind = Literal["missing", "size", "hash", "unexpected", "manifest", "array", "decode", "value"]
+ProblemKind = Literal["missing", "size", "hash", "unexpected", "harmless", "manifest", "array", "decode", "value"]
 
+# What Finder, Explorer, KDE and network drives drop into folders that they show.
+_DROPPED = re.compile(
+    r"(.*/)?(\.DS_Store|\._[^/]*|\.localized|\.directory|Thumbs\.db|desktop\.ini|(@eaDir|__MACOSX)/.*)", re.I
+)
 _THREADS = 8  # hashing releases the GIL and waits for the disk
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a store; ``path`` is relative to it."""
+    """One thing wrong with a store; ``path`` is relative to it.
+
+    ``harmless`` are files that a file manager drops into the folders that it shows; nothing reads them.
+    """
 
     kind: ProblemKind
     path: str
@@ -79,7 +87,8 @@ def _object_problems(store: Store) -> Iterator[Problem]:
     known = {*objects, MANIFEST_NAME}
     for name in files.names():
         if name not in known:
-            yield Problem("unexpected", name, "belongs to no clip or array of the manifest")
+            kind: ProblemKind = "harmless" if _DROPPED.fullmatch(name) else "unexpected"
+            yield Problem(kind, name, "belongs to no clip or array of the manifest")
 
 
 def _object_problem(files: SourceFiles, name: str, expected: StoredObject) -> Problem | None:

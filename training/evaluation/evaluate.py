@@ -107,7 +107,11 @@ def evaluate(
         seeds=tuple(answers),
         groups=groups,
         subjects=tuple(_subjects(subjects, protocol.task.classes, tuple(answers), confusion)),
-        caveats=(*_caveats(selection, protocol, answers, ties, own_folds=own_folds), *lacking.values()),
+        caveats=(
+            *_caveats(selection, protocol, answers, ties, own_folds=own_folds),
+            *lacking.values(),
+            *([predictions.note] if predictions.note else []),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ As a file: CSV, or Parquet where pyarrow is installed, with the columns ``clip``
 There is no label in it: labels are joined by key from the store.
 """
 
+import codecs
 import csv
 import hashlib
 import importlib
@@ -42,6 +43,7 @@ class Predictions:
         folds: N names of the folds that the clips were tested in.
         seeds: N seeds of the runs.
         probabilities: ``(N, C) float64``, rows sum to 1.
+        note: what had to be done to the file's own numbers, to be said beside a result.
 
     Raises:
         PredictionsError: a row is doubled, a probability is none, or two seeds are copies of each other.
@@ -52,6 +54,7 @@ class Predictions:
     folds: tuple[str, ...]
     seeds: tuple[int, ...]
     probabilities: NDArray[np.float64]
+    note: str = ""
 
     def __post_init__(self) -> None:
         rows = len(self.clips)
@@ -176,6 +179,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def read_predictions(path: Path) -> Predictions:
     """Read ``.csv`` or ``.parquet``; columns may stand in any order, those that are not reserved are classes.
 
+    A CSV file may be as spreadsheet programs write it: UTF-16, semicolons or tabs, decimal commas, blank lines.
+
     Raises:
         PredictionsError: the file is missing or unreadable, or anything in it is not as it must be.
     """
@@ -185,7 +190,7 @@ def read_predictions(path: Path) -> Predictions:
     except FileNotFoundError as error:
         raise PredictionsError(f"{path}: no such file") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise PredictionsError(f"{path}: not a CSV file in UTF-8: {error}") from error
+        raise PredictionsError(f"{path}: not a CSV file in UTF-8 or UTF-16: {error}") from error
     except PredictionsError as error:
         raise PredictionsError(f"{path}: {error}") from error
 
@@ -203,12 +208,28 @@ def _from_columns(columns: Mapping[str, Sequence[Any]]) -> Predictions:
     for index, name in enumerate(classes):
         probabilities[:, index] = [_number(v, clip, name) for clip, v in zip(clips, columns[name], strict=True)]
     seeds = tuple(_seed(value, clip) for clip, value in zip(clips, columns["seed"], strict=True))
-    return Predictions(classes, clips, tuple(map(str, columns["fold"])), seeds, probabilities)
+    probabilities, note = _renormalised(probabilities)
+    return Predictions(classes, clips, tuple(map(str, columns["fold"])), seeds, probabilities, note)
+
+
+def _renormalised(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """Rows that sum to 1 again if rounding alone can be why they don't, and a note that says so."""
+    sums = probabilities.sum(axis=1, keepdims=True)
+    off = np.abs(sums - 1).max(initial=0)
+    for decimals in (2, 3):
+        most = 0.5 * 10.0**-decimals * probabilities.shape[1] + 1e-9
+        if _SUM_TOLERANCE < off <= most and np.allclose(probabilities, probabilities.round(decimals), 0, 1e-9):
+            rows = int((np.abs(sums - 1) > 1e-9).sum())
+            return probabilities / sums, (
+                f"The probabilities are rounded to {decimals} decimals: {rows} of {len(sums)} rows did not sum to 1 "
+                "and were renormalised."
+            )
+    return probabilities, ""
 
 
 def _number(value: Any, clip: str, name: str) -> float:
     try:
-        return float(value)
+        return float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError) as error:
         raise PredictionsError(f"{clip}: {value!r} in class column {name!r} is no number") from error
 
@@ -239,17 +260,30 @@ def _csv(predictions: Predictions) -> str:
 
 
 def _read_csv(path: Path) -> dict[str, Sequence[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            raise PredictionsError(f"column {_repeated(header)!r} stands there twice")
-        rows = []
-        for row in reader:
-            if len(row) != len(header):
-                raise PredictionsError(f"line {reader.line_num} has {len(row)} cells, the header has {len(header)}")
-            rows.append(row)
+    data = path.read_bytes()
+    text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    header = next(reader, [])
+    if len(set(header)) < len(header):
+        raise PredictionsError(f"column {_repeated(header)!r} stands there twice")
+    rows = []
+    for row in reader:
+        if not any(map(str.strip, row)):
+            continue  # a blank line
+        if len(row) != len(header):
+            advice = "; with decimal commas, separate cells by semicolons" if len(row) > len(header) else ""
+            raise PredictionsError(f"line {reader.line_num} has {len(row)} cells, the header has {len(header)}{advice}")
+        rows.append(row)
     return {name: [row[index] for row in rows] for index, name in enumerate(header)}
+
+
+def _delimiter(text: str) -> str:
+    """What separates the reserved columns in the header; names of classes may hold the others."""
+    for delimiter in ",;\t":
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        if set(RESERVED_COLUMNS) <= set(header):
+            return delimiter
+    return ","
 
 
 def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:

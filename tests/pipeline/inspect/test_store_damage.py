@@ -99,6 +99,27 @@ def test_verify_finds_files_that_belong_to_nothing(store: Store, name: str) -> N
     assert [(problem.kind, problem.path) for problem in verify(store)] == [("unexpected", name)]
 
 
+def test_files_that_a_file_manager_dropped_are_harmless(store: Store) -> None:
+    """They are named, and a problem only with ``--strict``; a note that somebody wrote beside them always is one."""
+    dropped = [".DS_Store", "._zarr.json", "texture/.DS_Store", "depth/c/0/Thumbs.db", "au/Desktop.ini", "@eaDir/x"]
+    for name in dropped:
+        (store.path / name).parent.mkdir(exist_ok=True)
+        (store.path / name).write_bytes(b"\0\0\0\1Bud1")
+    code, printed, _ = mer("verify", store.path, "--deep")
+    assert code == 0
+    assert f"extra files, harmless: {', '.join(sorted(dropped, key=Path))}\n" in printed
+    assert "sound, every clip decodes" in printed
+    assert {problem["path"] for problem in json.loads(mer("verify", store.path, "--json").printed)} == set(dropped)
+    code, printed, _ = mer("verify", store.path, "--strict")
+    assert code == 1
+    assert f"{len(dropped)} problems" in printed
+    (store.path / "Thumbs.db.txt").touch()
+    code, printed, _ = mer("verify", store.path)
+    assert code == 1
+    assert "unexpected: Thumbs.db.txt" in printed
+    assert "1 problems" in printed
+
+
 def test_verify_as_a_command(store: Store) -> None:
     """A line a problem, their number, exit code 1; as JSON too."""
     (store.path / "fps" / "c" / "0").write_bytes(b"12345")

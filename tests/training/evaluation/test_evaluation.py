@@ -63,6 +63,12 @@ def test_perfect_predictions_score_one(hs: Manifest) -> None:
     assert result.caveats == ("One seed: how much of the result is chance of the training is unknown.",)
 
 
+def test_what_was_done_to_the_numbers_is_said_beside_the_result(hs: Manifest) -> None:
+    """That rounded probabilities were renormalised is a caveat."""
+    rounded = replace(make_predictions(LOSO, [hs]), note="The probabilities are rounded.")
+    assert evaluate(rounded, [hs], LOSO).caveats[-1] == "The probabilities are rounded."
+
+
 def test_labels_are_joined_by_key(hs: Manifest) -> None:
     """Order of rows and of class columns does not matter, nor what folds are called."""
     made = make_predictions(LOSO, [hs], right=0.6)

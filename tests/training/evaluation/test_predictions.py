@@ -95,6 +95,12 @@ def test_parquet_without_pyarrow(tmp_path: Path) -> None:
         (HEADER + "x,f,0,.5,.5\ny,,0,.5,.5\n", "row 2 has an empty clip or fold"),
         (HEADER + "x,f,0,.2,.8\ny,f,0,.5,.5\ny,f,1,.5,.5\nx,g,1,.2,.8\n", "seeds 0 and 1 hold the same probabilities"),
         ('clip,fold,seed,a,b\n"x,f,0,.5,.5\n', "not a CSV file in UTF-8"),
+        (
+            HEADER + "x,f,0,0,5,0,5\n",
+            "line 2 has 7 cells, the header has 5; with decimal commas, separate cells by semi",
+        ),
+        (HEADER + "x,f,0,.33,.33\n", r"do not sum to 1: 0.33, 0.33 \(sum 0.66\)"),
+        (HEADER + "x,f,0,.495,.495\n", r"do not sum to 1: 0.495, 0.495 \(sum 0.99\)"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
@@ -112,7 +118,7 @@ def test_other_wrong_files(tmp_path: Path) -> None:
         read_predictions(tmp_path / "gone.csv")
     with pytest.raises(PredictionsError, match=r"p\.npy: predictions are \.csv or \.parquet, found '\.npy'"):
         read_predictions(tmp_path / "p.npy")
-    (tmp_path / "p.csv").write_bytes(b"\xff\xfe\x00c")
+    (tmp_path / "p.csv").write_bytes(b"\xff\x00c")
     with pytest.raises(PredictionsError, match="not a CSV file in UTF-8"):
         read_predictions(tmp_path / "p.csv")
 
@@ -123,6 +129,40 @@ def test_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
     path.write_bytes("\ufeffa,b,seed,clip,fold\r\n0.3333,0.6665,7,x,f\r\n".encode())
     found = read_predictions(path)
     assert (found.classes, found.clips, found.folds, found.seeds) == (("a", "b"), ("x",), ("f",), (7,))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_files_of_spreadsheet_programs(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    """Semicolons, tabs, decimal commas, UTF-16, blank lines: read; an old code page is named where it matters."""
+    path, comma = tmp_path / "p.csv", "." if delimiter == "," else ","
+    rows = [["clip", "fold", "seed", "naïve, old", "b"], ["x", "f", "7", "0.25", "0.75"], ["y", "f", "7", "1", "0"]]
+    lines = [delimiter.join(f'"{cell}"' if ", " in cell else cell.replace(".", comma) for cell in row) for row in rows]
+    path.write_bytes("\r\n".join([*lines, delimiter * 4, "", ""]).encode(encoding))
+    if encoding == "cp1252":
+        with pytest.raises(PredictionsError, match=r"p\.csv: not a CSV file in UTF-8 or UTF-16"):
+            read_predictions(path)
+        return
+    found = read_predictions(path)
+    assert (found.classes, found.clips, found.folds, found.seeds) == (
+        ("naïve, old", "b"),
+        ("x", "y"),
+        ("f", "f"),
+        (7, 7),
+    )
+    np.testing.assert_array_equal(found.probabilities, [[0.25, 0.75], [1, 0]])
+    assert found.note == ""
+
+
+def test_rounded_probabilities_are_renormalised(tmp_path: Path) -> None:
+    """Three thirds of two decimals sum to 0.99; a softmax of more decimals that sums to 0.99 is none."""
+    path = tmp_path / "p.csv"
+    path.write_text("clip,fold,seed,a,b,c\nx,f,0,.33,.33,.33\ny,f,0,.5,.25,.25\n")
+    found = read_predictions(path)
+    np.testing.assert_allclose(found.probabilities, [[1 / 3, 1 / 3, 1 / 3], [0.5, 0.25, 0.25]])
+    assert found.note == (
+        "The probabilities are rounded to 2 decimals: 1 of 2 rows did not sum to 1 and were renormalised."
+    )
 
 
 def test_alignment_by_key_and_name() -> None:
