@@ -38,6 +38,8 @@ FindingKind = Literal[
     "copy",  # made by a file manager of what lies beside it
     "fps_unknown",
     "frame_rate_varies",  # the frame rate is the median; the clip's ``times`` say when each frame was taken
+    "frame_rate_differs",  # a video declares another frame rate than its dataset has
+    "misnamed",  # names that are not UTF-8
     "damaged_frames",  # frames of a video that cannot be decoded
     "deinterlaced",
     "bit_depth_reduced",  # more than 8 bits a channel

@@ -8,8 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+from pipeline.clip.video_facts import VideoFacts
 from pipeline.datasets.frame_files import FrameFiles
 from pipeline.datasets.image_trees import PlacedClip
+from pipeline.datasets.video_findings import oddities, same_rate
 from schemas.clip import Clip, Finding, FindingKind, FrameSource, ImageSequence, VideoSegment
 from schemas.labels import Label
 
@@ -78,7 +80,7 @@ class Recording:
         zero_is_missing: a frame number of 0 stands for none.
         numbering: of its images: as the annotation's, or anew from 1 in each clip.
         frames: of each folder.
-        counts: frames of each video.
+        videos: what is in each video, ``None`` if it is none.
     """
 
     fps: float
@@ -86,7 +88,7 @@ class Recording:
     zero_is_missing: bool
     numbering: Numbering
     frames: Mapping[Path, FrameFiles]
-    counts: Mapping[Path, int]
+    videos: Mapping[Path, VideoFacts | None]
 
 
 def numbering(rows: Iterable[tuple[Expression, PlacedClip | None]], frames: Mapping[Path, FrameFiles]) -> Numbering:
@@ -137,10 +139,18 @@ def build_clip(
             findings.add("misplaced_folder", f"{_relative(placed, base)}: lies in the folder of {placed.misplaced_in}")
         source, span = _select(placed, span, recording, base, findings)
     apex = _checked_apex(span, source, findings)
+    fps = (expression.fps or recording.fps) * span.rate
+    times: tuple[float, ...] = ()
+    if isinstance(source, VideoSegment) and placed and (facts := recording.videos[placed.files.path]):
+        used = range(source.start, source.start + source.count)
+        for kind, message in oddities(source.path, facts, fps, used):
+            findings.add(kind, message)
+        if facts.varies and same_rate(facts, fps):
+            times = tuple(facts.times[position] - facts.times[source.start] for position in used)
     return Clip(
         dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=span.onset, apex=apex,
-        offset=span.offset, fps=(expression.fps or recording.fps) * span.rate, label=expression.label,
-        metadata=expression.metadata, findings=tuple(findings.found),
+        offset=span.offset, fps=fps, label=expression.label, metadata=expression.metadata, times=times,
+        findings=tuple(findings.found),
     )  # fmt: skip
 
 
@@ -257,11 +267,11 @@ def _video_numbers(
     placed: PlacedClip, onset: int, offset: int | None, recording: Recording, path: str, findings: ClipFindings
 ) -> Sequence[int]:
     """Frame numbers of a video, which has none itself: its length tells whether it is the recording or the clip."""
-    count = recording.counts[placed.files.path]
-    if count == 0:
+    facts = recording.videos[placed.files.path]
+    if facts is None:
         findings.add("no_frames", f"{path}: not a video that can be decoded", unusable=True)
         return ()
-    length = None if offset is None else offset - onset + 1
+    count, length = len(facts.times), None if offset is None else offset - onset + 1
     if recording.whole or offset is None or count >= offset:
         return range(1, count + 1)  # long enough to reach the offset, counted from the recording's first frame
     if length is not None and abs(count - length) <= 1:

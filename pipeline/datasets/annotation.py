@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pipeline.clip.video_stream import printable
 from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES, Workbook, read_workbook
 from pipeline.datasets.tree import Tree
 from schemas.clip import Finding
@@ -105,7 +106,7 @@ def _below(tree: Tree) -> Iterator[Path]:
 def _above(root: Path) -> Iterator[Path]:
     for folder in root.parents[:LEVELS_ABOVE]:
         try:
-            names = sorted(path.name for path in folder.iterdir() if path.is_file())
+            names = sorted(path.name for path in folder.iterdir() if path.is_file() and printable(path) == str(path))
         except OSError:  # a folder above that may not be listed holds nothing for us
             continue
         yield from _spreadsheets(folder, names)

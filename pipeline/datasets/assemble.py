@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.clip.video_stream import printable
 from pipeline.datasets.agreement import disagreement
 from pipeline.datasets.annotated_clip import Expression, Recording, build_clip, numbering
 from pipeline.datasets.annotation import LEVELS_ABOVE
-from pipeline.datasets.frame_files import count_all_frames, index_frames
+from pipeline.datasets.frame_files import index_frames
 from pipeline.datasets.image_trees import ImageTree, PlacedClip
 from pipeline.datasets.tree import Tree, common_folder
+from pipeline.datasets.video_findings import examine_all
 from schemas.clip import Clip, DatasetScan, Finding
 from schemas.datasets import Counts, DatasetFacts
 
@@ -59,7 +61,7 @@ def assemble(
         zero_is_missing=source.zero_is_missing,
         numbering=numbering(pairs, frames),
         frames=frames,
-        counts=count_all_frames(sorted(path for path, files in used.items() if files.video)),
+        videos=examine_all(sorted(path for path, files in used.items() if files.video)),
     )
     clips = [build_clip(facts.name, row, clip, recording, base) for row, clip in pairs]
     unread = [finding.message for finding in notes if finding.kind == "unreadable_row"]
@@ -141,6 +143,11 @@ def _left_out(tree: Tree, base: Path) -> Iterator[Finding]:
     for path in tree.unreadable:
         where = os.path.relpath(path, base)
         yield Finding(kind="unreadable_folder", clip=where, message=f"{where}: this folder cannot be listed")
+    for folder in tree.folders.values():
+        if folder.misnamed:
+            where, names = os.path.relpath(folder.path, base), ", ".join(map(printable, folder.misnamed))
+            message = f"{where}: names that are not UTF-8, left out; rename them: {names}"
+            yield Finding(kind="misnamed", clip=where, message=message)
     for path in tree.copies:
         where = os.path.relpath(path, base)
         yield Finding(kind="copy", clip=where, message=f"{where}: a copy of what lies beside it, left out")

@@ -13,7 +13,7 @@ from pipeline.datasets.frame_files import index_frames, is_video
 from pipeline.datasets.image_trees import ClipFiles, ImageTree, PlacedClip
 from pipeline.datasets.row_labels import EMOTIONS, action_units, expression_type, look_up_emotion
 from pipeline.datasets.spreadsheet import Row, Table, find_table, read_workbook
-from pipeline.datasets.tree import Tree, common_folder, survey
+from pipeline.datasets.tree import Folder, Tree, common_folder, survey
 from schemas.clip import DatasetScan, Finding
 from schemas.datasets import FACTS
 from schemas.errors import DatasetNotFoundError, FrameError
@@ -56,6 +56,7 @@ def scan_clip_table(path: Path) -> tuple[Path, DatasetScan]:
     table = find_table(read_workbook(path), columns, optional=set(_KNOWN) - set(_REQUIRED))
     expressions: list[Expression] = []
     placed: list[PlacedClip] = []
+    folders: dict[Path, Folder] = {}
     findings: list[Finding] = []
     for row in table.rows:
         place = f"{path.name} row {row.number}"
@@ -63,7 +64,7 @@ def scan_clip_table(path: Path) -> tuple[Path, DatasetScan]:
             message = f"{place}: subject, clip and path must be given, the first two without a slash: {row.words}"
             findings.append(Finding(kind="unreadable_row", clip=place, message=message))
             continue
-        clip = _files(row, path)
+        clip = _files(row, path, folders)
         placed += [clip] if clip else []
         expressions.append(_expression(row, table, place, clip))
     if not placed:
@@ -73,17 +74,18 @@ def scan_clip_table(path: Path) -> tuple[Path, DatasetScan]:
         )
     files = ImageTree(common_folder([clip.files.path.parent for clip in placed]), "table", tuple(placed))
     source = Source(FACTS["clips"], [files], path, whole=True)
-    return assemble(Tree(path.parent, {}, ()), source, expressions, findings)
+    return assemble(Tree(path.parent, folders, ()), source, expressions, findings)
 
 
-def _files(row: Row, table: Path) -> PlacedClip | None:
+def _files(row: Row, table: Path, folders: dict[Path, Folder]) -> PlacedClip | None:
+    """The files of a row; a folder is added to those that are known."""
     path = Path(os.path.abspath(table.parent / row["path"]))  # noqa: PTH100 - keeps the names that the user sees
     match = _ANYTHING.fullmatch(row["clip"])
     assert match is not None
     if path.is_file() and is_video(path.name):
         files = ClipFiles(path, (), (), match, path.parent, video=True)
     elif path.is_dir():
-        folder = survey(path).folders[path]
+        folder = folders[path] = survey(path).folders[path]
         files = ClipFiles(path, folder.images, folder.copies, match, path.parent, video=False)
     else:
         return None

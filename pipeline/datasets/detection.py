@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.clip.frames import VIDEO_SUFFIXES
+from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.clip_table import scan_clip_table
 from pipeline.datasets.image_trees import ImageTree
@@ -37,6 +38,9 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
         ConfigError: no such name.
     """
     adapters = [DATASETS[name] for name in (DATASETS.names() if dataset is None else [dataset])]
+    for path in filter(None, (root.absolute(), annotation and annotation.absolute())):
+        if (name := printable(path)) != str(path):
+            raise DatasetNotFoundError(f"{name}: its name is not UTF-8; rename the file, or the folder that it is in")
     try:
         root.stat()
     except OSError as error:

@@ -3,14 +3,10 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from pipeline.clip.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.clip.video_facts import examine_video
-from schemas.errors import FrameError
 
 _LAST_DIGITS = re.compile(r"(\d+)\D*$")
 _DIGITS = re.compile(r"\d+")
@@ -115,17 +111,3 @@ def _decimals(names: Sequence[str], *, with_whole: bool) -> list[Fraction]:
     values = [Fraction(f"{match[1]}.{match[2]}") for match in found if match]
     even = len({len(match[2]) for match in found if match}) == 1
     return values if (even or with_whole) and len(set(values)) == len(names) else []
-
-
-def count_all_frames(paths: Iterable[Path]) -> dict[Path, int]:
-    """Frames that each video should have, 0 if it is none; in threads, since FFmpeg decodes outside Python's lock."""
-    paths = tuple(paths)
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(paths, pool.map(_count, paths), strict=True))
-
-
-def _count(path: Path) -> int:
-    try:
-        return len(examine_video(path).times)
-    except FrameError:
-        return 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.clip.video_stream import printable
 from pipeline.datasets.frame_files import is_image, is_video
 
 _LITTER = ("__MACOSX", "@eaDir")
@@ -17,7 +18,8 @@ _COPY = re.compile(r"(.+?)(?: ?\(\d+\)| - ?(?:Copy|Kopie|Copie|副本)(?: ?\(\d+
 class Folder:
     """One folder; names in sorted order, hidden ones left out, files told apart by their suffixes.
 
-    ``copies`` are images such as ``image3 (1).jpg``, which a file manager made of others, and no frames.
+    ``copies`` are images such as ``image3 (1).jpg``, which a file manager made of others, and no frames. ``misnamed``
+    are names that are not UTF-8, which no manifest can hold.
     """
 
     path: Path
@@ -26,11 +28,12 @@ class Folder:
     videos: tuple[str, ...]
     others: tuple[str, ...]
     copies: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
         """All files."""
-        return (*self.images, *self.videos, *self.others)
+        return (*self.images, *self.videos, *self.others, *self.misnamed)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def _list(path: Path) -> tuple[Folder, set[str]]:
     videos: list[str] = []
     others: list[str] = []
     linked: set[str] = set()
+    misnamed: list[str] = []
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in _LITTER:
@@ -130,12 +134,14 @@ def _list(path: Path) -> tuple[Folder, set[str]]:
                 is_folder, is_file = entry.is_dir(), entry.is_file()  # neither for a broken link
             except OSError:  # a link that leads to itself
                 continue
-            if is_folder:
+            if printable(entry.name) != entry.name:
+                misnamed.append(entry.name)
+            elif is_folder:
                 folders.append(entry.name)
                 if entry.is_symlink():
                     linked.add(entry.name)
             elif is_file:
                 (images if is_image(entry.name) else videos if is_video(entry.name) else others).append(entry.name)
     copies = _copied_images(images)
-    kinds = (folders, _without(images, copies), videos, others, copies)
+    kinds = (folders, _without(images, copies), videos, others, copies, misnamed)
     return Folder(path, *(tuple(sorted(kind)) for kind in kinds)), linked

@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from pipeline.clip.frames import USUAL_VIDEOS
-from pipeline.clip.video_facts import VideoFacts, damage, examine_video
+from pipeline.clip.video_facts import VideoFacts, examine_video
 from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.assemble import sort_clips
 from pipeline.datasets.frame_files import is_video
 from pipeline.datasets.image_trees import ImageTree
 from pipeline.datasets.tree import Tree
+from pipeline.datasets.video_findings import oddities
 from schemas.clip import Clip, DatasetScan, Finding, FindingKind, VideoSegment
 from schemas.datasets import FACTS
 from schemas.errors import DatasetNotFoundError, FrameError
@@ -46,14 +46,11 @@ def scan_video_folder(tree: Tree) -> tuple[Path, DatasetScan]:
     Raises:
         DatasetNotFoundError: there is none.
     """
-    paths = sorted(folder.path / name for folder in tree.folders.values() for name in folder.videos)
+    files = [folder.path / name for folder in tree.folders.values() for name in folder.files]
+    paths = sorted(path for path in files if is_video(path.name))
     if not paths:
         raise DatasetNotFoundError(f"{tree.root}: no video ({USUAL_VIDEOS}) at or below this folder")
-    others = [
-        printable((folder.path / name).relative_to(tree.root))
-        for folder in tree.folders.values()
-        for name in (*folder.images, *folder.others)
-    ]
+    others = [printable(path.relative_to(tree.root)) for path in files if not is_video(path.name)]
     notes = []
     if others:
         shown = ", ".join(others[:_SHOWN_NAMES]) + (
@@ -102,20 +99,8 @@ def _findings(clip: Clip, path: str, facts: VideoFacts) -> Iterator[Finding]:
     elif not facts.fps:
         message = f"{path}: does not say its frames per second; taken as {_FPS_UNKNOWN:g}"
         yield _finding(clip, "fps_unknown", message)
-    if facts.varies:
-        spacings = [later - earlier for earlier, later in pairwise(facts.times)]
-        message = (
-            f"{path}: frames are {1000 * min(spacings):.0f} to {1000 * max(spacings):.0f} ms apart; the frame rate, "
-            f"{facts.fps:g}, is that of the median"
-        )
-        yield _finding(clip, "frame_rate_varies", message)
-    if facts.damaged:
-        yield _finding(clip, "damaged_frames", damage(Path(path), facts, facts.damaged))
-    if facts.interlaced:
-        yield _finding(clip, "deinterlaced", f"{path}: interlaced; every frame is made whole by bwdif")
-    if facts.deep:
-        message = f"{path}: pixel format {facts.deep}, reduced to 8 bits a channel without mapping its tones"
-        yield _finding(clip, "bit_depth_reduced", message)
+    for kind, message in oddities(path, facts, facts.fps, range(len(facts.times))):
+        yield _finding(clip, kind, message)
 
 
 def _finding(clip: Clip, kind: FindingKind, message: str, *, unusable: bool = False) -> Finding:

@@ -1,5 +1,7 @@
 """Every dataset in its real shape, in the trees that people keep: each clip with its own row."""
 
+import json
+import os
 import re
 import shutil
 import unicodedata
@@ -16,6 +18,7 @@ from pipeline.preprocessing.preprocess import preprocess
 from schemas.clip import DatasetScan
 from schemas.config import Execution
 from schemas.errors import AnnotationError
+from tests.command_line import mer
 from tests.pipeline.datasets import real_shapes
 from tests.pipeline.datasets.real_shapes import Real
 
@@ -205,6 +208,38 @@ def test_litter_between_the_frames(tmp_path: Path) -> None:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).touch()
     assert_read_as_written(scan_dataset(tmp_path)[1], real)
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Frames, folders and sheets named in an old code page are left out and named, and everything else is read."""
+    real = real_shapes.casme2(tmp_path)
+    folder = sorted((tmp_path / "CASME2_RAW_selected" / "sub01").iterdir())[0]
+    third = folder / f"img{real.rows[f'casme2/sub01/{folder.name}'][0] + 2}.jpg"
+    third.rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9_13.jpg"))
+    shutil.copytree(folder, os.fsdecode(os.fsencode(folder.parent) + b"/EP99_01\xff"))
+    shutil.copy(tmp_path / "CASME2-coding-20140508.xlsx", os.fsdecode(os.fsencode(tmp_path) + b"/CASME\xb2.xlsx"))
+    code, printed, _ = mer("scan", tmp_path, "--json")
+    scan = json.loads(printed)
+    assert code == 0
+    assert {clip["key"]: (clip["onset"], clip["offset"]) for clip in scan["clips"]} == {
+        key: (onset, offset) for key, (onset, _, offset, *_) in real.rows.items()
+    }
+    base = "CASME2_RAW_selected/sub01"
+    left_out = {f["clip"]: f["message"] for f in scan["findings"] if f["kind"] == "misnamed"}
+    assert left_out == {
+        where: f"{where}: names that are not UTF-8, left out; rename them: {name}"
+        for where, name in (
+            (".", "CASME\\xb2.xlsx"),
+            (base, "EP99_01\\xff"),
+            (f"{base}/{folder.name}", "caf\\xe9_13.jpg"),
+        )
+    }
+    assert [f["clip"] for f in scan["findings"] if f["kind"] == "missing_frames"] == [f"casme2/sub01/{folder.name}"]
+    moved = tmp_path.rename(os.fsdecode(os.fsencode(tmp_path) + b"\xe9"))
+    code, _, error = mer("scan", moved)
+    assert code == 2
+    assert error.endswith("\\xe9: its name is not UTF-8; rename the file, or the folder that it is in\n")
+    moved.rename(tmp_path)
 
 
 def test_the_sheet_three_folders_above_the_images(tmp_path: Path) -> None:
