@@ -83,6 +83,7 @@ class ClipEntry(Model):
     method when the annotation had no usable apex. ``objects`` maps an array's name to the file that holds
     this clip of it (``schemas.layout.object_path``). ``made_by`` is a position in ``Manifest.provenances``. ``times``
     are those of the frames, s from the first, of a clip whose frame rate varies; ``fps`` is then the median.
+    ``metadata`` are the columns of a table of clips that mean nothing to us, as they are written there.
     """
 
     key: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")]
@@ -101,6 +102,7 @@ class ClipEntry(Model):
     objects: dict[ClipArrayName, StoredObject] = Field(default_factory=dict)
     made_by: NonNegativeInt = 0
     times: tuple[FiniteFloat, ...] = ()
+    metadata: dict[str, str] = Field(default_factory=dict)
 
     @property
     def subject(self) -> str:

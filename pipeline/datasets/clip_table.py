@@ -12,7 +12,7 @@ from pipeline.datasets.assemble import Source, assemble
 from pipeline.datasets.frame_files import index_frames, is_video
 from pipeline.datasets.image_trees import ClipFiles, ImageTree, PlacedClip
 from pipeline.datasets.row_labels import EMOTIONS, action_units, expression_type, look_up_emotion
-from pipeline.datasets.spreadsheet import Row, Table, find_table, read_workbook
+from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES, Row, Table, find_table, read_workbook
 from pipeline.datasets.tree import Folder, Tree, common_folder, survey
 from schemas.clip import DatasetScan, Finding
 from schemas.datasets import FACTS
@@ -20,6 +20,7 @@ from schemas.errors import DatasetNotFoundError, FrameError
 from schemas.labels import Label
 from schemas.output import replacing
 
+TABLE_SUFFIXES = SPREADSHEET_SUFFIXES | {".parquet"}
 _REQUIRED = ("subject", "clip", "path")
 _KNOWN = (*_REQUIRED, "onset", "apex", "offset", "emotion", "action_units", "expression_type", "fps")
 _ANYTHING = re.compile(r"(?P<subject>)(?P<name>.*)", re.DOTALL)

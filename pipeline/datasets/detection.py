@@ -7,9 +7,8 @@ from pathlib import Path
 from pipeline.clip.frames import VIDEO_SUFFIXES
 from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
-from pipeline.datasets.clip_table import scan_clip_table
+from pipeline.datasets.clip_table import TABLE_SUFFIXES, scan_clip_table
 from pipeline.datasets.image_trees import ImageTree
-from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file
 from schemas.clip import DatasetScan
@@ -45,7 +44,7 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
         root.stat()
     except OSError as error:
         raise DatasetNotFoundError(f"{root}: no such file or folder ({error.strerror})") from error
-    if root.suffix.lower() in SPREADSHEET_SUFFIXES and root.is_file() and dataset in (None, "clips"):
+    if root.suffix.lower() in TABLE_SUFFIXES and root.is_file() and dataset in (None, "clips"):
         return scan_clip_table(root.absolute())
     if not root.is_dir():
         if dataset not in (None, "video"):

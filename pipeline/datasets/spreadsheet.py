@@ -12,7 +12,8 @@ from pathlib import Path
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
-from schemas.errors import AnnotationError
+from schemas.errors import AnnotationError, ConfigError
+from schemas.parquet import PARQUET_MAGIC, read_columns
 
 SPREADSHEET_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv"})
 
@@ -92,7 +93,7 @@ class Table:
 
 
 def read_workbook(path: Path) -> Workbook:
-    """Read an ``.xlsx``, ``.xls``, ``.ods`` or delimited text; formulas give the values stored beside them.
+    """Read an ``.xlsx``, ``.xls``, ``.ods``, delimited text or Parquet; formulas give the values stored beside them.
 
     Only ``.csv`` and ``.tsv`` are told by their names, all others by their content.
 
@@ -109,6 +110,8 @@ def read_workbook(path: Path) -> Workbook:
         raise AnnotationError(f"{path}: zero bytes; copy the spreadsheet again from the original")
     if data.startswith((_ZIP_MAGIC, _OLE_MAGIC)):
         return _read_binary(path, data)
+    if data.startswith(PARQUET_MAGIC):
+        return Workbook(path, {path.stem: tuple(_parquet_rows(path, data))})
     if path.suffix.lower() in (".csv", ".tsv"):
         return Workbook(path, {path.stem: tuple(_text_rows(path, data))})
     raise AnnotationError(f"{path}: not a spreadsheet; expected an Excel workbook, .xlsx or .xls, or .ods, .csv, .tsv")
@@ -220,6 +223,18 @@ def _text_rows(path: Path, data: bytes) -> Iterator[Cells]:
         yield from map(tuple, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise AnnotationError(_damaged(path, error)) from error
+
+
+def _parquet_rows(path: Path, data: bytes) -> Iterator[Cells]:
+    try:
+        columns = read_columns(io.BytesIO(data))
+    except ConfigError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise AnnotationError(_damaged(path, error)) from error
+    yield tuple(columns)
+    for row in zip(*columns.values(), strict=True):
+        yield tuple("" if value is None or value != value else _text(value) for value in row)  # NaN is a blank too
 
 
 def find_table(book: Workbook, columns: Mapping[str, Sequence[str]], optional: Iterable[str] = ()) -> Table:

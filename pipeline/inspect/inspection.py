@@ -18,6 +18,7 @@ from schemas.store.reader import Store
 _OUTLIER = 3.5  # robust z-score (Iglewicz and Hoaglin, 1993) beyond which a clip deserves a look
 _MANY_PIXELS_OF_MOTION = 2.0  # px; a micro-expression itself moves less
 _SHOWN_CLIPS = 40
+_SHOWN_VALUES = 5
 _SMALL_FACE = 40.0  # px between the eyes; less than the detector and the depth model were made for
 
 
@@ -40,6 +41,10 @@ def summarise(store: Store) -> dict[str, Any]:
         "emotions": _counts(entry.label.emotion for entry in good),
         "expression_types": _counts(entry.label.expression_type for entry in good),
         "apex_estimated": sum(entry.apex_estimated is not None for entry in good),
+        "metadata": {
+            name: _counts(entry.metadata.get(name) for entry in good)
+            for name in dict.fromkeys(name for entry in good for name in entry.metadata)
+        },
         "arrays": _sizes(store, good),
         "clip_list": _clip_list(good),
         "depth": manifest.depth and manifest.depth.model_dump(),
@@ -89,6 +94,7 @@ def _facts(summary: dict[str, Any]) -> Table:
         "frames": str(summary["frames"]),
         "labels": _listing(summary["emotions"]),
         "types": _listing(summary["expression_types"]),
+        "columns": "; ".join(f"{name}: {_most(counts)}" for name, counts in summary["metadata"].items()),
         "size": f"{_mb(stored)} stored for {_mb(raw)} of pixels, {raw / stored:.2f}:1" if stored else "no data",
         "depth": depth and f"{depth['tool']} {depth['version']}: {depth['kind']}, {depth['unit']}",
         "action units": f"{units['tool']} {units['version']}: {units['unit']}",
@@ -157,6 +163,7 @@ def _clip_list(good: list[ClipEntry]) -> list[dict[str, Any]]:
             "apex": entry.apex,
             "apex_estimated": entry.apex_estimated,
             "offset": entry.offset,
+            "metadata": entry.metadata,
             "bytes": sum(stored["bytes"] for stored in entry.objects.values()),
             "inter_eye_px": entry.quality and entry.quality.inter_eye_px,
             "residual_motion_px": entry.quality and entry.quality.residual_motion_px,
@@ -222,6 +229,12 @@ def _counts(values: Iterable[str | None]) -> dict[str, int]:
 
 def _listing(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _most(counts: dict[str, int]) -> str:
+    """The listing of the most frequent."""
+    more = len(counts) - _SHOWN_VALUES
+    return _listing(dict(list(counts.items())[:_SHOWN_VALUES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _mb(size: int) -> str:

@@ -116,6 +116,7 @@ def bare_entry(clip: Clip) -> ClipEntry:
         offset=clip.offset,
         findings=clip.findings,
         times=clip.times,
+        metadata=clip.metadata,
     )
 
 

@@ -104,6 +104,7 @@ def _anonymous(entry: ClipEntry, key: str, first: int | None) -> ClipEntry:
             "offset": moved(entry.offset),
             "findings": tuple(f.model_copy(update={"clip": key, "message": "left out"}) for f in entry.findings),
             "failure": failure,
+            "metadata": {},  # anything may stand there, names too
         }
     )
 

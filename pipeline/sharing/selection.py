@@ -1,7 +1,8 @@
 """Which clips to take: subjects, labels, and conditions on what the manifest says of a clip.
 
 A condition is ``FIELD OPERATOR VALUE``, as in ``emotion=happiness|surprise,expression_type=micro,fps>=100``.
-Commas mean and, ``|`` means or, ``none`` stands for what is not there. Nothing is evaluated as code.
+Commas mean and, ``|`` means or, ``none`` stands for what is not there. ``metadata.NAME`` is a column of the user's own
+table of clips. Nothing is evaluated as code.
 """
 
 import operator
@@ -37,7 +38,8 @@ _FIELDS: dict[str, Callable[[ClipEntry], Value | Sequence[Value]]] = {
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-_CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_METADATA = "metadata."
+_CONDITION = re.compile(r"\s*(metadata\.[^=!<>]*[^=!<>\s]|\w+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ class Condition:
 
     def holds(self, entry: ClipEntry) -> bool:
         """Whether a clip meets it; what is not there is neither smaller nor larger than anything."""
-        found = _FIELDS[self.field](entry)
+        column = self.field.removeprefix(_METADATA)
+        found = entry.metadata.get(column) if column != self.field else _FIELDS[self.field](entry)
         mine: list[Value] = list(found) if isinstance(found, (list, tuple)) else [found]  # type: ignore[list-item]
         if self.operator in ("=", "!="):
             equal = any(_equal(value, wanted) for value in mine or [None] for wanted in self.values)
             return equal == (self.operator == "=")
         bound = float(self.values[0])
-        return any(isinstance(value, (int, float)) and _ORDER[self.operator](value, bound) for value in mine)
+        numbers = [_number(value) if isinstance(value, str) else value for value in mine]
+        return any(number is not None and _ORDER[self.operator](number, bound) for number in numbers)
 
     def __str__(self) -> str:
         return f"{self.field}{self.operator}{'|'.join(self.values)}"
@@ -101,9 +105,9 @@ def _condition(text: str) -> Condition:
     if match is None:
         raise ConfigError(f"--where {text!r}: expected FIELD=VALUE, FIELD!=VALUE, FIELD<NUMBER, ..., joined by commas")
     field, sign, values = match.groups()
-    if field not in _FIELDS:
+    if field not in _FIELDS and not field.startswith(_METADATA):
         near = get_close_matches(field, _FIELDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FIELDS)}"
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FIELDS)} and {_METADATA}COLUMN"
         raise ConfigError(f"--where {text!r}: clips have no {field!r}; {hint}")
     condition = Condition(field, sign, _values(values, "|"))
     if sign in _ORDER and (len(condition.values) != 1 or _number(condition.values[0]) is None):

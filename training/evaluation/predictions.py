@@ -7,19 +7,19 @@ There is no label in it: labels are joined by key from the store.
 import codecs
 import csv
 import hashlib
-import importlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import PredictionsError
 from schemas.output import replacing
+from schemas.parquet import read_columns, write_columns
 from training.protocols.tasks import RESERVED_COLUMNS
 
 _SUM_TOLERANCE = 1e-3  # eight probabilities of four decimals are off by 4e-4 at most
@@ -166,14 +166,15 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write ``.csv`` or ``.parquet``, whole or not at all. Probabilities keep every bit.
 
     Raises:
-        PredictionsError: another suffix, or Parquet without pyarrow.
+        PredictionsError: another suffix.
+        ConfigError: Parquet without pyarrow.
     """
     csv_format = _format(path) == "csv"
     with replacing(path) as file:
         if csv_format:
             file.write(_csv(predictions).encode())
         else:
-            _pyarrow("pyarrow.parquet").write_table(_pyarrow("pyarrow").table(_columns(predictions)), file)
+            write_columns(file, _columns(predictions))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -185,13 +186,16 @@ def read_predictions(path: Path) -> Predictions:
         PredictionsError: the file is missing or unreadable, or anything in it is not as it must be.
     """
     try:
-        columns = _read_csv(path) if _format(path) == "csv" else _read_parquet(path)
-        return _from_columns(columns)
+        read = _read_csv if _format(path) == "csv" else read_columns
+        with path.open("rb") as file:
+            return _from_columns(read(file))
     except FileNotFoundError as error:
         raise PredictionsError(f"{path}: no such file") from error
+    except OSError as error:
+        raise PredictionsError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise PredictionsError(f"{path}: not a CSV file in UTF-8 or UTF-16: {error}") from error
-    except PredictionsError as error:
+    except ValueError as error:
         raise PredictionsError(f"{path}: {error}") from error
 
 
@@ -259,8 +263,8 @@ def _csv(predictions: Predictions) -> str:
     return text.getvalue()
 
 
-def _read_csv(path: Path) -> dict[str, Sequence[str]]:
-    data = path.read_bytes()
+def _read_csv(file: IO[bytes]) -> dict[str, list[str]]:
+    data = file.read()
     text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     header = next(reader, [])
@@ -286,28 +290,11 @@ def _delimiter(text: str) -> str:
     return ","
 
 
-def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        table = _pyarrow("pyarrow.parquet").read_table(path)
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise PredictionsError(f"not a Parquet file: {error}") from error
-    return {name: table.column(index).to_pylist() for index, name in enumerate(table.column_names)}
-
-
 def _format(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise PredictionsError(f"{path}: predictions are .csv or .parquet, found {suffix or 'no suffix'!r}")
     return suffix[1:]
-
-
-def _pyarrow(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise PredictionsError("Parquet needs pyarrow, which is not installed; use .csv") from error
 
 
 def _minus(names: Iterable[str], others: Iterable[str]) -> list[str]:

@@ -3,7 +3,10 @@
 import csv
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
+from rich.console import Console
 
 from pipeline.datasets import scan_dataset
 from pipeline.datasets.clip_table import write_template
@@ -12,11 +15,15 @@ from pipeline.synthesis.layouts.files import VideoFile
 from schemas.clip import ImageSequence, VideoSegment
 from schemas.errors import AnnotationError, DatasetNotFoundError
 from schemas.labels import Label
+from tests.command_line import mer
 from tests.pipeline.datasets.real_shapes import frames, workbook
 from tests.pipeline.datasets.tiny_clips import frame
 from tests.training.labelled_manifests import make_entry, make_manifest
+from training.config import Optimisation, TrainConfig
 from training.protocols.protocol import default_protocol
 from training.protocols.tasks import select_clips
+from training.runs.folds import Resources
+from training.runs.train import train
 
 HEADER = ["subject", "clip", "path", "onset", "apex", "offset", "emotion", "action_units", "fps", "lamp"]
 ROWS = [
@@ -34,13 +41,18 @@ def write_files(root: Path) -> None:
     video.close()
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".parquet"])
 def test_every_row_is_a_clip(tmp_path: Path, suffix: str) -> None:
     """Folders and videos, phases where they are given, labels in the user's words, other columns as they are."""
     write_files(tmp_path)
     table = tmp_path / f"clips{suffix}"
     if suffix == ".xlsx":
         workbook(table, {"mine": [HEADER, *ROWS]})
+    elif suffix == ".parquet":  # with numbers as numbers, as other programs write them
+        columns: dict[str, object] = dict(zip(HEADER, map(list, zip(*ROWS, strict=True)), strict=True))
+        for name in ("onset", "apex", "offset", "fps"):
+            columns[name] = [float(row[HEADER.index(name)] or "nan") for row in ROWS]
+        parquet.write_table(pyarrow.table(columns), table)
     else:
         with table.open("w", newline="") as file:
             csv.writer(file, delimiter={".csv": ",", ".tsv": "\t"}[suffix]).writerows([HEADER, *ROWS])
@@ -59,6 +71,36 @@ def test_every_row_is_a_clip(tmp_path: Path, suffix: str) -> None:
     assert (film.fps, film.label.emotion) == (25, "surprise")
     assert part.source == VideoSegment(path="bob.avi", start=2, count=5, first_number=3)
     assert part.fps == 50
+
+
+def test_a_table_from_end_to_end(shared_casme2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of anybody's clips, its columns shown and selected by, and a model of the table's own words."""
+    monkeypatch.chdir(tmp_path)
+    folders = sorted(path for path in (shared_casme2 / "CASME2_RAW_selected").glob("*/*"))
+    with Path("clips.csv").open("w", newline="") as file:
+        rows = [
+            [path.parent.name, path.name, path, ("grin", "frown")[i % 2], 30 + i, "left"]
+            for i, path in enumerate(folders)
+        ]
+        csv.writer(file).writerows([["subject", "clip", "path", "emotion", "age of person", "lamp"], *rows])
+    code, printed, _ = mer(
+        "preprocess", "clips.csv", "--depth", "none", "--au", "mesh", "--size", "112", "--workers", 0
+    )
+    assert code == 0, printed
+    printed = mer("inspect", "clips.zarr").printed
+    assert "lamp: left 4" in printed
+    assert "age of person: 30 1, 31 1, 32 1, 33 1" in printed
+    where = "metadata.age of person>=32, metadata.lamp=left"
+    assert mer("subset", "clips.zarr", "-o", "old.zarr", "--where", where).printed.startswith("old.zarr: 2 of 4 clips")
+    assert mer("verify", "old.zarr", "--deep").code == 0
+    mer("subset", "clips.zarr", "-o", "shared.zarr", "--anonymise")
+    assert b"lamp" not in (tmp_path / "shared.zarr" / "manifest.json").read_bytes()
+    config = TrainConfig(model="au-logistic", seeds=(0,), optimisation=Optimisation(epochs=1, warmup_epochs=0))
+    trained = train(
+        [Path("clips.zarr")], config, Resources("cpu", None, "ram", 0, Console(quiet=True)), out=Path("run")
+    )
+    assert trained.result is not None
+    assert (trained.result.protocol.task.classes, trained.result.headline.clips) == (("frown", "grin"), 4)
 
 
 def test_what_is_wrong_with_a_row_is_said(tmp_path: Path) -> None:

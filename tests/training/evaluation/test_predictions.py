@@ -1,6 +1,6 @@
 """Predictions: what is written comes back bit for bit, what is wrong is refused with its reason."""
 
-import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import PredictionsError
+from schemas.errors import ConfigError, PredictionsError
 from training.evaluation.predictions import Predictions, concatenate, read_predictions, write_predictions
 
 HEADER = "clip,fold,seed,a,b\n"
@@ -47,7 +47,6 @@ def test_csv_round_trip(made: Predictions, tmp_path_factory: pytest.TempPathFact
     assert [p.name for p in path.parent.iterdir()] == ["p.csv"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 @given(made=predictions())
 @settings(max_examples=15)
 def test_parquet_round_trip(made: Predictions, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -60,12 +59,13 @@ def test_parquet_round_trip(made: Predictions, tmp_path_factory: pytest.TempPath
         read_predictions(path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
-def test_parquet_without_pyarrow(tmp_path: Path) -> None:
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names what is missing and the way around it; no half file is left."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     path = tmp_path / "p.parquet"
     made = Predictions(("a", "b"), ("x",), ("f",), (0,), np.array([[0.5, 0.5]]))
-    with pytest.raises(PredictionsError, match=r"Parquet needs pyarrow, which is not installed; use \.csv"):
+    with pytest.raises(ConfigError, match=r"needs pyarrow, which is not installed: pip install .*, or use \.csv"):
         write_predictions(path, made)
     path.write_bytes(b"")
     with pytest.raises(PredictionsError, match="Parquet needs pyarrow"):
