@@ -36,6 +36,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "show": (PIPELINE, "Draw one clip."),
         "diff": (PIPELINE, "Compare two stores."),
         "merge": (PIPELINE, "Make one store of several."),
+        "relabel": (PIPELINE, "Copy a store with other labels, and record the change."),
         "subset": (PIPELINE, "Copy some clips or arrays to a store of their own."),
     },
     "Share": {

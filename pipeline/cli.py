@@ -97,7 +97,7 @@ def inspect(store: StorePlace, as_json: Json = False) -> None:
     from pipeline.inspect.inspection import report, summarise
     from schemas.store.reader import Store
 
-    summary = summarise(Store.open(store))
+    summary = summarise(Store.open(store, edited=True))
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
@@ -117,7 +117,7 @@ def verify(
     from pipeline.inspect.verification import verify as check
     from schemas.store.reader import Store
 
-    found = check(Store.open(store), deep=deep)
+    found = check(Store.open(store, edited=True), deep=deep)
     problems = [problem for problem in found if strict or problem.kind != "harmless"]
     if as_json:
         print(json.dumps([asdict(problem) for problem in found], ensure_ascii=False))
@@ -195,6 +195,22 @@ def subset(
     print(f"{out}: {len(manifest.clips)} of {len(opened.manifest.clips)} clips, content {manifest.content_sha256}")
     if anonymise and "texture" in manifest.arrays:
         print("the texture still shows the faces: --without texture leaves it out", file=sys.stderr)
+
+
+@app.command()
+def relabel(
+    store: StorePlace,
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Columns clip, and emotion, action_units or objective_class.")
+    ],
+    out: OutStore,
+) -> None:
+    """Copy a store with the labels that a table gives to some of its clips; the copy records what was changed."""
+    from pipeline.sharing.relabel import relabel as write
+    from schemas.store.reader import Store
+
+    manifest, changed = write(Store.open(store), table, out)
+    print(f"{out}: {changed} of {len(manifest.clips)} clips relabelled, content {manifest.content_sha256}")
 
 
 @app.command()

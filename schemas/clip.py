@@ -45,6 +45,7 @@ FindingKind = Literal[
     "bit_depth_reduced",  # more than 8 bits a channel
     "no_video",  # files beside videos that are none
     "cut",  # neighbouring frames that do not show the same scene
+    "relabelled",  # by `mer relabel`; the message says what, from, to, and by which table
     "full_activation",  # motion as large as an action unit can make it, or larger
 ]
 

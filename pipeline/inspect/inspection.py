@@ -31,6 +31,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "store": store.path.name,
         "format_version": manifest.format_version,
         "content_sha256": manifest.content_sha256,
+        "edited": manifest.content_sha256 != manifest.expected_sha256(),
         "datasets": list(manifest.datasets),
         "layout": provenance.layout,
         "config": provenance.config.model_dump(mode="json"),
@@ -89,6 +90,7 @@ def _facts(summary: dict[str, Any]) -> Table:
     raw = sum(array["bytes"] for array in arrays.values())
     facts = {
         "store": f"{summary['store']}, format {summary['format_version']}, content {summary['content_sha256'][:12]}",
+        "edited": "the manifest is not as it was written: `mer verify` says more" if summary["edited"] else None,
         "dataset": f"{', '.join(summary['datasets'])} ({summary['layout']})",
         "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
         "frames": str(summary["frames"]),

@@ -119,6 +119,7 @@ def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]
         "merged runs": len(manifest.further_provenances),
         "left out": ", ".join(manifest.left_out),
         "renamed subjects": bool(manifest.pseudonyms),
+        "relabelled clips": sum(any(f.kind == "relabelled" for f in entry.findings) for entry in manifest.clips),
     }
     return {name: ("none", found) for name, found in changes.items() if found}
 

@@ -14,7 +14,7 @@ from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import resized_shard
 from pipeline.sharing.output import new_output, write_durably
 from schemas.config import canonical_sha256
-from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreError
+from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import FRAMES_PER_CHUNK, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, Provenance, StoredObject
 from schemas.store.format import Dimensions, create_arrays, shard_frames
@@ -83,10 +83,8 @@ def parts_of(store: Store) -> list[Part]:
     """All clips of a store.
 
     Raises:
-        ManifestInvalidError: the manifest was edited; its seal must not be renewed unseen.
         StoreError: its objects are of another layout than is written today.
     """
-    require_sealed(store)
     room = {name: _room(store, name) for name in store.manifest.arrays if SPECS[name].per_clip}
     columns = {record.index: record.columns for record in records_of(store)}
     runs = store.manifest.provenances
@@ -150,19 +148,6 @@ def frames_of(store: Store) -> int:
 def canonical(provenance: Provenance) -> str:
     """Equal for equal runs, and an order of runs that does not depend on who merges what first."""
     return canonical_sha256(provenance.model_dump(mode="json"))
-
-
-def require_sealed(store: Store) -> None:
-    """Refuse a manifest that is not as it was written.
-
-    Raises:
-        ManifestInvalidError: its hash is missing, or is that of another content.
-    """
-    if store.manifest.content_sha256 != store.manifest.expected_sha256():
-        raise ManifestInvalidError(
-            f"{store.path}: the manifest was edited (its content_sha256 does not fit); `mer verify {store.path}` "
-            "says more: restore it, or preprocess again with --overwrite"
-        )
 
 
 def _refuse_other_layouts(path: Path, parts: Sequence[Part]) -> None:

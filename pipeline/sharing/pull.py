@@ -96,7 +96,7 @@ def _replaceable(target: Path, manifest: Manifest, overwrite: bool) -> Store | N
         return None
     if target.is_symlink() or not (target / MANIFEST_NAME).is_file():
         raise StoreExistsError(f"{target}: exists, and is no complete store; choose another name, or delete it first")
-    mine = Store.open(target)
+    mine = Store.open(target, edited=True)  # it is replaced
     if not overwrite and not same_clips(mine.manifest, manifest):
         raise StoreExistsError(
             f"{target}: another store, without a clip in common ({', '.join(mine.manifest.datasets)}); choose another "

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from pipeline.sharing.clip_copies import require_sealed
 from pipeline.sharing.push_target import PushTarget
 from pipeline.sharing.transfer import in_parallel
 from pipeline.sharing.untrusted import same_clips
@@ -69,13 +68,11 @@ def push(
 
     Raises:
         ConfigError: not confirmed, or a URL that cannot be written.
-        ManifestInvalidError: the manifest was edited.
         OutputLockedError: somebody else has pushed there meanwhile.
         StoreDamagedError: an object of the store is not what its manifest says.
         StoreExistsError: there is something else at the target.
         TransferError: it does not answer; the next push goes on with what is written.
     """
-    require_sealed(store)
     there = PushTarget(target)
     _ask(store.manifest, there, confirm)
     old, notes, files = _manifest_of(there), there.notes(), there.listing()
@@ -122,7 +119,7 @@ def _ask(manifest: Manifest, target: PushTarget, confirm: Confirm) -> None:
 
 def _manifest_of(target: PushTarget) -> Manifest | None:
     try:
-        return Store.open(target.url).manifest
+        return Store.open(target.url, edited=True).manifest  # it is replaced
     except ManifestMissingError:
         return None
 

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from pipeline.inspect.verification import manifest_problems
-from pipeline.sharing.clip_copies import require_sealed
 from schemas.errors import ManifestInvalidError, StoreDamagedError, StoreWriteError
 from schemas.layout import SPECS
 from schemas.manifest import Manifest
@@ -22,9 +21,8 @@ def refuse_foreign(store: Store) -> None:
     """Refuse a manifest that mer has not written, before anything that it lists is fetched.
 
     Raises:
-        ManifestInvalidError: it was edited, contradicts itself, or lists what is no file of a store.
+        ManifestInvalidError: it contradicts itself, or lists what is no file of a store.
     """
-    require_sealed(store)
     for problem in manifest_problems(store.manifest):
         raise ManifestInvalidError(f"{store.path}: {problem.path}: {problem.message}; nothing was fetched")
     objects, arrays = store.manifest.objects, set(store.manifest.arrays)

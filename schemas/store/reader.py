@@ -42,18 +42,22 @@ class Store:
     manifest: Manifest
 
     @classmethod
-    def open(cls, path: StoreLocation | str) -> "Store":
+    def open(cls, path: StoreLocation | str, *, edited: bool = False) -> "Store":
         """Open a complete store; a text may be a path or a URL.
+
+        Args:
+            path: where it is.
+            edited: also open a store whose manifest is not as it was written, to say so or to replace it.
 
         Raises:
             StoreError: a zip file that ``mer pack`` has not made.
             ManifestMissingError: no store there, or its run has not finished.
-            ManifestInvalidError: the manifest is damaged or edited beyond its schema.
+            ManifestInvalidError: the manifest is damaged or was edited.
             StoreVersionError: written by a newer version of the format.
             TransferError: a URL that does not answer.
         """
         place = located(path)
-        return cls(place, read_manifest(place))
+        return cls(place, read_manifest(place, edited=edited))
 
     @cached_property
     def files(self) -> StoreFiles:

@@ -92,7 +92,7 @@ def open_many(folder: Path, manifest: Manifest) -> tuple[list[float], int]:
     )
     store = folder / "many.zarr"
     store.mkdir()
-    text = manifest.model_copy(update={"clips": entries}).model_dump_json(exclude_defaults=True)
+    text = manifest.model_copy(update={"clips": entries}).sealed().model_dump_json(exclude_defaults=True)
     (store / MANIFEST_NAME).write_text(text)
     times = []
     for _ in range(5):  # each in a fresh process, as a user's is

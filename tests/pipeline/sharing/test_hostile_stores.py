@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.preprocessing.store_arrays import write_columns
-from pipeline.sharing import trust
+from pipeline.sharing import untrusted
 from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from schemas.errors import ManifestInvalidError, MerError, StoreDamagedError, StoreWriteError
@@ -177,7 +177,7 @@ def test_a_huge_manifest_and_a_store_larger_than_the_disk(
         patch.setattr(manifest_file, "LARGEST_MANIFEST", 1000)
         refused(theirs, ManifestInvalidError, "no manifest is larger than 1000", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(trust.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 5000))
+        patch.setattr(untrusted.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 5000))
         refused(theirs, StoreWriteError, "5000 are free", tmp_path)
 
 
@@ -307,7 +307,7 @@ def test_any_manifest_is_read_or_refused(folder: Store, data: st.DataObject) -> 
         text = text[:place] + data.draw(st.binary(max_size=2)) + text[place + data.draw(st.integers(0, 3)) :]
     try:
         store = Store(URL, parsed_manifest(URL, text))
-        trust.refuse_foreign(store)
+        untrusted.refuse_foreign(store)
         assert store.files is not None
     except MerError:
         return

@@ -10,7 +10,7 @@ import zarr
 
 from schemas.errors import ClipNotFoundError, ManifestMissingError, StoreError
 from schemas.layout import PHASES, SPECS
-from schemas.manifest import Failure
+from schemas.manifest import MANIFEST_NAME, Failure
 from schemas.store.manifest_file import JOURNAL_NAME
 from schemas.store.reader import Store
 
@@ -82,6 +82,19 @@ def test_a_failed_clip_has_no_values(shared_store: Store) -> None:
     for read in (broken.texture, broken.depth, broken.action_units):
         with pytest.raises(StoreError, match=r"casme2/sub01/EP02_01 is not in the store: it failed \(face\): no face"):
             read(failed.key)
+
+
+@pytest.mark.parametrize("number", [5e-05, 1e22, 0.1])
+def test_a_sealed_manifest_opens_whatever_is_in_it(store: Store, number: float) -> None:
+    """Numbers with exponents, and letters beyond ASCII, which encoders of JSON write in several ways."""
+    entry = store.manifest.clips[0]
+    assert entry.quality is not None
+    quality = entry.quality.model_copy(update={"residual_motion_px": number})
+    label = entry.label.model_copy(update={"raw_emotion": "fröhlich \u2028 \x7f \\ 😀"})
+    clips = (entry.model_copy(update={"quality": quality, "label": label}), *store.manifest.clips[1:])
+    manifest = store.manifest.model_copy(update={"clips": clips}).sealed()
+    (store.path / MANIFEST_NAME).write_text(manifest.model_dump_json(exclude_defaults=True), encoding="utf-8")
+    assert Store.open(store.path).manifest == manifest
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a file", "a foreign folder", "an unfinished run", "too long"])
