@@ -92,11 +92,30 @@ def preprocess(
 
 
 @app.command()
-def inspect(store: StorePlace, as_json: Json = False) -> None:
+def inspect(
+    store: StorePlace,
+    depth_error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Judge the depth by another store of these clips, made with measured depth."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what is in a store: clips, labels, sizes, backends, failures, clips worth a look."""
     from pipeline.inspect.inspection import report, summarise
     from schemas.store.reader import Store
 
+    if depth_error is not None:
+        from pipeline.inspect.depth_error import depth_error_report, depth_errors
+
+        mine, measured = Store.open(store), Store.open(depth_error)
+        errors = depth_errors(mine, measured)
+        if as_json:
+            print(json.dumps([asdict(error) for error in errors]))
+        else:
+            console().print(depth_error_report(errors, mine, measured))
+        return
     summary = summarise(Store.open(store, edited=True))
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))

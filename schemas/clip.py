@@ -39,6 +39,8 @@ FindingKind = Literal[
     "fps_unknown",
     "frame_rate_varies",  # the frame rate is the median; the clip's ``times`` say when each frame was taken
     "frame_rate_differs",  # a video declares another frame rate than its dataset has
+    "depth_incomplete",  # frames without measured depth beside them, where others have some
+    "depth_filled",  # pixels without measured depth, which were given that of others
     "misnamed",  # names that are not UTF-8
     "damaged_frames",  # frames of a video that cannot be decoded
     "deinterlaced",
@@ -107,7 +109,8 @@ class Clip(Model):
 
     ``source`` is ``None`` when the annotation has a row that nothing on disk answers to; ``metadata`` is what a table
     of clips says beyond the fields known here, column -> cell. ``times`` are those of its frames, s from the first,
-    where the frame rate varies.
+    where the frame rate varies. ``depth`` are images of measured depth under the numbers of its frames, where the
+    dataset ships some.
     """
 
     dataset: str
@@ -121,6 +124,7 @@ class Clip(Model):
     label: Label
     metadata: dict[str, str] = Field(default_factory=dict)
     times: tuple[float, ...] = ()
+    depth: ImageSequence | None = None
     findings: tuple[Finding, ...] = ()
 
     @cached_property

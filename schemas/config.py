@@ -25,7 +25,8 @@ class PreprocessConfig(Model):
     detector: BackendName = Field("mtcnn", description="Face detector.")
     depth: BackendName = Field(
         "depth-anything-v2-small",
-        description="Depth backend: depth-anything-v2-small, -base or -large, mesh, one of another package, or none.",
+        description="Depth backend: depth-anything-v2-small, -base or -large, mesh, one of another package, measured "
+        "for the depth that the dataset ships, or none.",
     )
     depth_size: int = Field(518, ge=126, le=1036, description="Input side of the depth model, px, a multiple of 14.")
     au: BackendName = Field("py-feat", description="Action unit backend: py-feat, mesh, or one of another package.")

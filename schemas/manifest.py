@@ -38,7 +38,8 @@ class Source(Model):
     """What a clip was read from.
 
     ``path`` is the folder or video, relative to the dataset root. ``sha256`` is what
-    ``sha256sum FILE... | sha256sum`` prints over the frame files in frame order, names without folder.
+    ``sha256sum FILE... | sha256sum`` prints over the frame files in frame order, names without folder,
+    and then over those of measured depth where they were read.
     """
 
     path: str

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import Frames
+from schemas.clip import FindingKind
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class AlignedClip:
         box: ``(x1, y1, x2, y2)`` of the face in source px, as the detector gave it.
         onset: position of the onset frame in the clip.
         frames: the source frames.
+        depth_files: measured depth of each frame, ``None`` where there is none; empty if the dataset ships none.
+        notes: what an estimator has to say of the clip beside its values.
     """
 
     texture: NDArray[np.uint8]
@@ -28,6 +32,8 @@ class AlignedClip:
     box: tuple[float, float, float, float]
     onset: int
     frames: Frames
+    depth_files: tuple[Path | None, ...] = ()
+    notes: list[tuple[FindingKind, str]] = field(default_factory=list)
 
     @property
     def size(self) -> int:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.clip.aligned_clip import ActionUnitEstimator, AlignedClip, DepthEstimator
 from pipeline.clip.alignment import warp
-from pipeline.clip.backends import ACTION_UNITS
+from pipeline.clip.backends import ACTION_UNITS, DEPTH
 from pipeline.clip.faces import Face, FaceDetector, Phase, locate_face
 from pipeline.clip.frames import Frames, digest
 from pipeline.clip.mesh.facial_motion import largest_motion
@@ -87,12 +87,16 @@ def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Model
         raise UnusableClipError(reasons or "nothing on disk belongs to this clip")
     frames = Frames(root, clip.source)
     onset, apex = phase_positions(clip)
+    depth_files = _depth_files(clip, root)
+    read = list(frames.paths)
+    if config.depth != "none" and DEPTH[config.depth].measured:
+        read += filter(None, depth_files)
     with _stage(FrameError):
-        size_bytes, sha256 = digest(frames.paths)
+        size_bytes, sha256 = digest(read)
     with _stage(FaceNotFoundError):
         face, found_on = locate_face(models.detector, frames, onset=onset, apex=apex)
     with _stage(FrameError):
-        aligned = align(frames, face, onset, config.size)
+        aligned = replace(align(frames, face, onset, config.size), depth_files=depth_files)
         quality = _quality(face, found_on, aligned)
     estimated = config.apex if apex is None else None
     if apex is None:
@@ -113,7 +117,7 @@ def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Model
             raise ActionUnitError("the model gave values that are not finite; look at the clip's onset and apex")
     return ComputedClip(
         arrays=arrays,
-        source=Source(path=clip.source.path, files=len(frames.paths), bytes=size_bytes, sha256=sha256),
+        source=Source(path=clip.source.path, files=len(read), bytes=size_bytes, sha256=sha256),
         quality=quality,
         onset=onset,
         apex=apex,
@@ -124,6 +128,14 @@ def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Model
         depth_offset=offset,
         findings=tuple(_doubts(clip, config, aligned, au[1])),
     )
+
+
+def _depth_files(clip: Clip, root: Path) -> tuple[Path | None, ...]:
+    """Measured depth of each frame."""
+    if clip.depth is None or clip.source is None:
+        return ()
+    files = {n: root / clip.depth.folder / name for n, name in zip(clip.depth.numbers, clip.depth.names, strict=True)}
+    return tuple(files.get(number) for number in clip.source.numbers)
 
 
 def phase_positions(clip: Clip) -> tuple[int, int | None]:
@@ -208,6 +220,8 @@ def _doubts(clip: Clip, config: PreprocessConfig, aligned: AlignedClip, apex: ND
             clip=clip.key,
             message=f"frame {number} does not show what the frame before it shows: motion across it means nothing",
         )
+    for kind, message in aligned.notes:
+        yield Finding(kind=kind, clip=clip.key, message=message)
     backend = ACTION_UNITS[config.au]
     full = [name for name, value in zip(backend.names, apex, strict=True) if value >= 1]
     if backend.kind == "activation" and full:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -161,15 +162,34 @@ def decode_image(path: Path) -> Frame:
     Raises:
         FrameError: missing, empty, truncated, not an image, more than 8 bits a channel, or CMYK.
     """
+    with _opened(path) as image:
+        if (mode := _raw_mode(image)) not in _EIGHT_BIT:
+            raise FrameError(
+                f"{path}: pixel format {mode}, expected 8-bit grey or RGB; convert it first, "
+                "since how its values map to 8 bits changes the result"
+            )
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.array(image.convert("RGB"), np.uint8)  # a copy: PyTorch wants it writable
+
+
+def decode_depth(path: Path) -> NDArray[np.uint16]:
+    """Decode an image of measured depth to ``(H, W) uint16``, mm from the camera; 0 where nothing was measured.
+
+    Raises:
+        FrameError: missing, empty, truncated, not an image, or not of 16 bits and one channel.
+    """
+    with _opened(path) as image:
+        if not image.mode.startswith("I;16"):
+            raise FrameError(f"{path}: pixel format {_raw_mode(image)}, expected depth of 16 bits, in mm")
+        return np.array(image, np.uint16)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file; whatever is wrong with it is a ``FrameError``, also while its pixels are read."""
     try:
         with Image.open(path) as image:
-            if (mode := _raw_mode(image)) not in _EIGHT_BIT:
-                raise FrameError(
-                    f"{path}: pixel format {mode}, expected 8-bit grey or RGB; convert it first, "
-                    "since how its values map to 8 bits changes the result"
-                )
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.array(image.convert("RGB"), np.uint8)  # a copy: PyTorch wants it writable
+            yield image
     except FrameError:
         raise
     except FileNotFoundError as error:
@@ -193,7 +213,7 @@ def _raw_mode(image: Image.Image) -> str:
     return image.mode
 
 
-def digest(paths: tuple[Path, ...]) -> tuple[int, str]:
+def digest(paths: Sequence[Path]) -> tuple[int, str]:
     """Total bytes and one sha256 for a clip's files, as ``sha256sum FILE... | sha256sum`` prints it (bare names)."""
     total, listing = 0, hashlib.sha256()
     for path in paths:

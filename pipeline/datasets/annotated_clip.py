@@ -79,7 +79,7 @@ class Recording:
         whole: folders and videos hold whole recordings, not just onset to offset.
         zero_is_missing: a frame number of 0 stands for none.
         numbering: of its images: as the annotation's, or anew from 1 in each clip.
-        frames: of each folder.
+        frames: of each folder, those of depth too.
         videos: what is in each video, ``None`` if it is none.
     """
 
@@ -147,11 +147,28 @@ def build_clip(
             findings.add(kind, message)
         if facts.varies and same_rate(facts, fps):
             times = tuple(facts.times[position] - facts.times[source.start] for position in used)
+    depth = (
+        _depth(placed.files.depth.path, source, recording, base, findings) if placed and placed.files.depth else None
+    )
     return Clip(
         dataset=dataset, subject=expression.subject, name=expression.name, source=source, onset=span.onset, apex=apex,
         offset=span.offset, fps=fps, label=expression.label, metadata=expression.metadata, times=times,
-        findings=tuple(findings.found),
+        depth=depth, findings=tuple(findings.found),
     )  # fmt: skip
+
+
+def _depth(
+    folder: Path, source: FrameSource | None, recording: Recording, base: Path, findings: ClipFindings
+) -> ImageSequence | None:
+    """The images of measured depth that have the numbers of the clip's frames."""
+    if source is None:
+        return None
+    path, frames = folder.relative_to(base).as_posix(), recording.frames[folder]
+    names = dict(zip(frames.numbers, frames.names, strict=True))
+    kept = [number for number in source.numbers if number in names]
+    if missing := len(source.numbers) - len(kept):
+        findings.add("depth_incomplete", f"{path}: no depth for {missing} of {len(source.numbers)} frames")
+    return ImageSequence(folder=path, names=tuple(names[n] for n in kept), numbers=tuple(kept)) if kept else None
 
 
 def _relative(placed: PlacedClip, base: Path) -> str:

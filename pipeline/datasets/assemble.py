@@ -55,6 +55,7 @@ def assemble(
     pairs = [(row, placed.get(_lookup(row.subject, row.recording))) for row in rows]
     used = {clip.files.path: clip.files for _, clip in pairs if clip is not None}
     frames = {path: index_frames(files.images) for path, files in used.items() if not files.video}
+    frames |= {files.depth.path: index_frames(files.depth.images) for files in used.values() if files.depth}
     recording = Recording(
         fps=facts.fps,
         whole=source.whole,
@@ -79,8 +80,9 @@ def assemble(
 
 
 def _base(tree: Tree, source: Source) -> Path:
-    """The deepest folder that holds images and annotation; an annotation from elsewhere does not count."""
+    """The deepest folder that holds images, depth and annotation; an annotation from elsewhere does not count."""
     folders = [t.path for t in source.trees]
+    folders += [clip.files.depth.path for clip in source.trees[0].clips if clip.files.depth]
     if source.annotation is not None:
         beside = source.annotation.parent
         if beside.is_relative_to(tree.root) or beside in tree.root.parents[:LEVELS_ABOVE]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.datasets.adapter import DATASETS
-from pipeline.datasets.image_trees import ImageTree, PlacedClip, find_clip_files, group_trees, place_clip
+from pipeline.datasets.image_trees import ImageTree, PlacedClip, depth_beside, find_clip_files, group_trees, place_clip
 from pipeline.datasets.sheet_adapter import SheetAdapter
 from pipeline.datasets.spreadsheet import Row, Table
 from pipeline.datasets.tree import Tree
@@ -47,9 +47,9 @@ class Casme3(SheetAdapter):
         return "frame" if len(clips[0].name) == 1 else "clips"
 
     def find(self, tree: Tree) -> Sequence[ImageTree]:
-        """Trees of colour frames; those of depth have the same names."""
+        """Trees of colour frames; those of depth have the same names, and go with them."""
         colour = (
-            files
+            replace(files, depth=depth_beside(tree, files.path))
             for files in find_clip_files(tree, self.clip)
             if not files.video and not any("depth" in part.lower() for part in files.path.relative_to(tree.root).parts)
         )

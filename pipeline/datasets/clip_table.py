@@ -22,7 +22,7 @@ from schemas.output import replacing
 
 TABLE_SUFFIXES = SPREADSHEET_SUFFIXES | {".parquet"}
 _REQUIRED = ("subject", "clip", "path")
-_KNOWN = (*_REQUIRED, "onset", "apex", "offset", "emotion", "action_units", "expression_type", "fps")
+_KNOWN = (*_REQUIRED, "onset", "apex", "offset", "emotion", "action_units", "expression_type", "fps", "depth_path")
 _ANYTHING = re.compile(r"(?P<subject>)(?P<name>.*)", re.DOTALL)
 
 TEMPLATE = """\
@@ -80,17 +80,23 @@ def scan_clip_table(path: Path) -> tuple[Path, DatasetScan]:
 
 def _files(row: Row, table: Path, folders: dict[Path, Folder]) -> PlacedClip | None:
     """The files of a row; a folder is added to those that are known."""
-    path = Path(os.path.abspath(table.parent / row["path"]))  # noqa: PTH100 - keeps the names that the user sees
+    path = _absolute(table, row["path"])
+    depth = _absolute(table, row["depth_path"]) if row["depth_path"] else None
+    of_depth = survey(depth).folders[depth] if depth and depth.is_dir() else None
     match = _ANYTHING.fullmatch(row["clip"])
     assert match is not None
     if path.is_file() and is_video(path.name):
-        files = ClipFiles(path, (), (), match, path.parent, video=True)
+        files = ClipFiles(path, (), (), match, path.parent, video=True, depth=of_depth)
     elif path.is_dir():
         folder = folders[path] = survey(path).folders[path]
-        files = ClipFiles(path, folder.images, folder.copies, match, path.parent, video=False)
+        files = ClipFiles(path, folder.images, folder.copies, match, path.parent, video=False, depth=of_depth)
     else:
         return None
     return PlacedClip(row["subject"], row["clip"], files)
+
+
+def _absolute(table: Path, path: str) -> Path:
+    return Path(os.path.abspath(table.parent / path))  # noqa: PTH100 - keeps the names that the user sees
 
 
 def _expression(row: Row, table: Table, place: str, clip: PlacedClip | None) -> Expression:
@@ -99,6 +105,8 @@ def _expression(row: Row, table: Table, place: str, clip: PlacedClip | None) -> 
     code, notes = action_units(row.raw("action_units"))
     kind, unknown = expression_type(row["expression_type"])
     phases, fps = _timing(row, clip)
+    if row["depth_path"] and not (clip and clip.files.depth):
+        notes.append(("depth_incomplete", f"{place}: depth_path {row['depth_path']} is no folder"))
     label = Label(
         raw_emotion=raw,
         emotion=emotion,

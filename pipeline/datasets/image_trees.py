@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.datasets.tree import Folder, Tree, common_folder
 
 _REACH = 4  # folders between a clip and its subject, at most: SMIC's micro/negative, and a nested one
+_COLOUR = ("frame", "frames", "color", "colour", "rgb")  # folders that one called depth may lie beside
 _COPY = 0.2  # share of clips in common from which two trees are copies, not branches, of one
 
 
@@ -26,6 +27,7 @@ class ClipFiles:
         match: of the clip's name with the dataset's pattern.
         holder: the folder that the clip lies in.
         video: whether the path is a video file.
+        depth: folder of measured depth for its frames, under the same numbers.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class ClipFiles:
     match: re.Match[str]
     holder: Path
     video: bool
+    depth: Folder | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,18 @@ def _named_folder(tree: Tree, folder: Folder, pattern: re.Pattern[str]) -> Path 
     parent = tree.folders.get(folder.path.parent)
     if parent and pattern.fullmatch(parent.path.name) and folder.images and len(parent.folders) == 1:
         return None if parent.images else parent.path
+    return None
+
+
+def depth_beside(tree: Tree, path: Path) -> Folder | None:
+    """The folder of depth for a folder of frames: ``depth/spNO.1/a`` for ``frame/spNO.1/a``."""
+    parts = path.relative_to(tree.root).parts
+    for place, part in enumerate(parts):
+        if part.lower() in _COLOUR:
+            above = tree.root.joinpath(*parts[:place])
+            for name in tree.folders[above].folders:
+                if name.lower() == "depth":
+                    return tree.folders.get(above.joinpath(name, *parts[place + 1 :]))
     return None
 
 

@@ -64,11 +64,13 @@ class DepthBackend(Backend[DepthEstimator]):
         kind: what its values mean.
         unit: unit of its values before they are normalised.
         prior: whether the shape is that of faces at large rather than measured on the person.
+        measured: whether it reads the depth that the dataset ships.
     """
 
     kind: ClassVar[DepthKind]
     unit: ClassVar[str]
     prior: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
 
 
 class ActionUnitBackend(Backend[ActionUnitEstimator]):

@@ -89,6 +89,7 @@ def test_every_backend_of_ours_says_itself() -> None:
     """Names, and what a store's reader has to know of each."""
     assert DETECTORS.names() == ["mtcnn"]
     assert {name: (DEPTH[name].kind, DEPTH[name].prior) for name in DEPTH.names()} == {
+        "measured": ("metric depth", False),
         "mesh": ("relative depth", True),
         "depth-anything-v2-small": ("relative inverse depth", False),
         "depth-anything-v2-base": ("relative inverse depth", False),

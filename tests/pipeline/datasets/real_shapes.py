@@ -257,7 +257,7 @@ def casme3(root: Path, *, layout: str, flat: bool = False) -> Real:
             frames(root / f"spNo.{person}_{letter}_{onset}", (f"{n}.jpg" for n in range(onset, offset + 1)))
     for (person, letter), end in ends.items() if not flat else ():
         frames(root / layout.format("frame") / f"spNO.{person}" / letter, (f"{n}.jpg" for n in range(1, end + 3)))
-        frames(root / layout.format("depth") / f"spNO.{person}" / letter, (f"{n}.png" for n in (1, 2)))
+        frames(root / layout.format("depth") / f"spNO.{person}" / letter, (f"{n}.png" for n in range(1, end + 3)))
     workbook(root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"label": rows})
     return real
 

@@ -331,12 +331,17 @@ def test_subjects_that_the_sheet_of_names_does_not_know(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["{}", "part_A_split/part_a_1/{}"])
 def test_casme3(tmp_path: Path, layout: str) -> None:
-    """Several expressions of one recording are told apart by their onset; frames of depth are no second tree."""
+    """Several expressions of one recording are told apart by their onset; depth goes with the frames of its numbers."""
     real = real_shapes.casme3(tmp_path, layout=layout)
     _, scan = scan_dataset(tmp_path)
     assert_read_as_written(scan, real)
     assert not [finding for finding in scan.findings if finding.kind == "layout_chosen"]
     assert {clip.label.objective_class for clip in scan.clips} == {1, 2, 7}
+    for clip in scan.clips:
+        assert clip.source is not None
+        assert clip.depth is not None
+        assert clip.depth.folder == clip.source.path.replace("frame", "depth")
+        assert clip.depth.names == tuple(f"{number}.png" for number in clip.source.numbers)
 
 
 def test_casme3_in_folders_of_clips(tmp_path: Path) -> None:
