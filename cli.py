@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Store": {
         "inspect": (PIPELINE, "Show what is in a store."),
         "verify": (PIPELINE, "Check every byte of a store against its manifest."),
+        "view": (TRAINING, "Look at clips in a browser, and at what a run answered."),
         "show": (PIPELINE, "Draw one clip."),
         "diff": (PIPELINE, "Compare two stores."),
         "merge": (PIPELINE, "Make one store of several."),

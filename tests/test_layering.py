@@ -22,6 +22,7 @@ FLOORS = {  # of each package, from the ground up; a room imports only from floo
         {"preprocessing"},
         {"inspect"},
         {"sharing"},
+        {"view"},
         {"demo"},
         {"cli"},
     ],

@@ -1,7 +1,7 @@
 """The commands that train, evaluate and predict: each parses, calls one library function, and prints.
 
 The only module of ``training`` that imports ``pipeline``: commands bring clusters, published weights, the regions of
-action units and the windows of videos to functions that know nothing of them.
+action units and the windows of videos to functions that know nothing of them, and what a run answered to the viewer.
 """
 
 import json
@@ -19,7 +19,9 @@ from schemas.settings import assignments
 from training.config import RecipeName, TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
+    from pipeline.view.predictions import RunPredictions
     from pipeline.weights.locate import LocatedWeights
+    from schemas.store.reader import Store
     from training.runs.folds import Resources
 
 app = typer.Typer(rich_markup_mode=None)
@@ -290,6 +292,54 @@ def report(run: TrainedRun, store: Stores) -> None:
     from training.report.report import write_report
 
     print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
+
+
+@app.command()
+def view(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")],
+    run: Annotated[Path | None, typer.Option(help="Run of `mer train`: wrong clips first, with probabilities.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the URL alone.")] = False,
+) -> None:
+    """Look at clips in a browser: gallery, frames, quality, and what a run answered. Nothing is written."""
+    from pipeline.view.server import view as serve
+    from schemas.store.reader import Store
+
+    opened = Store.open(store)
+    serve(opened, None if run is None else _answers(run, opened), port=port, browser=not no_browser)
+
+
+def _answers(run: Path, store: "Store") -> "RunPredictions":
+    """What a run answered on the clips of a store, as the viewer takes it."""
+    from pipeline.view.predictions import Answer, ClipAnswers, RunPredictions
+    from schemas.errors import ConfigError
+    from training.evaluation.predictions import read_predictions
+    from training.fit.folder import RunFolder
+
+    folder = RunFolder(run)
+    trained = folder.read()
+    if trained.protocol is None:
+        raise ConfigError(f"--run {run}: pre-training reads no labels and predicts none; name a run of `mer train`")
+    predictions, task = read_predictions(folder.predictions), trained.protocol.task
+    rules = {rule.dataset: rule for rule in task.datasets}
+    answers: dict[str, list[Answer]] = {}
+    rows = zip(predictions.folds, predictions.seeds, predictions.probabilities.tolist(), strict=True)
+    for key, (fold, seed, values) in zip(predictions.clips, rows, strict=True):
+        answers.setdefault(key, []).append(Answer(fold, seed, tuple(values)))
+    tested = {}
+    for entry in store.manifest.clips:
+        rule = rules.get(entry.key.split("/")[0])
+        name = None if rule is None else rule.class_of(entry.label)
+        if entry.key in answers and name in predictions.classes:
+            tested[entry.key] = ClipAnswers(predictions.classes.index(name), tuple(answers[entry.key]))
+    if not tested:
+        raise ConfigError(
+            f"--run {run}: none of its {len(answers)} test clips is in {store.path}; name a store of the run"
+        )
+    title = f"{trained.config.model} on {trained.protocol.name}, {len(trained.config.seeds)} seeds"
+    if store.manifest.content_sha256 not in {known.content_sha256 for known in trained.stores}:
+        title += ", trained on another version of this store"
+    return RunPredictions(title, predictions.classes, tested)
 
 
 @app.command()

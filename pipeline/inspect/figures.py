@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.clip.mesh.regions import region_masks
 from schemas.errors import ConfigError
+from schemas.manifest import ClipEntry
 from schemas.output import replacing
 from schemas.store.reader import Store
 
@@ -45,7 +46,7 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
     onset, apex = (int(store.column(name)[index]) for name in ("onset_index", "apex_index"))
     numbers = store.column("frame_number")[index, : len(texture)]
     shown = _shown_frames(len(texture), onset, apex)
-    change = {position: _change(texture, onset, position) for position in shown}
+    change = {position: change_against(texture[onset], texture[position]) for position in shown}
     gain = _gain(list(change.values()))
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, and not needed to refuse
@@ -76,6 +77,20 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
         figure.savefig(file, format=suffix, metadata={"Creator": None} if suffix == "pdf" else None)
 
 
+def change_against(onset: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Smoothed grey difference of a frame against onset: ``(S, S) float32``, grey levels.
+
+    Args:
+        onset: ``(S, S, 3)`` RGB.
+        frame: ``(S, S, 3)`` RGB.
+    """
+    return np.asarray(_smooth_grey(frame) - _smooth_grey(onset), np.float32)
+
+
+def _smooth_grey(frame: NDArray[np.uint8]) -> Any:
+    return cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
+
+
 def depth_disparity(
     depth: NDArray[np.floating], onset: int, masks: dict[str, NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.float64]]:
@@ -98,15 +113,6 @@ def _shown_frames(count: int, onset: int, apex: int) -> list[int]:
         if len(fixed) < min(count, _COLUMNS) and all(abs(position - other) > count / (3 * _COLUMNS) for other in fixed):
             fixed.add(position)
     return sorted(fixed)
-
-
-def _change(texture: NDArray[np.uint8], onset: int, position: int) -> NDArray[np.float32]:
-    """Smoothed grey difference against onset: ``(S, S) float32``, grey levels."""
-    now, then = (
-        cv2.GaussianBlur(cv2.cvtColor(texture[i], cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
-        for i in (position, onset)
-    )
-    return np.asarray(now - then, np.float32)
 
 
 def _gain(changes: list[NDArray[np.float32]]) -> int:
@@ -133,7 +139,7 @@ def _draw_action_units(
         1, 3 if depth is not None else 2, width_ratios=[1, 1.7, 1.2][: 3 if depth is not None else 2]
     )
     _draw_regions(parts[0], apex_frame, masks, dict(zip(names, values[1] - values[0], strict=True)))
-    _draw_bars(parts[1], names, values, _annotated(store, key))
+    _draw_bars(parts[1], names, values, annotated_units(store.entry(key)))
     parts[1].set_title(
         f"action units, {store.manifest.action_units.tool}: {store.manifest.action_units.kind}", fontsize=9
     )
@@ -188,8 +194,9 @@ def _draw_disparity(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _annotated(store: Store, key: str) -> set[str]:
-    code = store.entry(key).label.action_units
+def annotated_units(entry: ClipEntry) -> set[str]:
+    """Names of the action units that the annotation gives a clip, such as ``AU04``."""
+    code = entry.label.action_units
     return {f"AU{unit.number:02d}" for unit in code.units} if code is not None else set()
 
 

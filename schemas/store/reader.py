@@ -26,6 +26,8 @@ from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.manifest_file import read_manifest
 from schemas.store.remote import remote_files
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Store:
@@ -155,8 +157,17 @@ class Store:
             raise ClipNotFoundError(f"{self.path}: no clip {key!r}{hint}")
         return index
 
-    def clip_array(self, name: ClipArrayName, key: str) -> NDArray[Any]:
+    def row(self, name: str, key: str) -> NDArray[Any]:
+        """One clip's row of a column, such as ``frame_number``, without reading those of all clips."""
+        return self._read(name, self._index(key), key, self._column_objects(name))
+
+    def clip_array(self, name: ClipArrayName, key: str, frames: slice = _ALL) -> NDArray[Any]:
         """One clip's part of a clip array, ``(T, ...)``.
+
+        Args:
+            name: of the array.
+            key: of the clip.
+            frames: positions of the frames to decode, without a step; by default all.
 
         Raises:
             ClipNotFoundError: no such clip in this store.
@@ -170,8 +181,9 @@ class Store:
         objects = {object_path(name, index): entry.objects[name]}
         lengths = {"y": self.manifest.provenance.config.size, "x": self.manifest.provenance.config.size, "rgb": 3,
                    "action_unit": len(self.manifest.action_units.names)}  # fmt: skip
-        shape = (entry.n_frames, *(lengths[dim] for dim in SPECS[name].dims[2:]))
-        return self._read(name, (index, slice(0, entry.n_frames)), key, objects, shape)
+        start, stop, _ = frames.indices(entry.n_frames)
+        shape = (stop - start, *(lengths[dim] for dim in SPECS[name].dims[2:]))
+        return self._read(name, (index, slice(start, stop)), key, objects, shape)
 
     def prefetch(self, key: str, names: Container[str]) -> None:
         """Fetch a clip's part of clip arrays from a URL into the cache, before it is asked for.

@@ -1,0 +1,1 @@
+"""Look at the clips of a store in a browser: `mer view`."""

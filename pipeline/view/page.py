@@ -1,0 +1,121 @@
+"""The page: gallery, clip, quality and run as tabs, and what a click or key in the browser has to do."""
+
+from html import escape
+from importlib.resources import files
+
+from bokeh.document import Document
+from bokeh.models import Column, CustomJS, TabPanel, Tabs, TextInput
+
+from pipeline.view.clips import Clips
+from pipeline.view.frames import CHANGE_STEP, DEPTH_STEP
+from pipeline.view.gallery import Gallery
+from pipeline.view.look import html
+from pipeline.view.player import GREY_LEVELS, SPEEDS, Player
+from pipeline.view.predictions import RunPredictions
+from pipeline.view.thumbnails import Thumbnails
+from schemas.store.reader import Store
+
+GALLERY, CLIP = 0, 1  # numbers of the tabs
+
+_TEMPLATE = """
+{% block preamble %}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<style>
+  :root { color-scheme: light; background: #fff; color: #111; }
+  body { padding: 0 12px 12px; }
+</style>
+{% endblock %}
+"""
+
+
+class Page:
+    """What one browser tab shows.
+
+    Args:
+        store: to look at; nothing is written.
+        run: what a run answered on its clips.
+        thumbnails: shared by all tabs.
+    """
+
+    def __init__(self, store: Store, run: RunPredictions | None, thumbnails: Thumbnails) -> None:
+        self.store = store
+        self.clips = Clips(store.manifest, run)
+        self.gallery = Gallery(self.clips, thumbnails)
+        self.player = Player(store, self.clips)
+        self.command = TextInput(visible=False)
+        self.tabs = Tabs(
+            tabs=[
+                TabPanel(child=self.gallery.layout, title="Clips"),
+                TabPanel(child=self.player.layout, title="Clip"),
+            ],
+            sizing_mode="stretch_width",
+        )
+        self.command.on_change("value", lambda attr, old, new: self.obey(new))
+        self.player.before.on_click(lambda: self.step(-1))
+        self.player.next.on_click(lambda: self.step(1))
+
+    def add_to(self, document: Document) -> None:
+        """Make it the content of a document."""
+        document.title = f"mer view {self.store.path.name}"
+        document.template = _TEMPLATE
+        document.add_root(Column(html(self._heading()), self.tabs, self.command, sizing_mode="stretch_width"))
+        document.js_on_event("document_ready", self._script())
+
+    def open(self, key: str) -> None:
+        """Show a clip; one that the store does not have is none."""
+        if key in self.store.manifest.index:
+            self.player.open(self.store.entry(key))
+            self.tabs.active = CLIP
+
+    def step(self, step: int) -> None:
+        """Show the next clip, or the one before, in the order of the gallery."""
+        current = "" if self.player.entry is None else self.player.entry.key
+        if (key := self.gallery.neighbour(current, step)) != current:
+            self.open(key)
+
+    def obey(self, command: str) -> None:
+        """Do what ``view.js`` asks for: ``NUMBER open KEY``, ``NUMBER next``, ``NUMBER previous``."""
+        _, _, words = command.partition(" ")
+        verb, _, key = words.partition(" ")
+        if verb == "open":
+            self.open(key)
+        elif verb in ("next", "previous"):
+            self.step(1 if verb == "next" else -1)
+
+    def _heading(self) -> str:
+        manifest = self.store.manifest
+        failed = sum(entry.failure is not None for entry in manifest.clips)
+        subjects = len({entry.key.rpartition("/")[0] for entry in manifest.clips})
+        facts = [
+            ", ".join(manifest.datasets),
+            f"{len(manifest.clips)} clips of {subjects} subjects, {failed} failed",
+            f"content {manifest.content_sha256[:12]}",
+        ]
+        if self.clips.run is not None:
+            facts.append(self.clips.run.title)
+        return f"<h1>{escape(self.store.path.name)}</h1><p>{escape('; '.join(facts))}</p>"
+
+    def _script(self) -> CustomJS:
+        player = self.player
+        return CustomJS(
+            args={
+                "command": self.command,
+                "tabs": self.tabs,
+                "slider": player.slider,
+                "play": player.play,
+                "speed": player.speed,
+                "speeds": SPEEDS,
+                "gain": player.gain,
+                "colours": player.change_colours,
+                "grey_levels": GREY_LEVELS,
+                "frames": player.frames,
+                "curves": player.curves,
+                "pictures": player.pictures,
+                "now": player.now,
+                "change_step": CHANGE_STEP,
+                "depth_step": DEPTH_STEP,
+            },
+            code=files(__package__).joinpath("view.js").read_text(encoding="utf-8"),
+        )
