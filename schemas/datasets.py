@@ -278,6 +278,25 @@ _DFME = DatasetFacts(
   doi     = {10.1109/TAFFC.2023.3341918}
 }""",
 )
+_4DME = DatasetFacts(
+    name="4dme",
+    title="4DME",
+    fps=60,
+    counts=Counts(clips=267),  # 65 people were filmed; how many of them moved is not published
+    sheets=("4DME_Labelling_Micro_release v1.xlsx",),
+    bibtex="""\
+@article{li2023fourdme,
+  author  = {Li, Xiaobai and Cheng, Shiyang and Li, Yante and Behzad, Muzammil and Shen, Jie and
+             Zafeiriou, Stefanos and Pantic, Maja and Zhao, Guoying},
+  title   = {{4DME}: A Spontaneous {4D} Micro-Expression Dataset With Multimodalities},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {14},
+  number  = {4},
+  pages   = {3031--3047},
+  year    = {2023},
+  doi     = {10.1109/TAFFC.2022.3182342}
+}""",
+)
 
 FACTS: dict[str, DatasetFacts] = {
     facts.name: facts
@@ -292,6 +311,7 @@ FACTS: dict[str, DatasetFacts] = {
         _MMEW,
         _SAMM_LONG,
         _DFME,
+        _4DME,
         DatasetFacts(name="clips", title="a table of clips", fps=25, terms=""),
         DatasetFacts(name="video", title="plain videos", fps=25, terms=""),
     )

@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from schemas.datasets import FACTS
 from schemas.store.reader import Store
 from training.models.registry import create_model
 from training.runs.recipes import resolve
@@ -38,6 +40,21 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
     commands = {name for group in cli.COMMANDS.values() for name in group}
     named = set(re.findall(r"(?:^|`|run )mer ([a-z]+)", README, re.MULTILINE))
     assert {"demo", "preprocess", "verify", "train"} <= named <= commands
+
+
+def test_the_tables_of_datasets_name_each_by_its_title() -> None:
+    """README and docs list all datasets that there are facts about, and no others."""
+    page = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for text, other in ((README, set()), (page, {"clips", "video"})):
+        table = text.split("| dataset | name |")[1].split("\n\n")[0]
+        rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+        named = {name for _, names in rows for name in re.findall(r"`([\w-]+)`", names)}
+        assert named | other == set(FACTS)
+        titles = unicodedata.normalize("NFKD", "; ".join(title for title, _ in rows))
+        for name in named - {"clips", "video"}:
+            word = re.match(r"[\w()^]+", FACTS[name].title)
+            assert word is not None
+            assert word[0].replace("^", "") in titles
 
 
 def test_the_readmes_config_is_one() -> None:

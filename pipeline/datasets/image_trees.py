@@ -67,7 +67,7 @@ class ImageTree:
 
 
 def find_clip_files(tree: Tree, pattern: re.Pattern[str]) -> Iterator[ClipFiles]:
-    """Folders and videos whose name matches; a folder that only wraps another (``a/a``, ``a/frames``) counts once."""
+    """Folders and videos whose name matches; a folder that only wraps another counts once (``a/a``, ``a/color``)."""
     for folder in tree.folders.values():
         yield from _videos(folder, pattern)
         if folder.images or not (folder.folders or folder.videos):
@@ -93,7 +93,8 @@ def _named_folder(tree: Tree, folder: Folder, pattern: re.Pattern[str]) -> Path 
     if pattern.fullmatch(folder.path.name):
         return folder.path
     parent = tree.folders.get(folder.path.parent)
-    if parent and pattern.fullmatch(parent.path.name) and folder.images and len(parent.folders) == 1:
+    alone = parent and (len(parent.folders) == 1 or folder.path.name.lower() in _COLOUR)
+    if parent and pattern.fullmatch(parent.path.name) and folder.images and alone:
         return None if parent.images else parent.path
     return None
 

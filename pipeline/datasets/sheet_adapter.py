@@ -77,7 +77,7 @@ class SheetAdapter(Adapter):
         tables = find_tables(book, self.columns, self.optional)
         known = [table for table in tables if any(self.identify(row) for row in table.rows)]
         if not known:
-            raise AnnotationError(f"{book.path}: no {self.example} in the column Filename")
+            raise AnnotationError(f"{book.path}: no {self.example} in the column {self.columns['name'][0]}")
         return known
 
     def choose(self, tables: list[Table], tree: ImageTree) -> list[Table]:

@@ -97,7 +97,7 @@ def evaluate(
         stores=tuple(map(_store, manifests)),
         predictions_sha256=predictions.sha256,
         labels_sha256=canonical_sha256({clip.key: protocol.task.classes[clip.label] for clip in clips}),
-        published_counts=not selection.differences,
+        published_counts=not selection.differences and all(rule.expected for rule in protocol.task.datasets),
         differences=selection.differences,
         left_out=selection.left_out,
         failed=selection.failed,
@@ -242,6 +242,10 @@ def _caveats(
     found = []
     if selection.differences:
         found.append(f"The clips are NOT the published ones: {'; '.join(selection.differences)}.")
+    if uncounted := [rule.dataset for rule in protocol.task.datasets if not rule.expected]:
+        found.append(
+            f"How many clips a class {', '.join(uncounted)} has is not published: that these are all was not checked."
+        )
     if isinstance(protocol.split, Lovo):
         found.append("Other clips of each test subject are trained on: not comparable with subject-disjoint results.")
     if len(answers) == 1:

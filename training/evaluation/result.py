@@ -80,7 +80,8 @@ class EvaluationResult(Model):
     Attributes:
         protocol_sha256: results with different ones must not be compared.
         labels_sha256: of clip key -> class of the test clips; the same for all who hold the same data.
-        published_counts: whether the clips are exactly the published ones; if not, ``differences`` says how.
+        published_counts: whether the clips are exactly the published ones; if not, ``differences`` says how, or nobody
+            has published how many there are.
         left_out: reason -> clips of the stores that the task does not take.
         folds: the protocol's own, or others that satisfy it (k-fold only).
         ties: clip and seed pairs with two largest probabilities; the first class was taken.
@@ -106,6 +107,13 @@ class EvaluationResult(Model):
     groups: dict[str, GroupResult] = Field(min_length=1)
     subjects: tuple[SubjectResult, ...]
     caveats: tuple[str, ...]
+
+    @property
+    def which_clips(self) -> str:
+        """Whether they are the published ones, in words."""
+        if self.published_counts:
+            return "the published ones"
+        return "NOT the published ones" if self.differences else "all of the stores; nobody has published their number"
 
     @property
     def headline(self) -> GroupResult:

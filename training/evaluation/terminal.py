@@ -29,7 +29,7 @@ def _facts(result: EvaluationResult) -> Table:
     facts.add_row("[bold]task", task.title)
     facts.add_row("[bold]folds", f"{result.test_folds}, {result.folds} folds; counts pooled over them")
     facts.add_row("[bold]seeds", ", ".join(map(str, result.seeds)))
-    facts.add_row("[bold]clips", "the published ones" if result.published_counts else "NOT the published ones")
+    facts.add_row("[bold]clips", result.which_clips)
     if result.left_out:
         facts.add_row("[bold]left out", ", ".join(f"{reason} {count}" for reason, count in result.left_out.items()))
     return facts

@@ -54,11 +54,20 @@ def _rule(
     )
 
 
+def _uncounted(dataset: str, classes: Mapping[str, str]) -> DatasetRule:
+    """A rule for a dataset of whose annotation file nobody has published the counts a class."""
+    return DatasetRule(dataset=dataset, classes=dict(classes), expected={}, expected_subjects=None)
+
+
 _MMEW = FACTS["mmew"].counts
 _MMEW_THREE = dict.fromkeys(("anger", "disgust", "fear", "sadness"), "negative") | {
     "happiness": "positive",
     "surprise": "surprise",
 }
+_CASME3_NEGATIVE = dict.fromkeys(("disgust", "fear", "anger", "sadness"), "negative")
+_CASME3_THREE = {"happiness": "positive", **_CASME3_NEGATIVE, "surprise": "surprise"}
+_CASME3_SEVEN = ("happiness", "disgust", "fear", "anger", "sadness", "surprise", "others")
+_DFME_SEVEN = ("happiness", "disgust", "contempt", "surprise", "fear", "anger", "sadness")
 _SMIC_THREE = _rule("smic-hs", _same(*_THREE), FACTS["smic-hs"].counts.emotions, 16)
 _NEGATIVE = dict.fromkeys(("casme2/sub04/EP12_01f", "casme2/sub05/EP09_05f"), "negative")
 
@@ -182,6 +191,30 @@ _TASKS = (
         title="MMEW in three classes, without others (234 clips)",
         classes=_THREE,
         datasets=(_rule("mmew", _MMEW_THREE, _MMEW.emotions, None),),
+    ),
+    Task(
+        name="casme3-7",
+        title="CAS(ME)^3 part A, all seven classes",
+        classes=_CASME3_SEVEN,
+        datasets=(_uncounted("casme3", _same(*_CASME3_SEVEN)),),
+    ),
+    Task(
+        name="casme3-4",
+        title="CAS(ME)^3 part A in four classes",
+        classes=(*_THREE, "others"),
+        datasets=(_uncounted("casme3", _CASME3_THREE | _same("others")),),
+    ),
+    Task(
+        name="casme3-3",
+        title="CAS(ME)^3 part A in three classes, without others",
+        classes=_THREE,
+        datasets=(_uncounted("casme3", _CASME3_THREE),),
+    ),
+    Task(
+        name="dfme-7",
+        title="DFME, training part, all seven classes",
+        classes=_DFME_SEVEN,
+        datasets=(_uncounted("dfme", _same(*_DFME_SEVEN)),),
     ),
 )
 TASKS = {task.name: task for task in _TASKS}

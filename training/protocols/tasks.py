@@ -34,7 +34,7 @@ class DatasetRule(Model):
         label: the field of ``schemas.labels.Label`` that is read.
         expression_type: only these; ``None`` takes both.
         exclude: keys of clips that are left out by name.
-        expected: class -> clips, published.
+        expected: class -> clips, published; empty if nobody says.
         expected_subjects: published, of those who have a clip in the task; ``None`` if nobody says.
         note: what to look at when the counts differ.
     """
@@ -80,7 +80,8 @@ class Task(Model):
         if len(set(self.dataset_names)) < len(self.datasets):
             raise ValueError("two rules for one dataset")
         for rule in self.datasets:
-            if set(rule.classes.values()) != set(self.classes) or set(rule.expected) != set(self.classes):
+            counted = set(rule.expected) or set(self.classes)
+            if set(rule.classes.values()) != set(self.classes) or counted != set(self.classes):
                 raise ValueError(
                     f"{rule.dataset}: `classes` and `expected` must cover each of {', '.join(self.classes)}"
                 )
@@ -194,13 +195,13 @@ def _differences(task: Task, clips: Sequence[LabelledClip], failed: Sequence[str
     for rule in task.datasets:
         mine = [clip for clip in clips if clip.dataset == rule.dataset]
         if not mine:
-            yield f"{rule.dataset}: no clip, expected {sum(rule.expected.values())}"
+            yield f"{rule.dataset}: no clip, expected {sum(rule.expected.values()) or 'some'}"
             continue
         found = Counter(task.classes[clip.label] for clip in mine)
         parts = [
             f"{name} {found[name]}, expected {rule.expected[name]}"
             for name in task.classes
-            if found[name] != rule.expected[name]
+            if found[name] != rule.expected.get(name, found[name])
         ]
         subjects = len({clip.subject for clip in mine})
         if rule.expected_subjects not in (None, subjects):

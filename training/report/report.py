@@ -94,8 +94,7 @@ class _Report:
             ("data", "; ".join(f"{store.name} ({store.clips} clips)" for store in run.stores)),
         ]
         if self.result is not None:
-            published = "the published ones" if self.result.published_counts else "NOT the published ones"
-            found.append(("clips", published))
+            found.append(("clips", self.result.which_clips))
         return found
 
     def caveats(self) -> tuple[str, ...]:

@@ -236,7 +236,7 @@ def smic_e(root: Path, *, rows: int, expressions: int) -> Real:
     return real
 
 
-def casme3(root: Path, *, layout: str, flat: bool = False) -> Real:
+def casme3(root: Path, *, tree: str = "{kind}/{subject}/{letter}", colour: str = "frame", flat: bool = False) -> Real:
     """CAS(ME)^3 part A: 860 rows of 94 people, all cells text; one recording holds several, depth lies beside it."""
     real, rng = Real(root), random.Random(12)
     rows: list[Sequence[Cell]] = [
@@ -256,8 +256,9 @@ def casme3(root: Path, *, layout: str, flat: bool = False) -> Real:
         if flat:
             frames(root / f"spNo.{person}_{letter}_{onset}", (f"{n}.jpg" for n in range(onset, offset + 1)))
     for (person, letter), end in ends.items() if not flat else ():
-        frames(root / layout.format("frame") / f"spNO.{person}" / letter, (f"{n}.jpg" for n in range(1, end + 3)))
-        frames(root / layout.format("depth") / f"spNO.{person}" / letter, (f"{n}.png" for n in range(1, end + 3)))
+        for kind, suffix in ((colour, "jpg"), ("depth", "png")):
+            folder = root / tree.format(kind=kind, subject=f"spNO.{person}", letter=letter)
+            frames(folder, (f"{n}.{suffix}" for n in range(1, end + 3)))
     workbook(root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"label": rows})
     return real
 
@@ -326,4 +327,31 @@ def dfme(root: Path) -> Real:
         frames(root / f"sub{person:04d}" / clip, (f"{n:05d}.jpg" for n in range(onset, onset + 3)))
         real.rows[f"dfme/sub{person:04d}/{clip}"] = (onset, onset + 1, onset + 2, emotion, "micro")
     workbook(root / "training_full_with_AU.xlsx", {"Sheet1": rows})
+    return real
+
+
+FOUR_DME_SESSIONS = ("S05", "S13_1st", "S13_2nd", "S49_2", "S58_1", "S58_2", "S64")
+
+
+def four_dme(root: Path, *, tree: str = "gray_micro/{subject}/{clip}") -> Real:
+    """267 rows of the release; people with two sessions, units that are held, two emotions at once."""
+    real, rng, numbers = Real(root), random.Random(17), Counter[str]()
+    rows: list[Sequence[Cell]] = [["sub_ID", "fold_name", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU1", "AU4"]]
+    words = ("Positive", "Negative", "Surprise", "Repression", "Others")
+    for index in range(267):
+        session = FOUR_DME_SESSIONS[index % len(FOUR_DME_SESSIONS)]
+        numbers[session] += 1
+        clip = f"{1 + numbers[session] // 9:03d}_{1 + numbers[session] % 9:02d}_1"
+        emotion = "Surprise+Positive" if index == 263 else rng.choice(words)
+        onset = rng.randint(1, 3000)
+        offset = onset + rng.randint(6, 20)
+        units = rng.choice(("AU4(k)+L7", "AUR2+12(k)+45", "4+7", 12))
+        rows.append([session, clip, emotion, onset, onset + 3, offset, units, 0, 1])
+        names = (f"Frame_{number:09d}.jpg" for number in range(onset, offset + 1))
+        frames(root / tree.format(subject=session, clip=clip), names)
+        person, _, which = session.partition("_")
+        key = f"4dme/{person}/{which}_{clip}" if which else f"4dme/{person}/{clip}"
+        known = None if "+" in emotion else emotion.lower()
+        real.rows[key] = (onset, onset + 3, offset, known, "micro")  # type: ignore[assignment]
+    workbook(root / "4DME_Labelling_Micro_release v1.xlsx", {"Sheet1": rows})
     return real

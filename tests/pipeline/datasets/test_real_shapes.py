@@ -329,10 +329,17 @@ def test_subjects_that_the_sheet_of_names_does_not_know(tmp_path: Path) -> None:
         scan_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("layout", ["{}", "part_A_split/part_a_1/{}"])
-def test_casme3(tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("tree", "colour"),
+    [
+        ("{kind}/{subject}/{letter}", "frame"),
+        ("part_A_split/part_a_1/{kind}/{subject}/{letter}", "frame"),
+        ("ME_A/{subject}/{letter}/{kind}", "color"),
+    ],
+)
+def test_casme3(tmp_path: Path, tree: str, colour: str) -> None:
     """Several expressions of one recording are told apart by their onset; depth goes with the frames of its numbers."""
-    real = real_shapes.casme3(tmp_path, layout=layout)
+    real = real_shapes.casme3(tmp_path, tree=tree, colour=colour)
     _, scan = scan_dataset(tmp_path)
     assert_read_as_written(scan, real)
     assert not [finding for finding in scan.findings if finding.kind == "layout_chosen"]
@@ -340,13 +347,13 @@ def test_casme3(tmp_path: Path, layout: str) -> None:
     for clip in scan.clips:
         assert clip.source is not None
         assert clip.depth is not None
-        assert clip.depth.folder == clip.source.path.replace("frame", "depth")
+        assert clip.depth.folder == clip.source.path.replace(colour, "depth")
         assert clip.depth.names == tuple(f"{number}.png" for number in clip.source.numbers)
 
 
 def test_casme3_in_folders_of_clips(tmp_path: Path) -> None:
     """``spNo.1_a_355``, whose case differs from the sheet's."""
-    real = real_shapes.casme3(tmp_path, layout="", flat=True)
+    real = real_shapes.casme3(tmp_path, flat=True)
     assert_read_as_written(scan_dataset(tmp_path)[1], real)
 
 
@@ -378,16 +385,35 @@ def test_dfme(tmp_path: Path) -> None:
     assert not any(clip.findings for clip in scan.clips)
 
 
+@pytest.mark.parametrize(
+    "tree", ["gray_micro/{subject}/{clip}", "gray_micro_crop/{subject}_{clip}", "gray/{subject}/{subject}_{clip}"]
+)
+def test_four_dme(tmp_path: Path, tree: str) -> None:
+    """Sessions of one person are one subject; a unit that is held is none of the expression."""
+    real = real_shapes.four_dme(tmp_path, tree=tree)
+    _, scan = scan_dataset(tmp_path)
+    assert_read_as_written(scan, real)
+    assert {clip.subject for clip in scan.clips} == {"S05", "S13", "S49", "S58", "S64"}
+    units = {
+        clip.label.action_units.raw: [unit.number for unit in clip.label.action_units.units]
+        for clip in scan.clips
+        if clip.label.action_units
+    }
+    assert units == {"AU4(k)+L7": [7], "AUR2+12(k)+45": [2, 45], "4+7": [4, 7], "12": [12]}
+    assert Counter(f.kind for clip in scan.clips for f in clip.findings) == {"label_unknown": 1}
+
+
 def test_every_dataset_of_the_documentation_is_tested_here() -> None:
     """The table names each adapter, and every one has a shape of its own above."""
     page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
     rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("|") and line.count("|") == 7]
     named = {name for cell in rows[2:] for name in re.findall(r"`([\w-]+)`", cell)}
     assert named == set(DATASETS.names()) - {"video", "clips"}
-    shapes = {"samm", "casme2", "casme_sq", "smic", "smic_e", "casme3", "mmew", "samm_long", "dfme"}
+    shapes = {"samm", "casme2", "casme_sq", "smic", "smic_e", "casme3", "mmew", "samm_long", "dfme", "four_dme"}
     assert all(callable(getattr(real_shapes, shape)) for shape in shapes)
     assert {
-        name.replace("-", "_").replace("_hs", "").replace("_vis", "").replace("_nir", "") for name in named
+        name.replace("4dme", "four_dme").replace("-", "_").replace("_hs", "").replace("_vis", "").replace("_nir", "")
+        for name in named
     } == shapes
 
 

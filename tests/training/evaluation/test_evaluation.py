@@ -69,6 +69,17 @@ def test_what_was_done_to_the_numbers_is_said_beside_the_result(hs: Manifest) ->
     assert evaluate(rounded, [hs], LOSO).caveats[-1] == "The probabilities are rounded."
 
 
+def test_unpublished_counts_are_said_to_be_unchecked(hs: Manifest) -> None:
+    """Where nobody has said how many clips a class there are, the result claims nothing."""
+    [rule] = LOSO.task.datasets
+    task = LOSO.task.model_copy(update={"datasets": (rule.model_copy(update={"expected": {}}),)})
+    protocol = LOSO.model_copy(update={"task": task})
+    result = evaluate(make_predictions(LOSO, [hs]), [hs], protocol)
+    assert not result.published_counts
+    assert result.which_clips == "all of the stores; nobody has published their number"
+    assert "How many clips a class smic-hs has is not published: that these are all was not checked." in result.caveats
+
+
 def test_labels_are_joined_by_key(hs: Manifest) -> None:
     """Order of rows and of class columns does not matter, nor what folds are called."""
     made = make_predictions(LOSO, [hs], right=0.6)
