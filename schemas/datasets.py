@@ -64,6 +64,7 @@ class DatasetFacts(Model):
         revised: counts of a later edition of the annotation, where there is one.
         sheets: usual file names of the annotation; none where labels are in folder names.
         people: name of the dataset that first showed these people, under the same subject ids; its own if empty.
+        uncertain: what of its files is not known from the files themselves; `mer scan` says it.
         terms: under which it is handed out, in short.
         bibtex: the paper to cite.
     """
@@ -75,6 +76,7 @@ class DatasetFacts(Model):
     revised: Counts | None = None
     sheets: tuple[str, ...] = ()
     people: str = ""
+    uncertain: str = ""
     terms: str = AGREEMENT
     bibtex: str = ""
 
@@ -207,6 +209,7 @@ _CASME3 = DatasetFacts(
     fps=30,
     counts=Counts(clips=860, subjects=94),  # rows of the sheet in circulation; the paper counts 943
     sheets=("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",),
+    uncertain="how many clips a class the annotation has; whether depth is in millimetres",
     bibtex="""\
 @article{li2023casme3,
   author  = {Li, Jingting and Dong, Zizhao and Lu, Shaoyuan and Wang, Su-Jing and Yan, Wen-Jing and Ma, Yinhuan and
@@ -233,6 +236,7 @@ _MMEW = DatasetFacts(
         },
     ),
     sheets=("MMEW_Micro_Exp.xlsx",),
+    uncertain="whether frame numbers begin at the onset or at 1: both are recognised",
     bibtex="""\
 @article{ben2022mmew,
   author  = {Ben, Xianye and Ren, Yi and Zhang, Junping and Wang, Su-Jing and Kpalma, Kidiyo and Meng, Weixiao and
@@ -268,6 +272,7 @@ _DFME = DatasetFacts(
     fps=200,
     counts=Counts(clips=1856),
     sheets=("training_full_with_AU.xlsx",),
+    uncertain="whether frame numbers begin at the onset or at 1: both are recognised; how many clips a class there are",
     bibtex="""\
 @article{zhao2024dfme,
   author  = {Zhao, Sirui and Tang, Huaying and Mao, Xinglong and Liu, Shifeng and Zhang, Yiming and Wang, Hao and
@@ -284,6 +289,7 @@ _4DME = DatasetFacts(
     fps=60,
     counts=Counts(clips=267),  # 65 people were filmed; how many of them moved is not published
     sheets=("4DME_Labelling_Micro_release v1.xlsx",),
+    uncertain="names of folders and columns, which are those that one group's loader reads; where its depth lies",
     bibtex="""\
 @article{li2023fourdme,
   author  = {Li, Xiaobai and Cheng, Shiyang and Li, Yante and Behzad, Muzammil and Shen, Jie and

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.clip import DatasetScan, Finding
+from schemas.datasets import FACTS
 
 _SHOWN_SUBJECTS = 40
 
@@ -22,11 +23,17 @@ def scan_report(scan: DatasetScan, root: Path | None = None) -> RenderableType:
         root: effective root, shown where given.
     """
     parts: list[RenderableType] = [_heading(scan, root), _counts_table(scan), _subjects_table(scan)]
+    if uncertain := _uncertain(scan):
+        parts.insert(1, Text(f"not known for certain of this dataset: {uncertain}", style="yellow"))
     findings = _by_kind(scan)
     if findings:
         parts.append(_findings_table(findings))
     parts.append(Text(_verdict(scan), style="bold red" if scan_exit_code(scan) else "bold green"))
     return Group(*parts)
+
+
+def _uncertain(scan: DatasetScan) -> str:
+    return FACTS[scan.dataset].uncertain if scan.dataset in FACTS else ""
 
 
 def _verdict(scan: DatasetScan) -> str:
@@ -49,6 +56,7 @@ def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
     return {
         "root": None if root is None else str(root),
         **scan.model_dump(mode="json", exclude={"clips", "findings", "expected", "licences"}),
+        "uncertain": _uncertain(scan),
         "counts": {name: {"found": found, "expected": expected} for name, found, expected in _counts(scan)},
         "usable": sum(clip.usable for clip in scan.clips),
         "unusable": [clip.key for clip in scan.clips if not clip.usable],

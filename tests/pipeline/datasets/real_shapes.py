@@ -94,10 +94,20 @@ def samm(root: Path, *, tree: str = "{subject}/{clip}", preamble: bool = True) -
 
 
 def casme2(
-    root: Path, *, tree: str = "CASME2_RAW_selected/sub{subject}/{clip}", image: str = "img{n}.jpg", kind: str = "clip"
+    root: Path,
+    *,
+    tree: str = "CASME2_RAW_selected/sub{subject}/{clip}",
+    image: str = "img{n}.jpg",
+    kind: str = "clip",
+    objective: str = "",
 ) -> Real:
-    """255 clips, subjects as text, blank columns between; ``kind`` is clip, whole, renumbered or interpolated."""
+    """255 clips, subjects as text, blank columns between.
+
+    ``kind`` is clip, whole, renumbered or interpolated; objective classes are in a file ``apart``, or in the coding of
+    ``2019``, in which three clips have become surprise.
+    """
     real, rng, numbers = Real(root), random.Random(3), Counter[str]()
+    emotions = CASME2_EMOTIONS | ({"surprise": 28, "sadness": 4} if objective == "2019" else {})
     rows: list[Sequence[Cell]] = [
         [
             "Subject",
@@ -109,15 +119,20 @@ def casme2(
             None,
             "Action Units",
             "Estimated Emotion",
+            *(["Objective Classes"] if objective == "2019" else []),
         ]
     ]
-    for subject, emotion in shared(CASME2_EMOTIONS, [f"{n:02d}" for n in range(1, 27)], 4):
+    classes: list[Sequence[Cell]] = [["Subject", "Filename", "Objective Class"]]
+    for subject, emotion in shared(emotions, [f"{n:02d}" for n in range(1, 27)], 4):
         numbers[subject] += 1
         clip = f"EP{numbers[subject]:02d}_{rng.randint(1, 9):02d}{rng.choice(('', 'f'))}"
         onset = rng.randint(11, 20)
         apex, offset = onset + rng.randint(4, 9), onset + rng.randint(11, 16)
         units = rng.choice(("4+L10", "R6+R12", 4, "?"))
+        number = 1 + numbers[subject] % 7
         rows.append([subject, clip, None, onset, apex, offset, None, units, emotion])
+        rows[-1] = [*rows[-1], *([number] if objective == "2019" else [])]
+        classes.append([int(subject), clip, number])
         span = {
             "clip": range(onset, offset + 1), "whole": range(1, offset + 4),
             "renumbered": range(1, offset - onset + 2), "interpolated": range(1, 11),
@@ -125,7 +140,10 @@ def casme2(
         folder = root / tree.format(subject=subject, clip=clip, emotion=emotion)
         frames(folder, (image.format(n=number) for number in span))
         real.rows[f"casme2/sub{subject}/{clip}"] = (onset, apex, offset, emotion, "micro")
-    workbook(root / "CASME2-coding-20140508.xlsx", {"Sheet1": rows})
+    name = "CASME2-coding-20190701.xlsx" if objective == "2019" else "CASME2-coding-20140508.xlsx"
+    workbook(root / name, {"Sheet1": rows})
+    if objective == "apart":
+        workbook(root / "CASME2-ObjectiveClasses.xlsx", {"Sheet1": classes})
     return real
 
 
@@ -203,36 +221,45 @@ def smic(root: Path, *, tree: str = "HS/{subject}/micro/{emotion}/{clip}", camer
     return real
 
 
-def smic_e(root: Path, *, rows: int, expressions: int) -> Real:
-    """A workbook with a sheet a camera, ``VIS`` first, whose numbers the sheet ``HS`` must not be read with."""
-    rng = random.Random(10)
+def smic_e(root: Path, *, rows: int, expressions: int, camera: str = "HS") -> Real:
+    """A workbook with a sheet a camera, ``VIS`` first, of which only that of the images must be read.
+
+    VIS has the same columns but ``LastF``, frames numbered with five digits, and half as many people.
+    """
+    rng, hs = random.Random(10), camera == "HS"
     real = Real(root)
     header = [
         "Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", "Onset3F", "Offset3F", None,
         "FirstF", "LastF", "TotalMF1", "TotalMF2", "TotalMF3", "TotalVL", "Emotion",
     ]  # fmt: skip
-    hs: list[Sequence[Cell]] = [header]
-    vis: list[Sequence[Cell]] = [[cell for cell in header if cell != "LastF"]]
+    sheets: dict[str, list[Sequence[Cell]]] = {
+        "VIS": [[cell for cell in header if cell != "LastF"]],
+        "HS": [header],
+    }
     numbers: Counter[str] = Counter()
-    people = shared({"negative": 66, "positive": 51, "surprise": rows - 117}, SMIC_PEOPLE, 11)
+    counts = {"negative": 66, "positive": 51, "surprise": rows - 117} if hs else {"negative": 24, "positive": 28}
+    people = shared(counts | ({} if hs else {"surprise": rows - 52}), SMIC_PEOPLE if hs else SMIC_PEOPLE[8:], 11)
     for index, (subject, emotion) in enumerate(people):
         numbers[subject] += 1
         clip = f"{subject}_{TOKENS[emotion]}_{numbers[subject]:02d}"
-        first = rng.randint(100_000, 900_000)
+        first = rng.randint(100_000, 900_000) if hs else rng.randint(10_000, 90_000)
         onset, offset, last = first + 5, first + 9, first + 30
         second = (first + 12, first + 15) if index < expressions - rows else (None, None)
-        hs.append(
-            [int(subject[1:]), clip, None, onset, offset, *second, None, None, None,
-             f"MISSING <-{first}" if index == 7 else first, last, 5, None, None, 31, emotion]
-        )  # fmt: skip
-        vis.append([int(subject[1:]), clip, None, 5, 9, None, None, None, None, None, 1, 5, None, None, 31, emotion])
-        folder = root / "SMIC-E_raw image" / "HS_long" / "SMIC-HS-E" / f"s{int(subject[1:]):02d}" / clip
-        frames(folder, (f"image{number}.jpg" for number in range(first, last + 1)))
-        real.rows[f"smic-hs-e/{subject}/{clip}"] = (onset, None, offset, emotion, "micro")
+        begin: Cell = f"MISSING <-{first}" if index == 7 else first
+        spans = [onset, offset, *second, None, None, None]
+        other = [5, 9, None, None, None, None, None]
+        row = [int(subject[1:]), clip, None]
+        sheets["HS"].append([*row, *(spans if hs else other), begin if hs else 1, last, 5, None, None, 31, emotion])
+        sheets["VIS"].append([*row, *(other if hs else spans), 1 if hs else begin, 5, None, None, 31, emotion])
+        folder = root / "SMIC-E_raw image" / f"{camera}_long" / f"SMIC-{camera}-E" / f"s{int(subject[1:]):02d}" / clip
+        stem = "image{}" if hs else "{:05d}"
+        frames(folder, (f"{stem.format(number)}.jpg" for number in range(first, last + 1)))
+        dataset = f"smic-{camera.lower()}-e"
+        real.rows[f"{dataset}/{subject}/{clip}"] = (onset, None, offset, emotion, "micro")
         if second[0] is not None and second[1] is not None:
-            real.rows[f"smic-hs-e/{subject}/{clip}_2"] = (second[0], None, second[1], emotion, "micro")
-    hs.append([None, "clips in total", None, None])
-    workbook(root / "SMIC-HS-E_annotation.xlsx", {"VIS": vis, "HS": hs})
+            real.rows[f"{dataset}/{subject}/{clip}_2"] = (second[0], None, second[1], emotion, "micro")
+    sheets["HS"].append([None, "clips in total", None, None])
+    workbook(root / "SMIC-HS-E_annotation.xlsx", sheets)
     return real
 
 

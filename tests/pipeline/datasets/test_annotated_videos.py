@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from av.video.stream import VideoStream
+
 from pipeline.datasets import scan_dataset
 from schemas.clip import Clip
 from tests.pipeline.clip.videos import picture, remux, write_video
@@ -75,10 +77,17 @@ def test_damage_is_a_finding_of_the_clips_that_it_touches(tmp_path: Path) -> Non
     assert "frames 15-18 of 40 cannot be decoded" in finding.message
 
 
-def test_deep_videos(tmp_path: Path) -> None:
-    """As of plain videos."""
+def test_interlaced_and_deep_videos(tmp_path: Path) -> None:
+    """As of plain videos: what is done to the pixels is said."""
     folder = tmp_path / "CASME2_compressed" / "sub01"
     folder.mkdir(parents=True)
-    write_video(folder / "EP01_01.mkv", PICTURES, codec="ffv1", pixels="yuv420p10le", times=[5 * i for i in range(40)])
-    clips = scanned(tmp_path, {"EP01_01": (12, 14, 18)})
+
+    def interlace(stream: VideoStream) -> None:
+        stream.codec_context.flags |= 0x20040000  # interlaced DCT and motion
+
+    even = [5 * i for i in range(40)]
+    write_video(folder / "EP01_01.mkv", PICTURES, codec="ffv1", pixels="yuv420p10le", times=even)
+    write_video(folder / "EP02_01.mkv", PICTURES, options={"x264-params": "tff=1"}, settings=interlace, times=even)
+    clips = scanned(tmp_path, {"EP01_01": (12, 14, 18), "EP02_01": (12, 14, 18)})
     assert [finding.kind for finding in clips["EP01_01"].findings] == ["bit_depth_reduced"]
+    assert [finding.kind for finding in clips["EP02_01"].findings] == ["deinterlaced"]

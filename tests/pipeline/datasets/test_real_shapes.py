@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import openpyxl
+import pyarrow
 import pytest
+from pyarrow import parquet
 from rich.console import Console
 
 from pipeline.datasets import DATASETS, scan_dataset
@@ -20,6 +22,7 @@ from schemas.config import Execution
 from schemas.errors import AnnotationError
 from tests.command_line import mer
 from tests.pipeline.datasets import real_shapes
+from tests.pipeline.datasets.old_excel import old_excel
 from tests.pipeline.datasets.real_shapes import Real
 
 
@@ -55,6 +58,35 @@ SAMM_TREES = {
 def test_samm(tmp_path: Path, tree: str) -> None:
     real = real_shapes.samm(tmp_path / "SAMM", tree=tree)
     assert_read_as_written(scan_dataset(tmp_path)[1], real)
+
+
+@pytest.mark.parametrize("tree", ["SAMM_CROP/{subject}/{clip}", "SAMM_cropped/{clip}"])
+def test_samm_crops(tmp_path: Path, tree: str) -> None:
+    real = real_shapes.samm(tmp_path, tree=tree)
+    _, scan = scan_dataset(tmp_path)
+    assert scan.layout == "cropped"
+    assert_read_as_written(scan, real)
+
+
+def test_samms_column_micro_is_read(tmp_path: Path) -> None:
+    """What it calls macro is no micro-expression."""
+    real_shapes.samm(tmp_path)
+    path = tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx"
+    book = openpyxl.load_workbook(path)
+    book["MICRO_ONLY"]["H20"] = "Macro"
+    name = book["MICRO_ONLY"]["B20"].value
+    book.save(path)
+    scan = scan_dataset(tmp_path)[1]
+    assert [clip.name for clip in scan.clips if clip.label.expression_type == "macro"] == [name]
+
+
+def test_a_text_file_that_is_no_annotation_is_named(tmp_path: Path) -> None:
+    """A ``.csv`` that lies there is in the error, with what it lacks."""
+    real_shapes.samm(tmp_path)
+    (tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx").unlink()
+    (tmp_path / "codes.csv").write_text("Subject,Filename,Onset\n006,006_1_2,5\n")
+    with pytest.raises(AnnotationError, match=r"codes\.csv.*columns missing: Onset Frame, Apex Frame"):
+        scan_dataset(tmp_path)
 
 
 def test_samm_edition_of_2018(tmp_path: Path) -> None:
@@ -115,6 +147,31 @@ def test_casme2_interpolated_to_ten_frames(tmp_path: Path) -> None:
         assert {"interpolated"} <= {finding.kind for finding in clip.findings}
 
 
+@pytest.mark.parametrize("objective", ["apart", "2019"])
+def test_casme2_with_objective_classes(tmp_path: Path, objective: str) -> None:
+    """In a file of their own, or in the coding of 2019, which has counts of its own."""
+    real = real_shapes.casme2(tmp_path, objective=objective)
+    _, scan = scan_dataset(tmp_path)
+    assert_read_as_written(scan, real)
+    assert scan.expected["emotion:surprise"] == (28 if objective == "2019" else 25)
+    assert {clip.label.objective_class for clip in scan.clips} == set(range(1, 8))
+
+
+def test_casme2_edition_of_2014_beside_that_of_2019(tmp_path: Path) -> None:
+    """The later is taken, and a finding says how to have the other, with its own published counts."""
+    older = real_shapes.casme2(tmp_path)
+    later = real_shapes.casme2(tmp_path / "later", objective="2019")
+    (tmp_path / "later" / "CASME2-coding-20190701.xlsx").rename(tmp_path / "CASME2-coding-20190701.xlsx")
+    shutil.rmtree(tmp_path / "later")
+    _, scan = scan_dataset(tmp_path)
+    assert Counter(clip.label.emotion for clip in scan.clips) == later.emotions
+    [finding] = [finding for finding in scan.findings if finding.kind == "annotation_chosen"]
+    assert "taken: CASME2-coding-20190701.xlsx; left out: CASME2-coding-20140508.xlsx; --annotation" in finding.message
+    chosen = scan_dataset(tmp_path, annotation=tmp_path / "CASME2-coding-20140508.xlsx")[1]
+    assert_read_as_written(chosen, older)
+    assert chosen.expected["emotion:surprise"] == 25
+
+
 @pytest.mark.parametrize("layout", ["selectedpic", "rawpic", "cropped", "cropped by subject", "flat"])
 def test_casme_sq(tmp_path: Path, layout: str) -> None:
     """357 of 357 with their own rows; the sheet of names has three columns: folder, its name, subject."""
@@ -126,6 +183,7 @@ def test_casme_sq(tmp_path: Path, layout: str) -> None:
 
 
 SMIC_TREES = {
+    "crops": "SMIC_all_cropped/HS/{subject}/micro/{emotion}/{clip}",
     "original": "HS/{subject}/micro/{emotion}/{clip}",
     "by class": "{emotion}/{clip}",
     "by class in a folder of the camera": "HS/{emotion}/{clip}",
@@ -156,6 +214,14 @@ def test_smic_e(tmp_path: Path, rows: int, expressions: int) -> None:
     real = real_shapes.smic_e(tmp_path, rows=rows, expressions=expressions)
     _, scan = scan_dataset(tmp_path)
     assert len(scan.clips) == scan.expected["clips"] == expressions
+    assert_read_as_written(scan, real)
+
+
+def test_smic_e_by_the_other_camera(tmp_path: Path) -> None:
+    """VIS, whose sheet stands in the same workbook and lacks the last frame."""
+    real = real_shapes.smic_e(tmp_path, rows=71, expressions=73, camera="VIS")
+    _, scan = scan_dataset(tmp_path)
+    assert scan.dataset == "smic-vis-e"
     assert_read_as_written(scan, real)
 
 
@@ -266,7 +332,7 @@ def test_part_of_a_dataset_is_one(tmp_path: Path) -> None:
     assert scan_dataset(tmp_path)[1].disagreement == ""
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".xls", ".parquet"])
 def test_the_annotation_can_be_named(tmp_path: Path, suffix: str) -> None:
     """Another edition beside the one that would be taken, as text or as a workbook, from anywhere."""
     real = real_shapes.casme2(tmp_path / "data")
@@ -278,6 +344,12 @@ def test_the_annotation_can_be_named(tmp_path: Path, suffix: str) -> None:
     chosen = tmp_path / "elsewhere" / f"mine{suffix}"
     if suffix == ".xlsx":
         real_shapes.workbook(chosen, {"x": rows})
+    elif suffix == ".xls":
+        chosen.parent.mkdir()
+        chosen.write_bytes(old_excel([[str(cell) for cell in row] for row in rows]))
+    elif suffix == ".parquet":
+        chosen.parent.mkdir()
+        parquet.write_table(pyarrow.table(dict(zip(columns, zip(*rows[1:], strict=True), strict=True))), chosen)
     else:
         chosen.parent.mkdir()
         chosen.write_text("\n".join({".csv": ",", ".tsv": "\t"}[suffix].join(map(str, row)) for row in rows))
@@ -349,6 +421,17 @@ def test_casme3(tmp_path: Path, tree: str, colour: str) -> None:
         assert clip.depth is not None
         assert clip.depth.folder == clip.source.path.replace(colour, "depth")
         assert clip.depth.names == tuple(f"{number}.png" for number in clip.source.numbers)
+
+
+def test_macro_expressions_of_casme3(tmp_path: Path) -> None:
+    """They have a file of their own, which is read where it is named."""
+    real = real_shapes.casme3(tmp_path)
+    micro = tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
+    macro = shutil.copy(micro, micro.with_name("cas(me)3_part_A_MaE_label_JpgIndex_v2.xlsx"))
+    assert {clip.label.expression_type for clip in scan_dataset(tmp_path)[1].clips} == {"micro"}
+    _, scan = scan_dataset(tmp_path, annotation=macro)
+    assert {clip.key for clip in scan.clips} == set(real.rows)
+    assert {clip.label.expression_type for clip in scan.clips} == {"macro"}
 
 
 def test_casme3_in_folders_of_clips(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from pipeline.datasets import scan_dataset
 from pipeline.inspect.scan import scan_exit_code, scan_json, scan_report
+from tests.pipeline.datasets.real_shapes import four_dme
 from tests.pipeline.datasets.tiny_clips import write_tiny
 
 
@@ -35,6 +36,14 @@ def test_report_shows_counts_and_every_finding(tmp_path: Path) -> None:
         assert kind in joined
     assert "nothing on disk answers to 037/037_7_9" in joined
     assert "8 of 9 clips can be processed" in joined
+
+
+def test_what_is_not_known_for_certain_is_said(tmp_path: Path) -> None:
+    """Of a dataset whose files nobody here has seen; nothing is said of the others."""
+    four_dme(tmp_path / "4dme")
+    assert "not known for certain of this dataset: names of folders and columns" in text_of(tmp_path / "4dme")
+    write_tiny("samm", tmp_path / "samm")
+    assert "for certain" not in text_of(tmp_path / "samm")
 
 
 def test_json_holds_the_whole_scan(tmp_path: Path) -> None:
