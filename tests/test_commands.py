@@ -1,5 +1,8 @@
 """The overview of commands, and options as fields of models."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 
@@ -13,6 +16,11 @@ from training.cli import app as training_app
 from training.config import TrainConfig, TrainExecution
 
 AREAS = {"pipeline.cli": pipeline_app, "training.cli": training_app}
+
+
+def test_no_other_command_waits_for_the_viewers_server() -> None:
+    done = "import sys, pipeline.cli, training.cli; sys.exit('bokeh' in sys.modules or 'tornado' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", done], check=False).returncode == 0
 
 
 def test_the_overview_lists_every_command_once() -> None:

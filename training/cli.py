@@ -306,10 +306,10 @@ def view(
     from schemas.store.reader import Store
 
     opened = Store.open(store)
-    serve(opened, None if run is None else _answers(run, opened), port=port, browser=not no_browser)
+    serve(opened, None if run is None else answers_of_run(run, opened), port=port, browser=not no_browser)
 
 
-def _answers(run: Path, store: "Store") -> "RunPredictions":
+def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
     """What a run answered on the clips of a store, as the viewer takes it."""
     from pipeline.view.predictions import Answer, ClipAnswers, RunPredictions
     from schemas.errors import ConfigError

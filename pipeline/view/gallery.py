@@ -32,7 +32,7 @@ class Gallery:
     def __init__(self, clips: Clips, thumbnails: Thumbnails) -> None:
         self._clips, self._thumbnails = clips, thumbnails
         self._cell: tuple[int, int] | None = None
-        self._page = 0
+        self._page, self._choosing = 0, False
         self.found: list[ClipEntry] = []
         self.cards = html()
         self.facets = {name: _facet(name, counts) for name in clips.facets if len(counts := clips.counts(name)) > 1}
@@ -46,7 +46,7 @@ class Gallery:
         for widget in (*self.facets.values(), self.text, self.order):
             widget.on_change("value", self._changed)
         self.descending.on_change("active", self._changed)
-        self.cell.on_click(lambda: self.choose_cell(None))
+        self.cell.on_click(lambda: self.choose())
         self.back.on_click(lambda: self.turn(-1))
         self.on.on_click(lambda: self.turn(1))
         self._select()
@@ -55,20 +55,21 @@ class Gallery:
         pager = Row(self.back, self.place, self.on)
         self.layout = Column(filters, pager, self.cards, sizing_mode="stretch_width")
 
-    def choose_cell(self, cell: tuple[int, int] | None) -> None:
-        """Show the clips of one cell of the confusion matrix, true and predicted class, or of all."""
-        self._cell = cell
-        self.cell.visible = cell is not None
+    def choose(self, *, cell: tuple[int, int] | None = None, **exact: str) -> None:
+        """Show the clips of a cell of the confusion matrix, true and predicted class, or with values of facets.
+
+        All other filters are taken off.
+        """
+        self._cell, self.cell.visible = cell, cell is not None
         if cell is not None and self._clips.run is not None:
             truth, predicted = (self._clips.run.classes[index] for index in cell)
             self.cell.label = f"✕ {truth}, predicted {predicted}"
-        self._select()
-
-    def choose(self, **exact: str) -> None:
-        """Show the clips with these values of facets, and no other filter."""
-        self._cell, self.cell.visible, self.text.value = None, False, ""
+        self._choosing = True  # one selection, not one for each widget: it reads thumbnails
+        self.text.value = ""
         for name, widget in self.facets.items():
             widget.value = exact.get(name, "")
+        self._choosing = False
+        self._select()
 
     def turn(self, pages: int) -> None:
         """Go on or back by pages."""
@@ -83,7 +84,8 @@ class Gallery:
         return keys[min(max(keys.index(key) + step, 0), len(keys) - 1)]
 
     def _changed(self, attribute: str, old: object, new: object) -> None:
-        self._select()
+        if not self._choosing:
+            self._select()
 
     def _select(self) -> None:
         exact = {name: str(widget.value) for name, widget in self.facets.items() if widget.value}

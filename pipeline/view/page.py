@@ -9,7 +9,8 @@ from bokeh.models import Column, CustomJS, TabPanel, Tabs, TextInput
 from pipeline.view.clips import Clips
 from pipeline.view.frames import CHANGE_STEP, DEPTH_STEP
 from pipeline.view.gallery import Gallery
-from pipeline.view.look import html
+from pipeline.view.look import DARK, darken_widgets, html
+from pipeline.view.overview import Confusion, Quality
 from pipeline.view.player import GREY_LEVELS, SPEEDS, Player
 from pipeline.view.predictions import RunPredictions
 from pipeline.view.thumbnails import Thumbnails
@@ -23,7 +24,8 @@ _TEMPLATE = """
 <meta name="referrer" content="no-referrer">
 <link rel="icon" href="data:,">
 <style>
-  :root { color-scheme: light; background: #fff; color: #111; }
+  :root { color-scheme: light dark; background: #fff; color: #111; }
+  @media (prefers-color-scheme: dark) { :root { background: #14171a; color: #d8dce0; } }
   body { padding: 0 12px 12px; }
 </style>
 {% endblock %}
@@ -45,12 +47,12 @@ class Page:
         self.gallery = Gallery(self.clips, thumbnails)
         self.player = Player(store, self.clips)
         self.command = TextInput(visible=False)
+        self.quality = Quality(self.clips, self.open, self._show_cell_of_labels)
+        self.confusion = None if run is None else Confusion(run, self._show_cell_of_run)
+        layouts = {"Clips": self.gallery.layout, "Clip": self.player.layout, "Quality": self.quality.layout}
+        layouts |= {} if self.confusion is None else {"Run": self.confusion.layout}
         self.tabs = Tabs(
-            tabs=[
-                TabPanel(child=self.gallery.layout, title="Clips"),
-                TabPanel(child=self.player.layout, title="Clip"),
-            ],
-            sizing_mode="stretch_width",
+            tabs=[TabPanel(child=layout, title=title) for title, layout in layouts.items()], sizing_mode="stretch_width"
         )
         self.command.on_change("value", lambda attr, old, new: self.obey(new))
         self.player.before.on_click(lambda: self.step(-1))
@@ -60,7 +62,9 @@ class Page:
         """Make it the content of a document."""
         document.title = f"mer view {self.store.path.name}"
         document.template = _TEMPLATE
-        document.add_root(Column(html(self._heading()), self.tabs, self.command, sizing_mode="stretch_width"))
+        root = Column(html(self._heading()), self.tabs, self.command, sizing_mode="stretch_width")
+        darken_widgets(root)
+        document.add_root(root)
         document.js_on_event("document_ready", self._script())
 
     def open(self, key: str) -> None:
@@ -76,13 +80,23 @@ class Page:
             self.open(key)
 
     def obey(self, command: str) -> None:
-        """Do what ``view.js`` asks for: ``NUMBER open KEY``, ``NUMBER next``, ``NUMBER previous``."""
+        """Do what ``view.js`` asks for: ``NUMBER open KEY``, and ``next``, ``previous``, ``dark``."""
         _, _, words = command.partition(" ")
         verb, _, key = words.partition(" ")
         if verb == "open":
             self.open(key)
         elif verb in ("next", "previous"):
             self.step(1 if verb == "next" else -1)
+        elif verb == "dark" and self.command.document is not None:
+            self.command.document.theme = DARK
+
+    def _show_cell_of_labels(self, subject: str, label: str) -> None:
+        self.gallery.choose(subject=subject, label=label)
+        self.tabs.active = GALLERY
+
+    def _show_cell_of_run(self, cell: tuple[int, int]) -> None:
+        self.gallery.choose(cell=cell)
+        self.tabs.active = GALLERY
 
     def _heading(self) -> str:
         manifest = self.store.manifest

@@ -282,7 +282,8 @@ class Player:
         label, quality = entry.label, entry.quality
         apex = f"{entry.apex}" + (f" (estimated by {entry.apex_estimated})" if entry.apex_estimated else "")
         facts = {
-            "label": label_of(entry) + ("" if label.raw_emotion is None else f' (written "{label.raw_emotion}")'),
+            "label": label_of(entry)
+            + ("" if label.raw_emotion in (None, label_of(entry)) else f' (written "{label.raw_emotion}")'),
             "action units": label.action_units.raw if label.action_units else "not annotated",
             "frames": f"{entry.n_frames} at {entry.fps:g} fps",
             "onset": entry.onset,

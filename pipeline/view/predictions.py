@@ -1,6 +1,6 @@
 """What a run answered on clips, as plain data: the viewer knows nothing of training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,9 +53,9 @@ class RunPredictions:
     classes: tuple[str, ...]
     clips: Mapping[str, ClipAnswers]
 
-    def confusion(self, keys: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-        """``(C, C)`` counts of those of the clips that were tested: rows are true classes, columns predicted ones."""
+    def confusion(self) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+        """``(C, C)`` clips: rows are true classes, columns predicted ones."""
         counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        for tested in (self.clips[key] for key in keys if key in self.clips):
-            counts[tested.truth, tested.predicted] += 1
+        for answers in self.clips.values():
+            counts[answers.truth, answers.predicted] += 1
         return counts

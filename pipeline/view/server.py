@@ -1,9 +1,11 @@
 """The server behind `mer view`: on loopback alone, and only for who has the token that it prints."""
 
 import asyncio
+import os
 import secrets
+import socket
 import webbrowser
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bokeh.document import Document
@@ -13,7 +15,6 @@ from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 from tornado.web import ErrorHandler
 
 from pipeline.view.page import Page
@@ -25,9 +26,7 @@ from schemas.store.reader import Store
 _HOSTS = ("127.0.0.1", "localhost")
 
 
-def view(
-    store: Store, run: RunPredictions | None, *, port: int, browser: bool, say: Callable[[str], None] = print
-) -> None:
+def view(store: Store, run: RunPredictions | None, *, port: int, browser: bool) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
@@ -35,34 +34,39 @@ def view(
         run: what a run answered on its clips.
         port: to listen on; 0 takes a free one.
         browser: whether to open one.
-        say: prints a line.
 
     Raises:
         ConfigError: the port is taken.
     """
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    server, url = start(store, run, port=port)
-    say(url)
-    say("Ctrl-C ends it; nothing is written")
-    if browser:
-        webbrowser.open(url)
-    try:
-        server.io_loop.start()
-    except KeyboardInterrupt:
-        server.stop()
+
+    async def serve() -> None:
+        server, url = start(store, run, port=port)
+        print(f"{url}\nCtrl-C ends it; nothing is written", flush=True)  # also through a pipe, before anybody asks
+        if browser:
+            webbrowser.open(url)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.stop()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve())
 
 
 def start(store: Store, run: RunPredictions | None, *, port: int = 0) -> tuple[BaseServer, str]:
-    """Listen on loopback; the server answers once its ``io_loop`` runs. Returns it and the page's URL.
+    """Listen on loopback, in the event loop that runs. Returns the server and the page's URL.
 
     Raises:
         ConfigError: the port is taken.
     """
     try:
-        sockets = bind_sockets(port, "127.0.0.1")
+        listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        raise ConfigError(f"--port {port}: {error.strerror}; choose another, or 0 for a free one") from error
-    port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(32)
+        raise ConfigError(
+            f"--port {port}: {os.strerror(error.errno or 0)}; choose another, or 0 for a free one"
+        ) from error
+    listening.setblocking(False)
+    port, token = listening.getsockname()[1], secrets.token_urlsafe(32)
     thumbnails = Thumbnails(store)
 
     def fill(document: Document) -> None:
@@ -70,7 +74,7 @@ def start(store: Store, run: RunPredictions | None, *, port: int = 0) -> tuple[B
 
     guarded = _Guarded({"/": fill}, token=token, extra_websocket_origins=[f"{host}:{port}" for host in _HOSTS])
     http = HTTPServer(guarded)
-    http.add_sockets(sockets)
+    http.add_sockets([listening])
     server = BaseServer(IOLoop.current(), guarded, http)
     server.start()
     return server, f"http://localhost:{port}/?token={token}"

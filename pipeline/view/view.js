@@ -3,6 +3,8 @@
 let commands = 0
 const send = (words) => { command.value = `${++commands} ${words}` }
 
+if (matchMedia("(prefers-color-scheme: dark)").matches) send("dark")  // charts: style sheets don't reach into a canvas
+
 // ---- one frame: numbers of `from`, beginning at `k`, become those of a picture
 const fill = {
   texture: (from, k, to) => {

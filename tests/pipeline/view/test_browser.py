@@ -13,7 +13,7 @@ from tests.pipeline.view.devtools import opened
 from tests.tiny_stores import SIZE, tiny_store
 from tests.training.report.browser import find_browser
 
-KEYS = ("casme2/sub01/EP01", "casme2/sub01/EP02")
+KEYS = ("casme2/sub01/EP01", "casme2/sub<img src=x onerror=window.hurt=1>/EP02")  # a store may be anybody's
 LENGTHS = dict(zip(KEYS, (6, 9), strict=True))
 
 # A first card, also inside of shadow trees, and a model of the page by its name.
@@ -64,6 +64,12 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
             await tab.press("n")
             await tab.until(f"{_MODEL}('frame').end === {LENGTHS[KEYS[1]] - 1}")
             assert await tab.value(f"{_MODEL}('frame').value") == 0
+
+            await tab.value("Bokeh.documents[0].get_model_by_name('tabs').active = 2")
+            x, y, width, height = await tab.until(_CANVAS)
+            for step in range(0, int(width), 4):  # across the two clips' points and cells, whose names are shown
+                await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y + height / 2)
+            assert await tab.value("window.hurt === undefined")
             assert tab.problems == []
         server.stop()
 

@@ -106,12 +106,12 @@ def test_wrong_clips_come_first_and_those_not_tested_last(small: Store, run: Run
 
 
 def test_a_cell_of_the_confusion_matrix_filters(small: Store, run: RunPredictions) -> None:
-    assert run.confusion(KEYS).tolist() == [[1, 0], [2, 0]]
+    assert run.confusion().tolist() == [[1, 0], [2, 0]]
     gallery = Gallery(Clips(small.manifest, run), Thumbnails(small))
-    gallery.choose_cell((0, 0))
+    gallery.choose(cell=(0, 0))
     assert keys(gallery.found) == [KEYS[0]]
     assert gallery.cell.label == "✕ anger, predicted anger"
-    gallery.choose_cell(None)
+    gallery.choose()
     assert len(gallery.found) == len(KEYS)
 
 
