@@ -5,13 +5,13 @@ from importlib.resources import files
 from typing import Any
 
 from bokeh.models import Div, UIElement
-from bokeh.palettes import Cividis256, Colorblind, RdBu11, interp_palette
+from bokeh.palettes import Cividis256, RdBu11, interp_palette
 from bokeh.plotting import figure
 from bokeh.themes import Theme
 
 # Okabe and Ito's colours, which people with any colour vision tell apart, and palettes that are safe in the same way.
 ONSET, APEX, OFFSET, ACCENT, UNKNOWN = "#009E73", "#D55E00", "#CC79A7", "#2E8BC9", "#999999"
-CATEGORIES = Colorblind[8]
+CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7")
 SEQUENTIAL, DIVERGING = Cividis256, interp_palette(RdBu11, 255)
 
 _INK, _GROUND = "#d8dce0", "#1b1f24"

@@ -52,7 +52,9 @@ class Page:
         layouts = {"Clips": self.gallery.layout, "Clip": self.player.layout, "Quality": self.quality.layout}
         layouts |= {} if self.confusion is None else {"Run": self.confusion.layout}
         self.tabs = Tabs(
-            tabs=[TabPanel(child=layout, title=title) for title, layout in layouts.items()], sizing_mode="stretch_width"
+            tabs=[TabPanel(child=layout, title=title) for title, layout in layouts.items()],
+            sizing_mode="stretch_width",
+            name="tabs",
         )
         self.command.on_change("value", lambda attr, old, new: self.obey(new))
         self.player.before.on_click(lambda: self.step(-1))

@@ -19,6 +19,7 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
     FactorRange,
+    HoverTool,
     LinearColorMapper,
     Range1d,
     Row,
@@ -204,13 +205,14 @@ class Player:
             "x", "y", source=self.outlines, fill_alpha=0.12, fill_color=APEX, line_color=APEX, visible=False
         )
         self.outlined.js_link("active", outline, "visible")
+        panels["texture"].add_tools(HoverTool(renderers=[outline], tooltips="@unit"))
         return panels
 
     def _make_bars(self) -> figure:
         columns = self._store.manifest.action_units
         bars = chart(
             f"action units by {columns.tool}: {columns.kind}", f"{columns.kind} (see below)", "unit (● annotated)",
-            height=_SIDE + 130, min_width=340, y_range=FactorRange(), sizing_mode="stretch_width", tools="",
+            height=_SIDE + 130, min_width=280, y_range=FactorRange(), sizing_mode="stretch_width", tools="",
         )  # fmt: skip
         bars.x_range.start = 0
         for phase, colour, shift in (("onset", ONSET, 0.2), ("apex", APEX, -0.2)):

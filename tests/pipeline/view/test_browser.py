@@ -16,17 +16,14 @@ from tests.training.report.browser import find_browser
 KEYS = ("casme2/sub01/EP01", "casme2/sub<img src=x onerror=window.hurt=1>/EP02")  # a store may be anybody's
 LENGTHS = dict(zip(KEYS, (6, 9), strict=True))
 
-# A first card, also inside of shadow trees, and a model of the page by its name.
-_CARD = """(() => {
-  const find = (root) => {
-    for (const element of root.querySelectorAll("*")) {
-      const found = element.dataset?.clip ? element : element.shadowRoot ? find(element.shadowRoot) : null
-      if (found) return found
-    }
-  }
-  const box = find(document)?.getBoundingClientRect()
-  return box && [box.x + box.width / 2, box.y + box.height / 2]
-})()"""
+# All elements, also inside of shadow trees, and where those of a class are seen.
+_SCRIPT = """
+window.all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])])
+window.boxes = (name) => all(document).filter((e) => e.classList.contains(name)).map((e) => e.getBoundingClientRect())
+  .filter((box) => box.width > 0).map((box) => [box.x, box.y, box.width, box.height])
+"""
+_TIPS = """all(document).filter((e) => e.localName.includes("tooltip") || /Tooltip/.test(e.className))
+  .map((e) => (e.shadowRoot ?? e).textContent)"""
 _MODEL = "Bokeh.documents[0].get_model_by_name"
 
 
@@ -41,8 +38,12 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
         server, url = start(store, None)
         async with opened(browser, url, tmp_path / "profile") as tab:
             await tab.until("window.Bokeh?.documents?.[0]?.is_idle")
-            await tab.click(*await tab.until(_CARD))
-            await tab.until(f"{_MODEL}('texture').data.image[0].some((value) => value > 0)")
+            await tab.value(_SCRIPT)
+            x, y, width, height = await tab.until("boxes('card')[0]")
+            await tab.click(x + width / 2, y + height / 2)
+            await tab.until(
+                f"{_MODEL}('tabs').active === 1 && {_MODEL}('texture').data.image[0].some((value) => value > 0)"
+            )
 
             await tab.press("ArrowRight")
             await tab.press("ArrowRight")
@@ -65,10 +66,16 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
             await tab.until(f"{_MODEL}('frame').end === {LENGTHS[KEYS[1]] - 1}")
             assert await tab.value(f"{_MODEL}('frame').value") == 0
 
-            await tab.value("Bokeh.documents[0].get_model_by_name('tabs').active = 2")
-            x, y, width, height = await tab.until(_CANVAS)
-            for step in range(0, int(width), 4):  # across the two clips' points and cells, whose names are shown
-                await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y + height / 2)
+            await tab.value(f"{_MODEL}('tabs').active = 2")
+            x, y, width, height = await tab.until("boxes('bk-events').at(-1)")
+            for step in range(20):  # down the cells of the hostile subject, until its name is shown at the pointer
+                place = {"x": x + 0.75 * width, "y": y + height * step / 20}
+                await tab.call("Input.dispatchMouseEvent", type="mouseMoved", **place)
+                await asyncio.sleep(0.05)
+                if any("hurt=1" in text for text in await tab.value(_TIPS)):
+                    break
+            else:
+                pytest.fail(f"no tip: {await tab.value(_TIPS)}")
             assert await tab.value("window.hurt === undefined")
             assert tab.problems == []
         server.stop()
