@@ -225,11 +225,13 @@ def _cut_off(video: OpenVideo, look: _Look) -> int:
         return max(0, video.stream.frames - found)
     if found < 2 or video.container.format.name in _LENGTH_GUESSED:
         return 0
-    spacing = float(np.median(np.diff(stamps))) * look.unit
+    spacings = np.diff(stamps) * look.unit
+    spacing = float(np.median(spacings))
     if (length := _length(video)) is None or not spacing:
         return 0
     missing = length - (stamps[-1] * look.unit + spacing)
-    return round(missing / spacing) if missing > 1.5 * spacing else 0
+    longest = float(spacings.max())  # where the frame rate varies, the last frame may be shown as long as any
+    return round(missing / spacing) if missing > max(1.5 * spacing, longest) else 0
 
 
 def _length(video: OpenVideo) -> float | None:

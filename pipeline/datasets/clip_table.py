@@ -37,8 +37,10 @@ def write_template(path: Path) -> None:
     """Write an example: only ``subject``, ``clip`` and ``path`` must be there; other columns are kept as they are.
 
     Raises:
-        DatasetNotFoundError: something is there already.
+        DatasetNotFoundError: something is there already, or the name is none of a ``.csv``.
     """
+    if path.suffix.lower() != ".csv":
+        raise DatasetNotFoundError(f"{path}: the example is text; name it clips.csv")
     if path.exists():
         raise DatasetNotFoundError(f"{path}: is there already; name another file for the example")
     with replacing(path) as file:

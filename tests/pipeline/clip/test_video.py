@@ -185,6 +185,15 @@ def test_a_variable_frame_rate(tmp_path: Path, name: str) -> None:
     assert facts.fps == pytest.approx(30, abs=0.05)
 
 
+def test_the_last_frame_of_a_variable_frame_rate_may_be_long(tmp_path: Path) -> None:
+    """40 ms after frames 5 ms apart are no frames that were cut off, if others were shown for 60 ms too."""
+    times = [5 * i + 55 * (i // 10) for i in range(40)]
+    facts = examine_video(write_video(tmp_path / "a.mkv", times=times))
+    assert facts.varies
+    assert len(facts.times) == 40
+    assert facts.damaged == ()
+
+
 @pytest.mark.parametrize("rate", [23.976, 25, 29.97, 100, 200, 240])
 def test_a_constant_frame_rate_in_rounded_times(rate: float) -> None:
     """Times in whole ms are no variable rate; a rate that nobody states is the mean."""

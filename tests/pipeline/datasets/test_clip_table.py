@@ -140,6 +140,8 @@ def test_the_example_is_a_table(tmp_path: Path) -> None:
     assert [clip.usable for clip in scan.clips] == [True, True, True]
     with pytest.raises(DatasetNotFoundError, match="is there already"):
         write_template(table)
+    with pytest.raises(DatasetNotFoundError, match=r"clips\.xlsx: the example is text; name it clips\.csv"):
+        write_template(tmp_path / "clips.xlsx")
 
 
 def test_training_takes_the_words_of_the_table_for_classes() -> None:
