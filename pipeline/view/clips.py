@@ -152,4 +152,4 @@ def _words(entry: ClipEntry) -> str:
     said += [label.action_units.raw] if label.action_units else []
     said += [text for finding in entry.findings for text in (finding.kind, finding.message)]
     said += [failure.stage, failure.error, failure.message] if failure else []
-    return " ".join(filter(None, said))
+    return " ".join(filter(None, [*said, *entry.metadata.values()]))

@@ -58,7 +58,7 @@ class ClipFrames:
 
     def __init__(self, store: Store, entry: ClipEntry) -> None:
         self._store, self.entry = store, entry
-        self.onset, self.apex = (int(store.row(name, entry.key)) for name in ("onset_index", "apex_index"))
+        self.onset, self.apex = store.phases(entry.key)
         self._onset_frame = None
         if "texture" in entry.objects:
             self._onset_frame = store.clip_array("texture", entry.key, slice(self.onset, self.onset + 1))[0]
@@ -97,7 +97,7 @@ class ClipFrames:
             if "depth" in block:
                 depth.append(_region_means(block["depth"], size) * DEPTH_STEP)
         count = entry.n_frames
-        times = np.array(entry.times) if entry.times else np.arange(count) / entry.fps
+        times = np.array(entry.times) if entry.times else np.arange(count) / (entry.fps or 1)  # 0: nobody knows
         regions = np.concatenate(depth) if depth else np.zeros((count, 0))
         units = {}
         if "au_frames" in entry.objects:

@@ -73,8 +73,16 @@ class Gallery:
 
     def turn(self, pages: int) -> None:
         """Go on or back by pages."""
-        self._page = min(max(self._page + pages, 0), max(len(self.found) - 1, 0) // PAGE)
-        self._draw()
+        page = min(max(self._page + pages, 0), max(len(self.found) - 1, 0) // PAGE)
+        if page != self._page:
+            self._page = page
+            self._draw()
+
+    def turn_to(self, key: str) -> None:
+        """Go to the page that has a clip, if it passes the filters."""
+        keys = [entry.key for entry in self.found]
+        if key in keys:
+            self.turn(keys.index(key) // PAGE - self._page)
 
     def neighbour(self, key: str, step: int) -> str:
         """The clip before or after one in the order that is shown; the clip itself at an end."""

@@ -57,6 +57,7 @@ class Page:
             name="tabs",
         )
         self.command.on_change("value", lambda attr, old, new: self.obey(new))
+        self.tabs.on_change("active", lambda attr, old, new: self._changed_tab(old, new))
         self.player.before.on_click(lambda: self.step(-1))
         self.player.next.on_click(lambda: self.step(1))
 
@@ -91,6 +92,11 @@ class Page:
             self.step(1 if verb == "next" else -1)
         elif verb == "dark" and self.command.document is not None:
             self.command.document.theme = DARK
+
+    def _changed_tab(self, old: int, new: int) -> None:
+        """Show the gallery where the clip stands that one comes from."""
+        if (old, new) == (CLIP, GALLERY) and self.player.entry is not None:
+            self.gallery.turn_to(self.player.entry.key)
 
     def _show_cell_of_labels(self, subject: str, label: str) -> None:
         self.gallery.choose(subject=subject, label=label)
@@ -128,6 +134,7 @@ class Page:
                 "grey_levels": GREY_LEVELS,
                 "frames": player.frames,
                 "curves": player.curves,
+                "units": player.units,
                 "pictures": player.pictures,
                 "now": player.now,
                 "change_step": CHANGE_STEP,

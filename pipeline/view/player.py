@@ -85,7 +85,7 @@ class Player:
         self.heading, self.problem = html(said("Choose a clip.")), html(visible=False)
         self.frames = ColumnDataSource({"position": []})
         self.curves = ColumnDataSource({"number": [], "time": [], "phase": [], "motion": []})
-        self.units = ColumnDataSource({"unit": [], "onset": [], "apex": []})
+        self.units = ColumnDataSource({"unit": [], "onset": [], "apex": [], "now": []})
         self.outlines = ColumnDataSource({"x": [], "y": [], "unit": []})
         blank = {"texture": np.zeros((size, size), np.uint32)}
         blank |= {name: np.zeros((size, size), np.float32) for name in ("change", "depth")}
@@ -150,6 +150,7 @@ class Player:
         phases[-1], phases[clip.apex], phases[clip.onset] = "offset", "apex", "onset"
         self.curves.data = {
             "number": curves.numbers, "time": curves.times, "phase": phases, "motion": curves.motion,
+            **({"units": np.stack(list(curves.units.values()), axis=1)} if curves.units else {}),
         }  # fmt: skip
         self._draw_lines("depth", curves, curves.depth, clip.apex)
         self._draw_lines("units", curves, curves.units, clip.apex)
@@ -220,6 +221,9 @@ class Player:
                 dodge("unit", shift, range=bars.y_range), right=phase, height=0.36, color=colour, source=self.units,
                 legend_label=phase,
             )  # fmt: skip
+        bars.scatter(
+            "now", "unit", source=self.units, color=ACCENT, size=8, marker="diamond", legend_label="this frame"
+        )
         bars.add_layout(bars.legend[0], "below")
         bars.legend[0].update(orientation="horizontal", border_line_color=None)
         return bars
@@ -227,7 +231,7 @@ class Player:
     def _make_charts(self) -> dict[str, figure]:
         titles = {
             "motion": ("motion", "mean change (grey levels)"),
-            "depth": (f"{depth_source(self._store.manifest)}, by region", "change against onset"),
+            "depth": (f"{depth_source(self._store.manifest)}, by region", "change (of the clip's range)"),
             "units": (
                 f"action units of every frame by {self._store.manifest.action_units.tool}",
                 self._store.manifest.action_units.kind,
@@ -267,7 +271,8 @@ class Player:
             for name in self._store.manifest.action_units.names
         ]
         self.bars.y_range.factors = names[::-1]
-        self.units.data = {"unit": names, "onset": values[0], "apex": values[1]}
+        self.units.data = {"unit": names, "onset": values[0], "apex": values[1], "now": np.full(len(names), np.nan)}
+        self.bars.legend[0].items[-1].visible = bool(curves.units)
 
     def _draw_outlines(self, rise: NDArray[np.float32]) -> None:
         regions = masks(self._store.manifest.provenance.config.size)
@@ -299,8 +304,10 @@ class Player:
             )
         if entry.failure is not None:
             facts["failed"] = f"{entry.failure.stage}: {entry.failure.message}"
+        facts |= {f"{name} (table)": text for name, text in entry.metadata.items()}
         listed = "".join(
-            f'<div class="{name}"><dt>{name}</dt><dd>{escape(str(fact))}</dd></div>' for name, fact in facts.items()
+            f'<div class="{escape(name)}"><dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd></div>'
+            for name, fact in facts.items()
         )
         found = "".join(f"<li>{escape(finding.kind)}: {escape(finding.message)}</li>" for finding in entry.findings)
         return f"<h2>{escape(entry.key)}</h2><dl>{listed}</dl><ul>{found}</ul>{self._answers(entry)}"

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from schemas.layout import PHASES
 from schemas.store.reader import Store
 
 SIDE = 112  # px
@@ -33,7 +32,7 @@ class Thumbnails:
         Raises:
             StoreError: the clip failed, is damaged, or the store has no texture.
         """
-        first, second = self._frames(key, *(int(self._store.row(f"{phase}_index", key)) for phase in PHASES))
+        first, second = self._frames(key, *self._store.phases(key))
         return _data_url(first), _data_url(second)
 
     def _frames(self, key: str, *positions: int) -> Iterator[NDArray[np.uint8]]:

@@ -19,6 +19,11 @@ function draw() {
   if (row < 0) return  // another block, which Python is about to send
   slider.properties.title.change.emit()  // its text is made from `curves`, and it does not see them change
   for (const span of now) span.location = curves.get_array("number")[slider.value]
+  if ("units" in curves.data) {
+    const bars = units.data.now
+    for (let i = 0; i < bars.length; i++) bars[i] = curves.data.units[slider.value * bars.length + i]
+    units.change.emit()
+  }
   for (const [name, source] of Object.entries(pictures)) {
     if (!(name in frames.data)) continue
     fill[name](frames.data[name], row * frames.data[name].length / frames.data.position.length, source.data.image[0])
@@ -73,8 +78,9 @@ const keys = {
 }
 
 document.addEventListener("keydown", (event) => {
-  const inControl = event.composedPath()[0].closest?.("input, select, textarea, button, [role=slider]")
-  if (tabs.active !== 1 || inControl || event.ctrlKey || event.metaKey || event.altKey) return
+  const control = event.composedPath()[0].closest?.("input, select, textarea, button, [role=slider]")
+  const taken = control && (control.getAttribute("role") !== "slider" || event.key.startsWith("Arrow"))
+  if (tabs.active !== 1 || taken || event.ctrlKey || event.metaKey || event.altKey) return
   const action = keys[event.key]
   if (action === undefined) return
   event.preventDefault()
@@ -85,6 +91,6 @@ document.addEventListener("click", (event) => {
   const card = event.composedPath().find((element) => element.dataset?.clip)
   if (card) send(`open ${card.dataset.clip}`)
   // After a click the keys are the page's again; who moves by Tab keeps the focus.
-  const focused = event.composedPath()[0].closest?.("button")
+  const focused = event.composedPath()[0].closest?.("button, input[type=checkbox]")
   if (focused && event.detail > 0) focused.blur()
 })

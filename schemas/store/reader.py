@@ -161,6 +161,18 @@ class Store:
         """One clip's row of a column, such as ``frame_number``, without reading those of all clips."""
         return self._read(name, self._index(key), key, self._column_objects(name))
 
+    def phases(self, key: str) -> tuple[int, int]:
+        """Positions of onset and apex in a clip.
+
+        Raises:
+            StoreDamagedError: they lie outside the clip.
+        """
+        frames = self._good(key).n_frames
+        onset, apex = (int(self.row(f"{phase}_index", key)) for phase in PHASES)
+        if not (0 <= onset < frames and 0 <= apex < frames):
+            raise self._damaged(f"onset or apex of {key}", f"at {onset} and {apex} of {frames} frames")
+        return onset, apex
+
     def clip_array(self, name: ClipArrayName, key: str, frames: slice = _ALL) -> NDArray[Any]:
         """One clip's part of a clip array, ``(T, ...)``.
 

@@ -133,6 +133,8 @@ def test_of_10000_clips_only_the_page_that_is_shown_is_read(tmp_path: Path) -> N
     assert thumbnails.of.cache_info().misses == 2 * PAGE
     gallery.turn(1)
     assert "reason" in gallery.cards.text, "a clip without files cannot be read: the fixture is what it should be"
+    gallery.turn_to(real[3])
+    assert gallery.place.text.startswith(f"1 to {PAGE} ")
     gallery.turn(10**6)
     assert gallery.place.text.endswith("to 10000 of 10000 clips")
     assert gallery.on.disabled

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from pipeline.view import frames
 from pipeline.view.clips import Clips
@@ -90,6 +91,33 @@ def test_what_cannot_be_shown_is_said(small: Store, tmp_path: Path) -> None:
     assert "expected" in damaged.gallery.cards.text  # on its card
     damaged.open(KEYS[1])
     assert "mer verify" in damaged.player.problem.text
+
+
+def test_positions_outside_of_a_clip_are_said(tmp_path: Path) -> None:
+    """What an edited column makes of a store must not keep the page of all the others from opening."""
+    store = tiny_store(tmp_path / "tiny.zarr", KEYS)
+    zarr.open_group(tmp_path / "tiny.zarr", mode="a")["apex_index"][0] = 99
+    manifest = store.manifest
+    stored = {"bytes": (tmp_path / "tiny.zarr/apex_index/c/0").stat().st_size, "sha256": "0" * 64}
+    objects = manifest.objects | {"apex_index/c/0": stored}
+    edited = Store(store.path, manifest.model_copy(update={"objects": objects}))
+    page = Page(edited, None, Thumbnails(edited))
+    assert "onset or apex of casme2/sub01/EP01" in page.gallery.cards.text
+    page.open(KEYS[0])
+    assert "at 0 and 99 of" in page.player.problem.text
+
+
+def test_columns_of_a_table_and_odd_labels_are_shown_as_text(small: Store) -> None:
+    entry = small.manifest.clips[0]
+    label = entry.label.model_copy(update={"emotion": None, "raw_emotion": "<b>so-so</b>"})
+    player = Player(small, Clips(small.manifest, None))
+    player.open(entry.model_copy(update={"label": label, "metadata": {"<i>camera": "left<b>"}}))
+    text = player.heading.text
+    assert "&lt;b&gt;so-so&lt;/b&gt;" in text
+    assert "&lt;i&gt;camera (table)" in text
+    assert "left&lt;b&gt;" in text
+    assert "<b>" not in text
+    assert "<i>" not in text
 
 
 def test_next_and_previous_go_through_the_gallery(small: Store) -> None:
