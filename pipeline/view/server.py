@@ -1,11 +1,13 @@
 """The server behind `mer view`: on loopback alone, and only for who has the token that it prints."""
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
 import webbrowser
 from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 from bokeh.document import Document
@@ -38,12 +40,13 @@ def view(store: Store, run: RunPredictions | None, *, port: int, browser: bool) 
     Raises:
         ConfigError: the port is taken.
     """
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)  # it warns of every page that is closed
 
     async def serve() -> None:
         server, url = start(store, run, port=port)
         print(f"{url}\nCtrl-C ends it; nothing is written", flush=True)  # also through a pipe, before anybody asks
         if browser:
-            webbrowser.open(url)
+            Thread(target=webbrowser.open, args=[url], daemon=True).start()  # one in a terminal would block the server
         try:
             await asyncio.Event().wait()
         finally:

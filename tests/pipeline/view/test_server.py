@@ -1,10 +1,15 @@
 """The server of `mer view`: on loopback alone, and nothing without its token."""
 
 import asyncio
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
@@ -106,3 +111,19 @@ def test_a_port_that_is_taken_is_said(small: Store) -> None:
         found = mer("view", small.path, "--port", port, "--no-browser")
     assert found.code == 2
     assert f"--port {port}: Address already in use; choose another, or 0 for a free one" in found.error
+
+
+@pytest.mark.slow
+def test_the_command_prints_its_url_at_once_and_ends_with_ctrl_c(small: Store) -> None:
+    command = [sys.executable, "-m", "cli", "view", str(small.path), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(url.split("?")[0])
+        with urlopen(url) as answer:
+            assert "mer view tiny.zarr" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in error
