@@ -17,6 +17,7 @@ from pipeline.datasets import scan_dataset
 from pipeline.datasets.spreadsheet import find_table, read_workbook
 from schemas.errors import AnnotationError
 from tests.pipeline.datasets.old_excel import old_excel
+from tests.pipeline.datasets.open_document import open_document, text_rows
 from tests.pipeline.datasets.tiny_clips import save_sheets, write_tiny
 
 NAMES = {
@@ -233,31 +234,17 @@ def test_a_damaged_byte_is_read_or_reported(tmp_path: Path, position: float, byt
             find_table(read_workbook(damaged), {"subject": ("Subject",), "name": ("Filename",)})
 
 
-def _ods(path: Path, rows: str) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr(
-            "content.xml",
-            '<?xml version="1.0"?><office:document-content '
-            'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
-            'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" '
-            'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet>'
-            f'<table:table table:name="S">{rows}</table:table>'
-            "</office:spreadsheet></office:body></office:document-content>",
-        )
-        archive.writestr("META-INF/manifest.xml", "<manifest/>")
-    return path
-
-
-CELL = '<table:table-cell office:value-type="string" office:string-value="{0}"><text:p>{0}</text:p></table:table-cell>'
-
-
 def test_cells_of_open_document_and_delimited_text(tmp_path: Path) -> None:
     """The same text comes out of .ods, .csv (semicolons, UTF-16) and .tsv; blank rows at the end cost nothing."""
     lines = [["Subject", "Filename"], ["006", "7"], ["01", ""]]
     blank = '<table:table-row table:number-rows-repeated="1048570"><table:table-cell/></table:table-row>'
-    rows = "".join("<table:table-row>" + "".join(map(CELL.format, line)) + "</table:table-row>" for line in lines)
-    paths = [_ods(tmp_path / "x.ods", rows + blank), tmp_path / "x.csv", tmp_path / "x.tsv", tmp_path / "y.csv"]
+    rows = text_rows(lines)
+    paths = [
+        open_document(tmp_path / "x.ods", rows + blank),
+        tmp_path / "x.csv",
+        tmp_path / "x.tsv",
+        tmp_path / "y.csv",
+    ]
     paths[1].write_bytes("\r\n".join(";".join(line) for line in lines).encode("utf-16"))
     paths[2].write_text("\n".join("\t".join(line) for line in lines))
     paths[3].write_text('Subject,Filename\n"006",7\n01,\n', encoding="utf-8-sig")
@@ -279,8 +266,8 @@ def test_a_small_file_that_claims_a_giant_sheet(tmp_path: Path, kind: str) -> No
     path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", 7]])
     if kind == "ods":
         far = '<table:table-row table:number-rows-repeated="2000000000"><table:table-cell/></table:table-row>'
-        row = f"<table:table-row>{CELL.format('x')}</table:table-row>"
-        path = _ods(tmp_path / "x.ods", row + far + row)
+        row = text_rows(["x"])
+        path = open_document(tmp_path / "x.ods", row + far + row)
     else:
         with zipfile.ZipFile(path) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}

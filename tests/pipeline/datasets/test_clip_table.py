@@ -16,6 +16,7 @@ from schemas.clip import ImageSequence, VideoSegment
 from schemas.errors import AnnotationError, DatasetNotFoundError
 from schemas.labels import Label
 from tests.command_line import mer
+from tests.pipeline.datasets.open_document import open_document, text_rows
 from tests.pipeline.datasets.real_shapes import frames, workbook
 from tests.pipeline.datasets.tiny_clips import frame
 from tests.training.labelled_manifests import make_entry, make_manifest
@@ -41,13 +42,15 @@ def write_files(root: Path) -> None:
     video.close()
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".ods", ".parquet"])
 def test_every_row_is_a_clip(tmp_path: Path, suffix: str) -> None:
     """Folders and videos, phases where they are given, labels in the user's words, other columns as they are."""
     write_files(tmp_path)
     table = tmp_path / f"clips{suffix}"
     if suffix == ".xlsx":
         workbook(table, {"mine": [HEADER, *ROWS]})
+    elif suffix == ".ods":
+        open_document(table, text_rows([HEADER, *ROWS]))
     elif suffix == ".parquet":  # with numbers as numbers, as other programs write them
         columns: dict[str, object] = dict(zip(HEADER, map(list, zip(*ROWS, strict=True)), strict=True))
         for name in ("onset", "apex", "offset", "fps"):
