@@ -17,6 +17,7 @@ from bokeh.models import (
     ColorBar,
     Column,
     ColumnDataSource,
+    CustomJS,
     CustomJSTickFormatter,
     FactorRange,
     HoverTool,
@@ -102,9 +103,16 @@ class Player:
             code="const phase = curves.data.phase[tick]; return `${curves.data.number[tick]}${phase && `, ${phase}`}`",
         )
         self.slider = Slider(
-            title="frame", start=0, end=1, value=0, step=1, format=number, sizing_mode="stretch_width", name="frame"
+            title="frame (← →)",
+            start=0,
+            end=1,
+            value=0,
+            step=1,
+            format=number,
+            sizing_mode="stretch_width",
+            name="frame",
         )
-        self.play = Toggle(label="▶ play", button_type="primary", width=90, name="play")
+        self.play = Toggle(label="▶ play (space)", button_type="primary", width=130, name="play")
         self.speed = Select(options=list(SPEEDS), value="1/4 speed", width=110)
         self.gain = Slider(title="amplify change", start=1, end=20, value=_GAIN, step=1, width=180)
         self.outlined = Checkbox(label="outline regions of units that rose", active=False)
@@ -158,9 +166,12 @@ class Player:
         self._draw_outlines(values[1] - values[0])
         for name, panel in self.panels.items():
             panel.visible = name in block
-        self._charts["motion"].visible = "change" in block
+        for part in (self._charts["motion"], self.gain, self.outlined):
+            part.visible = "change" in block
+        used = tuple(curves.numbers[[clip.onset, clip.apex, -1]].tolist())
+        self.heading.text = self._heading(entry, used)
         for spans in self._phases:
-            for span, number in zip(spans, curves.numbers[[clip.onset, clip.apex, -1]], strict=True):
+            for span, number in zip(spans, used, strict=True):
                 span.location = float(number)
         self._clip = clip
         self.slider.update(end=max(entry.n_frames - 1, 1), value=clip.onset)
@@ -237,12 +248,20 @@ class Player:
                 self._store.manifest.action_units.kind,
             ),
         }
+        jump = CustomJS(  # to the frame that is nearest to where a chart is tapped
+            args={"slider": self.slider, "curves": self.curves},
+            code="""
+            const away = Array.from(curves.get_array("number"), (number) => Math.abs(number - cb_obj.x))
+            slider.value = away.indexOf(Math.min(...away))
+            """,
+        )
         charts = {}
         for index, (name, (title, unit)) in enumerate(titles.items()):
             made = chart(
-                title, "frame, as in the files", unit, height=210, sizing_mode="stretch_width", tools="tap",
+                title, "frame, as in the files", unit, height=210, sizing_mode="stretch_width", tools="",
                 visible=name == "motion",
             )  # fmt: skip
+            made.js_on_event("tap", jump)
             for span in (*self._phases[index], self.now[index]):
                 made.add_layout(span)
             charts[name] = made
@@ -285,18 +304,19 @@ class Player:
                 units += [name] * len(found)
         self.outlines.data = {"x": x, "y": y, "unit": units}
 
-    def _heading(self, entry: ClipEntry) -> str:
+    def _heading(self, entry: ClipEntry, used: tuple[int | None, ...] = (None, None, None)) -> str:
+        """What is known of a clip; ``used`` are the frames that stand for phases which nobody annotated."""
         label, quality = entry.label, entry.quality
-        apex = f"{entry.apex}" + (f" (estimated by {entry.apex_estimated})" if entry.apex_estimated else "")
         facts = {
             "label": label_of(entry)
             + ("" if label.raw_emotion in (None, label_of(entry)) else f' (written "{label.raw_emotion}")'),
             "action units": label.action_units.raw if label.action_units else "not annotated",
             "frames": f"{entry.n_frames} at {entry.fps:g} fps",
-            "onset": entry.onset,
-            "apex": apex,
-            "offset": entry.offset,
         }
+        annotated = (entry.onset, None if entry.apex_estimated else entry.apex, entry.offset)
+        notes = ("the first frame", f"estimated by {entry.apex_estimated}", "the last frame")
+        for name, number, place, note in zip(("onset", "apex", "offset"), annotated, used, notes, strict=True):
+            facts[name] = str(number) if number is not None else "unknown" if place is None else f"{place} ({note})"
         if quality is not None:
             facts["quality"] = (
                 f"eyes {quality.inter_eye_px:.0f} px apart, residual motion {quality.residual_motion_px:.2f} px, "

@@ -58,7 +58,7 @@ function tick(at) {
 }
 
 play.connect(play.properties.active.change, () => {
-  play.label = play.active ? "❚❚ pause" : "▶ play"
+  play.label = play.active ? "❚❚ pause (space)" : "▶ play (space)"
   if (!play.active) return
   shown = slider.value < slider.end ? slider.value : 0
   slider.value = shown

@@ -56,6 +56,13 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
             change = np.array(await tab.value(f"Array.from({_MODEL}('change').data.image[0])")).reshape(SIZE, SIZE)
             assert np.abs(change - change_against(texture[0], texture[2])).max() <= CHANGE_STEP / 2
 
+            x, y, width, height = (await tab.value("boxes('bk-events')"))[4]  # the motion chart, after four panels
+            await tab.click(x + 0.9 * width, y + height / 2)
+            await tab.until(f"{_MODEL}('frame').value > 3")
+            await asyncio.sleep(0.5)  # a second click at once would be a double click
+            await tab.click(x + 0.1 * width, y + height / 2)
+            await tab.until(f"{_MODEL}('frame').value < 2")
+
             await tab.press(" ")
             await tab.until(f"{_MODEL}('frame').value === 5")  # at 1/4 speed
             await tab.until(f"{_MODEL}('frame').value < 5")  # and from the beginning again

@@ -120,6 +120,24 @@ def test_columns_of_a_table_and_odd_labels_are_shown_as_text(small: Store) -> No
     assert "<i>" not in text
 
 
+def test_an_estimated_apex_is_called_one(small: Store) -> None:
+    """The apex of a tiny clip is its second frame, number 11; here nobody has annotated it."""
+    player = Player(small, Clips(small.manifest, None))
+    player.open(small.entry(KEYS[0]))
+    assert "<dt>apex</dt><dd>11</dd>" in player.heading.text
+    player.open(small.entry(KEYS[0]).model_copy(update={"apex": None, "apex_estimated": "motion"}))
+    assert "<dt>apex</dt><dd>11 (estimated by motion)</dd>" in player.heading.text
+
+
+def test_without_texture_there_is_the_rest(small: Store) -> None:
+    objects = {"depth": small.entry(KEYS[0]).objects["depth"]}
+    player = Player(small, Clips(small.manifest, None))
+    player.open(small.entry(KEYS[0]).model_copy(update={"objects": objects}))
+    assert player.body.visible
+    assert {name for name, panel in player.panels.items() if panel.visible} == {"depth"}
+    assert not player.gain.visible
+
+
 def test_next_and_previous_go_through_the_gallery(small: Store) -> None:
     page = Page(small, None, Thumbnails(small))
     page.gallery.descending.active = True
