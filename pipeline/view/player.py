@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 
 from pipeline.clip.backends import DEPTH
 from pipeline.inspect.figures import annotated_units
-from pipeline.view.clips import Clips, label_of
+from pipeline.view.clips import Clips
+from pipeline.view.facts import answers_on, facts_of
 from pipeline.view.frames import ClipFrames, Curves, masks
 from pipeline.view.look import (
     ACCENT,
@@ -135,7 +136,7 @@ class Player:
         """Show a clip, from its onset."""
         self.entry, self._clip = entry, None
         self.play.active = False
-        self.heading.text = self._heading(entry)
+        self.heading.text = facts_of(entry) + answers_on(entry, self._clips)
         try:
             clip = ClipFrames(self._store, entry)
             curves = clip.curves()
@@ -169,13 +170,13 @@ class Player:
         for part in (self._charts["motion"], self.gain, self.outlined):
             part.visible = "change" in block
         used = tuple(curves.numbers[[clip.onset, clip.apex, -1]].tolist())
-        self.heading.text = self._heading(entry, used)
+        self.heading.text = facts_of(entry, used) + answers_on(entry, self._clips)
         for spans in self._phases:
             for span, number in zip(spans, used, strict=True):
                 span.location = float(number)
-        self._clip = clip
         self.slider.update(end=max(entry.n_frames - 1, 1), value=clip.onset)
         self.frames.data = block
+        self._clip = clip  # from here on the slider decides which block is sent
 
     def _moved(self, name: str, old: int, new: int) -> None:
         """Send the block of frames that the slider is in, if the browser has another."""
@@ -304,51 +305,6 @@ class Player:
                 units += [name] * len(found)
         self.outlines.data = {"x": x, "y": y, "unit": units}
 
-    def _heading(self, entry: ClipEntry, used: tuple[int | None, ...] = (None, None, None)) -> str:
-        """What is known of a clip; ``used`` are the frames that stand for phases which nobody annotated."""
-        label, quality = entry.label, entry.quality
-        facts = {
-            "label": label_of(entry)
-            + ("" if label.raw_emotion in (None, label_of(entry)) else f' (written "{label.raw_emotion}")'),
-            "action units": label.action_units.raw if label.action_units else "not annotated",
-            "frames": f"{entry.n_frames} at {entry.fps:g} fps",
-        }
-        annotated = (entry.onset, None if entry.apex_estimated else entry.apex, entry.offset)
-        notes = ("the first frame", f"estimated by {entry.apex_estimated}", "the last frame")
-        for name, number, place, note in zip(("onset", "apex", "offset"), annotated, used, notes, strict=True):
-            facts[name] = str(number) if number is not None else "unknown" if place is None else f"{place} ({note})"
-        if quality is not None:
-            facts["quality"] = (
-                f"eyes {quality.inter_eye_px:.0f} px apart, residual motion {quality.residual_motion_px:.2f} px, "
-                f"face found on {quality.detected_on} with probability {quality.detection_probability:.2f}"
-            )
-        if entry.failure is not None:
-            facts["failed"] = f"{entry.failure.stage}: {entry.failure.message}"
-        facts |= {f"{name} (table)": text for name, text in entry.metadata.items()}
-        listed = "".join(
-            f'<div class="{escape(name)}"><dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd></div>'
-            for name, fact in facts.items()
-        )
-        found = "".join(f"<li>{escape(finding.kind)}: {escape(finding.message)}</li>" for finding in entry.findings)
-        return f"<h2>{escape(entry.key)}</h2><dl>{listed}</dl><ul>{found}</ul>{self._answers(entry)}"
-
-    def _answers(self, entry: ClipEntry) -> str:
-        """A table of what the run answered, one row a seed."""
-        tested, run = self._clips.tested(entry), self._clips.run
-        if tested is None or run is None:
-            return ""
-        heads = "".join(
-            f'<th class="{"truth" if index == tested.truth else ""}">{escape(name)}</th>'
-            for index, name in enumerate(run.classes)
-        )
-        rows = [(f"seed {answer.seed}, fold {answer.fold}", answer.probabilities) for answer in tested.answers]
-        rows += [("mean", tested.mean)] if len(rows) > 1 else []
-        body = "".join(
-            f"<tr><th>{escape(name)}</th>" + "".join(_probability(each, values) for each in values) + "</tr>"
-            for name, values in rows
-        )
-        return f"<table><tr><th>probability (true class underlined)</th>{heads}</tr>{body}</table>"
-
 
 def depth_source(manifest: Manifest) -> str:
     """What the depth is and where it is from, for titles; a prior is called one."""
@@ -357,8 +313,3 @@ def depth_source(manifest: Manifest) -> str:
     tool = manifest.depth.tool
     prior = tool in DEPTH.names() and DEPTH[tool].prior
     return f"depth by {tool}: {'prior, not measured' if prior else manifest.depth.kind}"
-
-
-def _probability(one: float, all_of_them: tuple[float, ...]) -> str:
-    chosen = ' class="chosen"' if one == max(all_of_them) else ""
-    return f"<td{chosen}>{one:.3f}</td>"

@@ -1,7 +1,10 @@
 // The page's own script, run once when it is drawn: frames, playing, keys, and clicks on cards.
 // `command` carries what Python has to do; the number in it makes two equal commands differ.
 let commands = 0
-const send = (words) => { command.value = `${++commands} ${words}` }
+const send = (words) => {
+  play.active = false  // or the old clip's position would arrive after the new clip was opened
+  command.value = `${++commands} ${words}`
+}
 
 if (matchMedia("(prefers-color-scheme: dark)").matches) send("dark")  // charts: style sheets don't reach into a canvas
 
@@ -37,7 +40,7 @@ gain.connect(gain.properties.value.change, () => {
   colours.setv({low: -grey_levels / gain.value, high: grey_levels / gain.value})
 })
 
-// ---- playing at the times of the frames; a clip starts again half a second of its own time after its end
+// ---- playing at the times of the frames; a clip starts again half a second after its end
 let from = 0, started = 0, shown = 0
 
 function begin(position) {

@@ -93,14 +93,29 @@ def test_what_cannot_be_shown_is_said(small: Store, tmp_path: Path) -> None:
     assert "mer verify" in damaged.player.problem.text
 
 
+def test_a_clip_opens_at_its_onset(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path / "tiny.zarr", KEYS[:2], lengths={KEYS[0]: 40})
+    edited = with_column(store, "onset_index", 3)
+    player = Player(edited, Clips(edited.manifest, None))
+    player.open(edited.entry(KEYS[0]))
+    assert player.slider.value == 3
+    assert player.curves.data["motion"][3] == 0
+    assert not player.frames.data["change"][3].any()
+
+
+def with_column(store: Store, name: str, position: int) -> Store:
+    """The store with another value for the first clip, as if somebody had edited it."""
+    path = Path(str(store.path))
+    zarr.open_group(path, mode="a")[name][0] = position
+    stored = {"bytes": (path / name / "c/0").stat().st_size, "sha256": "0" * 64}
+    objects = store.manifest.objects | {f"{name}/c/0": stored}
+    return Store(path, store.manifest.model_copy(update={"objects": objects}))
+
+
 def test_positions_outside_of_a_clip_are_said(tmp_path: Path) -> None:
     """What an edited column makes of a store must not keep the page of all the others from opening."""
     store = tiny_store(tmp_path / "tiny.zarr", KEYS)
-    zarr.open_group(tmp_path / "tiny.zarr", mode="a")["apex_index"][0] = 99
-    manifest = store.manifest
-    stored = {"bytes": (tmp_path / "tiny.zarr/apex_index/c/0").stat().st_size, "sha256": "0" * 64}
-    objects = manifest.objects | {"apex_index/c/0": stored}
-    edited = Store(store.path, manifest.model_copy(update={"objects": objects}))
+    edited = with_column(store, "apex_index", 99)
     page = Page(edited, None, Thumbnails(edited))
     assert "onset or apex of casme2/sub01/EP01" in page.gallery.cards.text
     page.open(KEYS[0])
