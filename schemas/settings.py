@@ -13,6 +13,8 @@ from schemas.errors import ConfigError
 from schemas.model import Model
 
 M = TypeVar("M", bound=Model)
+_SHOWN = 8  # problems of one file, and letters of a value
+_LONGEST = 120
 
 
 def validated(model: type[M], fields: Mapping[str, Any], *, of: str = "") -> M:
@@ -33,11 +35,19 @@ def validated(model: type[M], fields: Mapping[str, Any], *, of: str = "") -> M:
 
 
 def problems(error: ValidationError) -> str:
-    """Every problem that Pydantic found, on one line."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'all'}: {problem['msg']}, got {problem['input']!r}"
-        for problem in error.errors()
-    )
+    """The problems that Pydantic found, on one line: the first few, and how many more there are."""
+    found = error.errors()
+    texts = [
+        f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}, got {shortened(problem['input'])}"
+        for problem in found[:_SHOWN]
+    ]
+    return "; ".join(texts) + (f"; and {len(found) - _SHOWN} more problems" if len(found) > _SHOWN else "")
+
+
+def shortened(value: object) -> str:
+    """A value as a message shows it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def read_toml(path: Path | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from schemas.layout import (
     array_names,
 )
 from schemas.manifest import Manifest
+from schemas.settings import shortened
 from schemas.store.location import StoreLocation
 from schemas.strict_json import strict_json
 
@@ -141,16 +142,16 @@ def array_metadata(place: StoreLocation, text: bytes, manifest: Manifest) -> dic
 def _group_fault(root: dict[str, Any]) -> str | None:
     rest = {name: value for name, value in root.items() if name != "consolidated_metadata"}
     expected = {"zarr_format": 3, "node_type": "group", "attributes": _GROUP}
-    return None if rest == expected else f"the group is {_short(rest)}, expected {expected}"
+    return None if rest == expected else f"the group is {shortened(rest)}, expected {expected}"
 
 
 def _array_faults(arrays: dict[str, Any], manifest: Manifest) -> Iterator[str]:
     if set(arrays) != set(manifest.arrays):
-        yield f"it describes the arrays {_short(sorted(arrays))}, the manifest has {sorted(manifest.arrays)}"
+        yield f"it describes the arrays {shortened(sorted(arrays))}, the manifest has {sorted(manifest.arrays)}"
     longest = max((entry.n_frames for entry in manifest.clips), default=0)
     frames = arrays["frame_number"]["shape"][1]
     if type(frames) is not int or frames < longest:
-        yield f"the frame axis is {_short(frames)} long, the longest clip {longest}"
+        yield f"the frame axis is {shortened(frames)} long, the longest clip {longest}"
     dimensions = Dimensions.of(manifest, clips=len(manifest.clips), frames=frames)
     for name in manifest.arrays:
         spec, shape = SPECS[name], dimensions.shape(SPECS[name])
@@ -163,7 +164,7 @@ def _array_faults(arrays: dict[str, Any], manifest: Manifest) -> Iterator[str]:
         found, expected = arrays[name], todays[name]
         if found not in (expected, earlier[name]):
             key = next(key for key in {**found, **expected} if found.get(key) != expected.get(key))
-            yield f"{name}: {key} is {_short(found.get(key))}, expected {_short(expected.get(key))}"
+            yield f"{name}: {key} is {shortened(found.get(key))}, expected {shortened(expected.get(key))}"
 
 
 @lru_cache(maxsize=16)
@@ -172,8 +173,3 @@ def _created(dimensions: Dimensions, room: int) -> dict[str, Any]:
     files: dict[str, Any] = {}
     create_arrays(MemoryStore(files), dimensions, room=room)
     return {name: json.loads(files[f"{name}/zarr.json"].to_bytes()) for name in dimensions.names}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

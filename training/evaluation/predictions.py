@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.csv_cells import csv_text, unquoted
 from schemas.errors import PredictionsError
 from schemas.output import replacing
 from schemas.parquet import read_columns, write_columns
@@ -256,18 +257,14 @@ def _columns(predictions: Predictions) -> dict[str, Sequence[Any]]:
 
 def _csv(predictions: Predictions) -> str:
     columns = _columns(predictions)
-    text = io.StringIO()
-    writer = csv.writer(text)  # ends lines as RFC 4180 does; with "\n" alone it would not quote a "\r"
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+    return csv_text([columns, *zip(*columns.values(), strict=True)])
 
 
 def _read_csv(file: IO[bytes]) -> dict[str, list[str]]:
     data = file.read()
     text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    header = next(reader, [])
+    header = [unquoted(name) for name in next(reader, [])]
     if len(set(header)) < len(header):
         raise PredictionsError(f"column {_repeated(header)!r} stands there twice")
     rows = []
@@ -277,7 +274,7 @@ def _read_csv(file: IO[bytes]) -> dict[str, list[str]]:
         if len(row) != len(header):
             advice = "; with decimal commas, separate cells by semicolons" if len(row) > len(header) else ""
             raise PredictionsError(f"line {reader.line_num} has {len(row)} cells, the header has {len(header)}{advice}")
-        rows.append(row)
+        rows.append([unquoted(cell) for cell in row])
     return {name: [row[index] for row in rows] for index, name in enumerate(header)}
 
 

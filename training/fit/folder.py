@@ -214,10 +214,12 @@ class RunFolder:
             RunFolderError: this is no run folder, or a damaged one.
         """
         file = self.path / RUN_FILE
+        if not file.is_file():  # nothing is there, or a folder, or a pipe that would be waited for
+            raise RunFolderError(f"{file}: no such file; expected a folder made by `mer train`")
         try:
             return Run.model_validate_json(file.read_bytes())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise RunFolderError(f"{file}: no such file; expected a folder made by `mer train`") from error
+        except OSError as error:
+            raise RunFolderError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
         except ValidationError as error:
             raise RunFolderError(f"{file}: not a run: {problems(error)}") from error
 

@@ -69,8 +69,9 @@ def export_onnx(run_folder: RunFolder, out: Path, *, fold: str | None = None, se
         RunFolderError: no run, no such model, or one that onnxruntime does not agree with PyTorch on.
     """
     _check_packages()
-    chosen = Ensemble.open(run_folder, fold=fold, seed=seed).folders[0]
-    model = load_trained_model(chosen.model)
+    ensemble = Ensemble.open(run_folder, fold=fold, seed=seed)
+    chosen = ensemble.folders[0]
+    model = load_trained_model(chosen.model, classes=ensemble.run.classes)
     graph = onnx_graph(model)
     difference = largest_difference(graph, model)
     if not difference <= TOLERANCE:

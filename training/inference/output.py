@@ -1,7 +1,5 @@
 """What `mer predict` leaves: a table, what made it, probabilities over time as pictures, and a word to the user."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from schemas.csv_cells import csv_text
 from schemas.output import write_text
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
@@ -53,16 +52,13 @@ def prediction_csv(prediction: StorePrediction, spans: Mapping[str, Span] | None
 
     Windows are named by video and time, other clips by key.
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(
-        [*(["clip"] if spans is None else ["video", "start_s", "end_s"]), "predicted", *prediction.classes, "reason"]
-    )
+    named = ["clip"] if spans is None else ["video", "start_s", "end_s"]
+    rows: list[list[object]] = [[*named, "predicted", *prediction.classes, "reason"]]
     columns = prediction.clips, prediction.predicted, prediction.probabilities.tolist(), prediction.reasons
     for key, predicted, probabilities, reason in zip(*columns, strict=True):
         place = [key] if spans is None else [spans[key][0], *(f"{time:.3f}" for time in spans[key][1:])]
-        writer.writerow([*place, predicted, *("" if reason else p for p in probabilities), reason])
-    return text.getvalue()
+        rows.append([*place, predicted, *("" if reason else p for p in probabilities), reason])
+    return csv_text(rows)
 
 
 def prediction_report(prediction: StorePrediction) -> RenderableType:

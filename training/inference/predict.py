@@ -109,7 +109,7 @@ def predict_store(
         ConfigError: the store's frames are smaller than the models', or it lacks what they read.
         RunFolderError: a model cannot be read.
     """
-    first = load_trained_model(ensemble.folders[0].model)
+    first = load_trained_model(ensemble.folders[0].model, classes=ensemble.run.classes)
     _check_store(store, first)
     entries = store.manifest.clips
     left_out = left_out or {}
@@ -119,7 +119,7 @@ def predict_store(
     for start in range(0, len(good), _CLIPS_HELD):
         rows = good[start : start + _CLIPS_HELD]
         raw = _read(store, [entries[row].key for row in rows], first, ensemble.run.config.optimisation.batch_size)
-        each = [_probabilities(folder, raw, torch.device(device)) for folder in ensemble.folders]
+        each = [_probabilities(folder, raw, torch.device(device), first) for folder in ensemble.folders]
         probabilities[rows] = np.mean(each, axis=0)
     return StorePrediction(
         classes=ensemble.run.classes,
@@ -173,10 +173,18 @@ def _read(store: Store, keys: Sequence[str], model: TrainedModel, batch_size: in
         return list(batch_reader.read(batches(np.arange(len(keys)), batch_size)))
 
 
-def _probabilities(folder: FoldFolder, raw: Sequence[ClipBatch], device: torch.device) -> NDArray[np.float64]:
-    """``(N, C)`` of one model."""
-    model = load_trained_model(folder.model, device)
+def _probabilities(
+    folder: FoldFolder, raw: Sequence[ClipBatch], device: torch.device, first: TrainedModel
+) -> NDArray[np.float64]:
+    """``(N, C)`` of one model, which reads the same as the first."""
+    model = load_trained_model(folder.model, device, classes=first.header.classes)
+    if _reads(model) != _reads(first):
+        raise RunFolderError(f"{folder.model}: of other frames, sizes or action units than the other models of the run")
     return torch.cat([model.probabilities(batch.to(device)).cpu() for batch in raw]).numpy()
+
+
+def _reads(model: TrainedModel) -> tuple[object, ...]:
+    return model.header.frames, model.header.size, model.header.action_units, model.network.inputs
 
 
 def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iterator[str]:

@@ -1,10 +1,9 @@
 """A table as files, for other programs and other texts: CSV, LaTeX (booktabs), Markdown."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from schemas.csv_cells import csv_text
 from schemas.output import write_text
 from training.report.page import Table
 
@@ -44,11 +43,8 @@ def write_table(folder: Path, name: str, table: Table) -> None:
 
 def as_csv(table: Table) -> str:
     """Heads and rows as they stand in the page; cells that a sentence replaces are blank."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows((*row, *[""] * (len(table.columns) - len(row))) for row in table.rows)
-    return text.getvalue()
+    rows = [(*row, *[""] * (len(table.columns) - len(row))) for row in table.rows]
+    return csv_text([table.columns, *rows], line_end="\n")
 
 
 def as_latex(table: Table) -> str:

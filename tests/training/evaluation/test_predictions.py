@@ -20,7 +20,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1
 def predictions(draw: st.DrawFn) -> Predictions:
     """Any names that a CSV must quote, any probabilities that sum to 1."""
     reserved = {"clip", "fold", "seed"}
-    classes = draw(st.lists(st.sampled_from(["a", "class, 1", 'say "b"', "naïve", "c\nd"]), min_size=2, unique=True))
+    classes = draw(
+        st.lists(st.sampled_from(["a", "=SUM(A1)", "class, 1", 'say "b"', "naïve", "c\nd"]), min_size=2, unique=True)
+    )
     assert not reserved & set(classes)
     clips = draw(st.lists(TEXT, min_size=1, max_size=6, unique=True))
     seeds = draw(st.lists(st.integers(-5, 10**9), min_size=1, max_size=3, unique=True))
