@@ -9,12 +9,13 @@ from typing import ClassVar, Literal
 
 Stage = Literal["scan", "decode", "face", "depth", "action_units", "write", "worker"]
 
-_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]*@")
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\"]*")  # a signed URL that a server redirects to
 
 
-def hide_password(url: str) -> str:
-    """A URL as a message may show it, without the password that may be in it."""
-    return _PASSWORD.sub(r"\1***@", url)
+def hide_credentials(text: str) -> str:
+    """A text as it may be shown: URLs in it without user, password, token or signature."""
+    return _QUERY.sub(r"\1?***", _CREDENTIALS.sub("://***@", text))
 
 
 class MerError(Exception):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from schemas.errors import ConfigError, MerError, OutputLockedError, StoreWriteError, hide_password
+from schemas.errors import ConfigError, MerError, OutputLockedError, StoreWriteError, hide_credentials
 
 log = logging.getLogger("mer")
 
@@ -27,7 +27,7 @@ def require_path(place: Path) -> None:
     """
     scheme, *rest = place.parts or (".",)
     if rest and _SCHEME.fullmatch(scheme):
-        url = hide_password("/".join([scheme, "", *rest]))
+        url = hide_credentials("/".join([scheme, "", *rest]))
         raise ConfigError(
             f"{url}: a URL, where a path is needed; `mer push` writes a store to a URL, `mer pull` fetches one, packed "
             "or not, from a URL to a path"

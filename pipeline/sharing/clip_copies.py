@@ -5,16 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import zarr
 
 from pipeline.preprocessing.finish import records_of, write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import resized_shard
 from pipeline.sharing.output import new_output, write_durably
 from schemas.config import canonical_sha256
-from schemas.errors import StoreDamagedError, StoreError
+from schemas.errors import StoreDamagedError
 from schemas.layout import FRAMES_PER_CHUNK, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, Provenance, StoredObject
 from schemas.store.format import Dimensions, create_arrays, shard_frames
@@ -80,11 +77,7 @@ class Part:
 
 
 def parts_of(store: Store) -> list[Part]:
-    """All clips of a store.
-
-    Raises:
-        StoreError: its objects are of another layout than is written today.
-    """
+    """All clips of a store."""
     room = {name: _room(store, name) for name in store.manifest.arrays if SPECS[name].per_clip}
     columns = {record.index: record.columns for record in records_of(store)}
     runs = store.manifest.provenances
@@ -105,7 +98,6 @@ def assemble(out: Path, parts: Iterable[Part], manifest: Manifest, *, frames: in
 
     Raises:
         StoreDamagedError: an object is not what its manifest says; nothing is written.
-        StoreError: an object is of another layout than is written today.
     """
     chosen = sorted(parts, key=lambda part: part.entry.key)
     dimensions = Dimensions.of(manifest, clips=len(chosen), frames=frames)
@@ -120,7 +112,6 @@ def assemble(out: Path, parts: Iterable[Part], manifest: Manifest, *, frames: in
     )
     with new_output(out) as path:
         create_arrays(path, dimensions)
-        _refuse_other_layouts(path, chosen)
 
         def written(item: tuple[int, Part]) -> ClipRecord:
             index, part = item
@@ -150,35 +141,11 @@ def canonical(provenance: Provenance) -> str:
     return canonical_sha256(provenance.model_dump(mode="json"))
 
 
-def _refuse_other_layouts(path: Path, parts: Sequence[Part]) -> None:
-    """Objects are copied as they are, so their chunks must be those that the new arrays describe."""
-    group = zarr.open_group(path, mode="r")
-    for store in {id(part.store): part.store for part in parts}.values():
-        for name in group.array_keys():
-            if SPECS[name].per_clip and _encoding(group[name]) != _encoding(store.array(name)):
-                raise _other_layout(store, name)
-
-
-def _encoding(array: Any) -> dict[str, Any]:
-    """What an object's bytes depend on besides the clip and the length of its index."""
-    described = array.metadata.to_dict()
-    frame = {"frame": described["shape"][2:]}
-    return frame | {name: described[name] for name in ("data_type", "fill_value", "codecs")}
-
-
 def _room(store: Store, name: str) -> int:
     """Frames that the index of an array's objects has room for."""
-    array = store.array(name)
-    if array.shards is None or array.chunks[1] != FRAMES_PER_CHUNK or array.shards[1] % FRAMES_PER_CHUNK:
-        raise _other_layout(store, name)
-    return array.shards[1]
-
-
-def _other_layout(store: Store, name: str) -> StoreError:
-    return StoreError(
-        f"{store.path}: {name} is chunked or compressed otherwise than mer does today, and nothing is recompressed; "
-        "preprocess again with --overwrite"
-    )
+    shards = store.array(name).shards
+    assert shards is not None, "the store's metadata is what mer writes"
+    return shards[1]
 
 
 def _described(data: bytes) -> StoredObject:

@@ -1,5 +1,6 @@
 """The files of a store on this machine: in a folder, or packed in one zip file."""
 
+import errno
 import hashlib
 import stat
 from collections.abc import Iterator
@@ -75,7 +76,10 @@ class Folder:
 
     def open(self, name: str) -> IO[bytes]:
         """See ``StoreFiles``."""
-        return (self.path / name).open("rb")
+        file = self.path / name
+        if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "neither a file nor a folder", str(file))
+        return file.open("rb")
 
     def for_zarr(self) -> StoreLike:
         """See ``StoreFiles``."""

@@ -134,7 +134,7 @@ def array_metadata(place: StoreLocation, text: bytes, manifest: Manifest) -> dic
     if fault is not None:
         raise StoreDamagedError(
             f"{place}: zarr.json: {fault}; this is not what mer writes for this manifest, so nothing was decoded: "
-            "ask whoever made the store"
+            "copy the store again, or ask whoever made it"
         )
     return dict(arrays)
 

@@ -4,19 +4,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import ConfigError, hide_password
+from schemas.errors import ConfigError, hide_credentials
 
 _URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class StoreUrl:
-    """A URL of a store, without a slash at its end. It is printed without the password that may be in it."""
+    """A URL of a store, without a slash at its end. It is printed without user, password or token."""
 
     url: str
 
     def __str__(self) -> str:
-        return hide_password(self.url)
+        return hide_credentials(self.url)
 
     def __repr__(self) -> str:
         return f"StoreUrl({str(self)!r})"
@@ -29,7 +29,12 @@ class StoreUrl:
     @property
     def name(self) -> str:
         """Its last part, as of a path."""
-        return self.url.rpartition("/")[2]
+        return str(self).rpartition("/")[2]
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether a user, password or token stands in it."""
+        return str(self) != self.url
 
     @property
     def is_packed(self) -> bool:

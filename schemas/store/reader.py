@@ -20,7 +20,7 @@ from schemas.errors import (
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, StoredObject
 from schemas.store.cache import CachedFiles
-from schemas.store.files import BLOCK, StoreFiles, is_foreign, open_files
+from schemas.store.files import BLOCK, StoreFiles, open_files
 from schemas.store.format import array_metadata
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.manifest_file import read_manifest
@@ -71,8 +71,7 @@ class Store:
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group; its arrays are described in ``schemas.layout``."""
-        if is_foreign(self.path):
-            array_metadata(self.path, self.object_bytes("zarr.json", self._listed("zarr.json")), self.manifest)
+        array_metadata(self.path, self.object_bytes("zarr.json", self._listed("zarr.json")), self.manifest)
         try:
             return zarr.open_group(self.files.for_zarr(), mode="r")
         except Exception as error:  # whatever Zarr makes of damaged metadata

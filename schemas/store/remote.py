@@ -4,7 +4,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from io import BufferedReader, BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from schemas.errors import (
     StoreDamagedError,
     StoreError,
     TransferError,
+    hide_credentials,
 )
 from schemas.manifest import StoredObject
 from schemas.output import output_errors
@@ -29,6 +30,7 @@ from schemas.store.files import BLOCK, LARGEST_MANIFEST, NO_ZIP, FileKind, is_sa
 from schemas.store.location import StoreUrl
 
 if TYPE_CHECKING:
+    from aiohttp import TraceConfig, TraceRequestRedirectParams
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
 UNFINISHED_PUSH = "push.unfinished"  # the folder where a push under way keeps its notes
@@ -201,14 +203,16 @@ class Remote:
             if self.is_web:
                 from aiohttp import ClientTimeout
 
-                options["client_kwargs"] = {"timeout": ClientTimeout(total=None, sock_read=_STALLED)}
+                timeout = ClientTimeout(total=None, sock_read=_STALLED)
+                traces = [_redirects(credentials=self.url.has_credentials)]
+                options["client_kwargs"] = {"timeout": timeout, "trace_configs": traces}
             filesystem, path = url_to_fs(self.url.url, **options)
         except ImportError as error:  # which names the package
             of_extra = self.url.scheme in ("s3", "s3a", "http", "https")
             remedy = "`pip install 'madv-mer[s3]'` installs it" if of_extra else "install that package beside mer"
             raise ConfigError(f"{self.url}: {error}; {remedy}") from error
         except ValueError as error:
-            raise ConfigError(f"{self.url}: {error}") from error
+            raise ConfigError(f"{self.url}: {hide_credentials(str(error))}") from error
         return filesystem, path
 
     def _info(self, name: str) -> Any:
@@ -220,6 +224,8 @@ class Remote:
 
     def _blocks(self, name: str, size: int) -> Iterator[bytes]:
         """The first bytes of a file, at most ``size``."""
+        if self.url.scheme == "file" and not self.filesystem.isfile(self.at(name)):  # a pipe would be waited for
+            raise FileNotFoundError(f"{self.url}: {name} is no file")
         yield from self._part(self.at(name), 0, size)
 
     def _part(self, path: str, start: int, end: int) -> Iterator[bytes]:
@@ -242,7 +248,7 @@ class Remote:
 
     def _may_pass(self, error: BaseException) -> bool:
         if isinstance(error, FileNotFoundError):
-            return self._is_silence(error)
+            return self._is_silence(error) and not isinstance(error.__cause__, MerError)
         return isinstance(error, Exception) and not isinstance(error, _HOPELESS)
 
     def _is_silence(self, error: FileNotFoundError) -> bool:
@@ -259,7 +265,9 @@ class Remote:
             )
         if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        reason = str(error).strip().partition("\n")[0] or "no reason given"
+        if isinstance(error, MerError):
+            return error
+        reason = hide_credentials(str(error)).strip().partition("\n")[0] or "no reason given"
         return TransferError(
             f"{self.url}: {name}: {type(error).__name__}: {reason}; "
             "check the URL, your permissions and the network, and type the same command again to go on"
@@ -339,6 +347,28 @@ class RemoteZip(Remote):
                         f"{self.url}: not a zip file that can be read ({error}); have it copied again"
                     ) from error
                 length = min(16 * length, size)
+
+
+@lru_cache(maxsize=2)  # one for all file systems: fsspec keeps those that were made with the same options
+def _redirects(*, credentials: bool) -> "TraceConfig":
+    """Follow no redirect to another scheme, and with credentials in the URL none to another host."""
+    from aiohttp import TraceConfig
+    from yarl import URL
+
+    async def look(session: object, context: object, redirect: "TraceRequestRedirectParams") -> None:
+        here = redirect.url
+        there = here.join(URL(redirect.response.headers.get("Location", "")))
+        same_host = (there.host, there.port) == (here.host, here.port)
+        if there.scheme == here.scheme and (same_host or not credentials):
+            return
+        raise ConfigError(
+            f"{here.scheme}://{here.host}: redirects to {there.scheme}://{there.host}, which is not followed: it is "
+            "another scheme, or another host, which would get your credentials. Use that address itself if you trust it"
+        )
+
+    trace = TraceConfig()
+    trace.on_request_redirect.append(look)
+    return trace
 
 
 def remote_files(url: StoreUrl, objects: Mapping[str, StoredObject] | None = None) -> Remote:

@@ -1,6 +1,7 @@
 """`mer diff` and `mer cite`: what a store is, and what it is not."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.sharing.merge import merge
 from pipeline.sharing.selection import Selection
 from pipeline.sharing.subset import subset
 from schemas.datasets import FACTS, licences
+from schemas.errors import StoreDamagedError
 from schemas.manifest import Manifest
 from schemas.store.reader import Store
 from tests.tiny_stores import tiny_store
@@ -79,7 +81,8 @@ def test_no_two_manifests_of_other_content_pass_for_equal(store: Store) -> None:
             "pseudonyms": "0",
             "left_out": ("depth",),
         }.get(field, None if field == "depth" else ())
-        assert diff(store, edited(store, **{field: value})), field
+        with suppress(StoreDamagedError):  # of arrays that contradict the manifest
+            assert diff(store, edited(store, **{field: value})), field
 
 
 def test_the_citation_names_store_datasets_and_tools(store: Store, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A store at a URL is a stranger's: what mer has not written is refused with a message, and nothing else happens."""
 
 import json
+import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +30,7 @@ from schemas.store.location import StoreUrl
 from schemas.store.manifest_file import parsed_manifest
 from schemas.store.reader import Store
 from schemas.strict_json import strict_json
+from tests.command_line import mer
 from tests.schemas.store.object_servers import web_server
 from tests.tiny_stores import tiny_store
 from tests.tree_hash import tree_hash
@@ -222,12 +225,14 @@ METADATA: dict[str, tuple[Callable[[Json], object], str]] = {
 def test_hostile_metadata_is_refused(
     theirs: Path, tmp_path: Path, change: Callable[[Json], object], message: str
 ) -> None:
-    """By pull, and by whoever reads the store in place, at a URL or in a zip file, before Zarr sees it."""
+    """By pull, and by whoever reads the store in place, at a URL, in a zip file or a folder, before Zarr sees it."""
     edited(theirs, change, own=False)
     refused(theirs, StoreDamagedError, message, tmp_path)
     there = Store.open(theirs)
     with pytest.raises(StoreDamagedError, match="so nothing was decoded"):
         array_metadata(URL, (theirs / "zarr.json").read_bytes(), there.manifest)
+    with pytest.raises(StoreDamagedError, match="so nothing was decoded"):
+        there.texture(KEYS[0])
     pack(there, tmp_path / "theirs.zip")
     with pytest.raises(StoreDamagedError, match="so nothing was decoded"):
         Store.open(tmp_path / "theirs.zip").texture(KEYS[0])
@@ -338,3 +343,27 @@ def test_strict_json_fails_in_one_way(text: bytes) -> None:
     except ValueError:
         return
     json.loads(text)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["manifest.json", "zarr.json", "texture/c/0/0/0/0/0", "fps/c/0"])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_pipe_or_socket_is_refused_and_not_waited_for(theirs: Path, tmp_path: Path, kind: str, name: str) -> None:
+    """Nobody will ever write into it."""
+    file = theirs / name
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        os.mknod(file, stat.S_IFSOCK | 0o600)
+    assert mer("verify", theirs).code in (1, 2)
+    for command in (
+        "pull S out/a.zarr",
+        "push S out/b.zarr",
+        "pack S out/c.zip",
+        "subset S --subjects sub01 -o out/d.zarr",
+    ):
+        done = mer(*command.replace("S", str(theirs)).replace("out", str(tmp_path)).split())
+        assert done.code == 2, command
+        assert name in done.error, command
+    assert not [*tmp_path.glob("?.zarr/manifest.json"), *tmp_path.glob("c.zip")], "no store is whole"

@@ -1,6 +1,5 @@
 """`mer merge`: a set union of clips, whose bytes are copied."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -157,18 +156,6 @@ def test_stores_that_were_made_in_other_ways_do_not_go_together(
     with pytest.raises(StoreError, match="do not go together: ") as error:
         merge([whole, other], tmp_path / "out.zarr")
     assert expected in str(error.value)
-
-
-def test_chunks_of_another_layout_are_not_recompressed(tmp_path: Path, whole: Store) -> None:
-    """As an early version wrote them, one chunk as long as the frame axis."""
-    other = tiny_store(tmp_path / "other.zarr", ["casme2/sub09/EP01"])
-    metadata = other.path / "zarr.json"
-    text = metadata.read_text()
-    changed = json.loads(text.replace("16,", "8,"))
-    metadata.write_text(json.dumps(changed))
-    assert "8,\n" in text.replace("16,", "8,")
-    with pytest.raises(StoreError, match=r"other.zarr: texture is chunked or compressed otherwise than mer does today"):
-        merge([whole, Store.open(other.path)], tmp_path / "out.zarr")
 
 
 def test_damage_and_edits_are_not_laundered(tmp_path: Path) -> None:

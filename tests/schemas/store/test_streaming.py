@@ -205,7 +205,7 @@ def test_what_a_user_types_is_a_path_or_a_url() -> None:
     url = located("SFTP://me:secret@host/a/b.zarr/")
     assert isinstance(url, StoreUrl)
     assert (url.url, str(url), url.name) == (
-        "sftp://me:secret@host/a/b.zarr", "sftp://me:***@host/a/b.zarr", "b.zarr",
+        "sftp://me:secret@host/a/b.zarr", "sftp://***@host/a/b.zarr", "b.zarr",
     )  # fmt: skip
     assert "secret" not in repr(url)
     for wrong in ("s3://", "https://host/s.zarr?token=1", "https://host/s\n.zarr"):
