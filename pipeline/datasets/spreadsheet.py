@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from pathlib import Path
+from xml.parsers import expat
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
@@ -29,11 +30,8 @@ _TOO_LARGE = (
     "more than any annotation has; delete the rows and columns behind the last one that is used, and save it again"
 )
 
-_XLSX_CELL = re.compile(rb'<(?:\w+:)?(?:c|row)\s[^>]*?\br="([A-Z]*)(\d+)"')
 _XLSX_BARE_FORMULA = re.compile(rb"</f>\s*(?:<v\s*/>|<v></v>|</c>)|<f\s*[^>]*/>\s*</c>")
-_ODS_ROW = re.compile(rb"<table:table-row\b([^>]*)>(.*?)</table:table-row>|<table:table-row\b([^>]*)/>", re.DOTALL)
-_ODS_CELL = re.compile(rb"<table:(?:covered-)?table-cell\b([^>]*)>")
-_ODS_REPEATED = re.compile(rb'number-(?:rows|columns)-repeated="(\d+)"')
+_CELL = re.compile(r"([A-Za-z]{0,8})(\d{1,12})")
 
 Cells = tuple[str, ...]
 
@@ -127,6 +125,8 @@ def _read_binary(path: Path, data: bytes) -> Workbook:
                 name: tuple(tuple(map(_text, row)) for row in book.get_sheet_by_name(name).to_python(False))
                 for name in book.sheet_names
             }
+    except AnnotationError:
+        raise
     except PasswordError as error:
         raise AnnotationError(_encrypted(path)) from error
     except (CalamineError, zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, NotImplementedError) as error:
@@ -154,51 +154,67 @@ def _checked_archive(path: Path, data: bytes) -> int:
     uncomputed = 0
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry in archive.infolist():
-            sheet = entry.filename.startswith("xl/worksheets/sheet")
-            if not (sheet or entry.filename == "content.xml"):
-                continue
+            if entry.filename.lower().endswith("workbook.bin"):
+                raise AnnotationError(f"{path}: a binary workbook; open it and save it as .xlsx")
             if entry.file_size > _MOST_BYTES:
                 raise AnnotationError(f"{path}: a sheet of {entry.file_size >> 20} MB, {_TOO_LARGE}")
             xml = archive.read(entry)
-            rows, columns = _xlsx_extent(xml) if sheet else _ods_extent(xml)
+            if b"sheetData" not in xml and b"table-row" not in xml:
+                continue  # whatever its name, no sheet
+            rows, columns = _extent(xml)
             if rows * columns > _MOST_CELLS:
                 raise AnnotationError(f"{path}: claims {rows:,} rows and {columns:,} columns, {_TOO_LARGE}")
-            uncomputed += len(_XLSX_BARE_FORMULA.findall(xml)) if sheet else 0
+            uncomputed += len(_XLSX_BARE_FORMULA.findall(xml))
     return uncomputed
 
 
-def _xlsx_extent(xml: bytes) -> tuple[int, int]:
+def _extent(xml: bytes) -> tuple[int, int]:
+    """Rows and columns of the sheets in an XML file, ``.xlsx`` or ``.ods``; blank cells at the end do not count.
+
+    Raises:
+        ValueError: it is not XML.
+    """
     rows = columns = 1
-    for letters, digits in _XLSX_CELL.findall(xml):
-        rows = max(rows, int(digits[:12]))
-        columns = max(columns, _column(letters[:8]))
+    end, position, used, repeat = 1, 0, 0, 1  # of .ods, which says how often each row and cell is repeated
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal rows, columns, position, used, repeat
+        kind = name.rpartition(":")[2]
+        if kind in ("c", "row") and (place := _CELL.fullmatch(attributes.get("r", "").strip())):
+            columns, rows = max(columns, _column(place[1].upper())), max(rows, int(place[2]))
+        elif kind == "table-row":
+            position = used = 0
+            repeat = _count(attributes, "table:number-rows-repeated")
+        elif kind in ("table-cell", "covered-table-cell"):
+            position += _count(attributes, "table:number-columns-repeated")
+            used = position if any("value" in attribute for attribute in attributes) else used
+
+    def finish(name: str) -> None:
+        nonlocal rows, columns, end
+        if name.rpartition(":")[2] == "table-row":
+            end += repeat
+            if used:
+                rows, columns = max(rows, end), max(columns, used)
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, finish
+    try:
+        parser.Parse(xml, True)
+    except expat.ExpatError as error:
+        raise ValueError(f"not XML: {error}") from error
     return rows, columns
 
 
-def _column(letters: bytes) -> int:
+def _count(attributes: Mapping[str, str], name: str) -> int:
+    text = attributes.get(name, "1").strip()[:12]
+    return int(text) if text.isdecimal() else 1
+
+
+def _column(letters: str) -> int:
     number = 0
     for letter in letters:
-        number = 26 * number + letter - ord("A") + 1
+        number = 26 * number + ord(letter) - ord("A") + 1
     return number
-
-
-def _ods_extent(xml: bytes) -> tuple[int, int]:
-    """Up to the last cells with a value; blank ones behind them may be repeated a million times."""
-    end = rows = columns = 1
-    for attributes, inside, _ in _ODS_ROW.findall(xml):
-        position, used = 0, 0
-        for cell in _ODS_CELL.findall(inside):
-            position += _repeated(cell)
-            used = position if b"value" in cell else used
-        end += _repeated(attributes)
-        if used:
-            rows, columns = max(rows, end), max(columns, used)
-    return rows, columns
-
-
-def _repeated(attributes: bytes) -> int:
-    match = _ODS_REPEATED.search(attributes)
-    return int(match[1][:12]) if match else 1
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import NO_FRAME, PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, ClipEntry, Manifest, StoredObject
-from schemas.store.files import SourceFiles, hashed
+from schemas.store.files import UNREADABLE, SourceFiles, hashed
 from schemas.store.reader import Store
 
 ProblemKind = Literal["missing", "size", "hash", "unexpected", "harmless", "manifest", "array", "decode", "value"]
@@ -101,8 +100,8 @@ def _object_problem(files: SourceFiles, name: str, expected: StoredObject) -> Pr
             stored = hashed(stream)
     except OSError as error:
         return Problem("missing", name, f"cannot be read: {error.strerror or error}")
-    except BadZipFile as error:
-        return Problem("hash", name, str(error))
+    except UNREADABLE as error:
+        return Problem("hash", name, f"cannot be read: {type(error).__name__}: {error}")
     if stored["bytes"] != expected["bytes"]:
         return Problem("size", name, f"expected {expected['bytes']} bytes, found {stored['bytes']}")
     if stored["sha256"] != expected["sha256"]:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from struct import error as StructError
 from typing import IO, Literal, Protocol, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
@@ -20,8 +21,9 @@ FileKind = Literal["file", "link", "folder", "nothing"]
 BLOCK = 2**20  # bytes copied at once; much larger ones, never in a cache, take three times as long
 
 LARGEST_MANIFEST = 512 * 2**20  # bytes; some 600,000 clips
-_UNREADABLE = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched
+_LOCKED = 0x1 | 0x20 | 0x40  # flags of members that are encrypted or patched
 NO_ZIP = (BadZipFile, OSError, ValueError, NotImplementedError)  # what zipfile makes of a damaged list of members
+UNREADABLE = (BadZipFile, OSError, EOFError, StructError)  # and of a damaged member
 
 
 class SourceFiles(Protocol):
@@ -176,7 +178,7 @@ def _fault(member: ZipInfo) -> str | None:
         return "is no name inside a store"
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device"
-    if member.flag_bits & _UNREADABLE:
+    if member.flag_bits & _LOCKED:
         return "is encrypted or patched"
     if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
         return "is compressed"

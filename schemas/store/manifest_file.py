@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
 import orjson
 from pydantic import ValidationError
 
 from schemas.errors import ManifestInvalidError, ManifestMissingError, MerError, StoreVersionError
 from schemas.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest
-from schemas.store.files import LARGEST_MANIFEST, SourceFiles, is_foreign, open_files
+from schemas.store.files import LARGEST_MANIFEST, UNREADABLE, SourceFiles, is_foreign, open_files
 from schemas.store.location import StoreLocation
 from schemas.store.remote import remote_files
 from schemas.strict_json import strict_json
@@ -48,7 +47,7 @@ def manifest_bytes(place: StoreLocation) -> bytes:
     except FileNotFoundError as error:
         what = f"{place}: no such folder" if isinstance(place, Path) and not place.exists() else f"{file}: no such file"
         raise ManifestMissingError(f"{what}; {_EXPECTED}") from error
-    except (OSError, BadZipFile) as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise ManifestMissingError(f"{file}: cannot be read ({reason}); check its permissions") from error
 

@@ -5,7 +5,6 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import zarr
@@ -20,7 +19,7 @@ from schemas.errors import (
 from schemas.layout import PHASES, SPECS, ClipArrayName, object_path
 from schemas.manifest import ClipEntry, Manifest, StoredObject
 from schemas.store.cache import CachedFiles
-from schemas.store.files import BLOCK, StoreFiles, open_files
+from schemas.store.files import BLOCK, UNREADABLE, StoreFiles, open_files
 from schemas.store.format import array_metadata
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.manifest_file import read_manifest
@@ -138,7 +137,7 @@ class Store:
                 while block := file.read(BLOCK):
                     digest.update(block)
                     yield block
-        except (OSError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise self._damaged(name, error) from error
         if digest.hexdigest() != expected["sha256"]:
             raise self._damaged(name, "its bytes are not those that were written")

@@ -260,7 +260,19 @@ def test_a_date_is_no_number(tmp_path: Path) -> None:
     assert [row["name"] for row in table.rows] == ["the date or time 2014-05-08", "2.5"]
 
 
-@pytest.mark.parametrize("kind", ["rows", "columns", "ods", "bomb"])
+FAR = {
+    "rows": b'r="A2000000000"',
+    "columns": b'r="XFDXFD2"',
+    "other quotes": b"r='A2000000000'",
+    "blanks": b'r = "A2000000000"',
+    "small letters": b'r="a2000000000"',
+    "behind an angle": b'x=">" r="A2000000000"',
+    "entity": b'r="&#65;2000000000"',
+    "other name": b'r="A2000000000"',
+}
+
+
+@pytest.mark.parametrize("kind", [*FAR, "ods", "bomb"])
 def test_a_small_file_that_claims_a_giant_sheet(tmp_path: Path, kind: str) -> None:
     """Two cells at the ends of a sheet, or a packed desert of rows, are refused at once, not allocated."""
     path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", 7]])
@@ -275,8 +287,11 @@ def test_a_small_file_that_claims_a_giant_sheet(tmp_path: Path, kind: str) -> No
         if kind == "bomb":
             members[sheet] = members[sheet].replace(b"<sheetData>", b"<sheetData>" + b" " * (300 << 20))
         else:
-            end = {"rows": b'r="A2000000000"', "columns": b'r="XFDXFD2"'}[kind]
-            members[sheet] = members[sheet].replace(b'r="B2"', end)
+            members[sheet] = members[sheet].replace(b'r="B2"', FAR[kind])
+        if kind == "other name":
+            members["xl/other.dat"] = members.pop(sheet)
+            links = "xl/_rels/workbook.xml.rels"
+            members[links] = members[links].replace(b"worksheets/sheet1.xml", b"other.dat")
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
                 archive.writestr(name, data)

@@ -83,6 +83,23 @@ def test_damage_inside_a_packed_store_is_found(folder: Store, packed: Path, tmp_
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("out.zarr") and path.suffix != ".lock"]
 
 
+@pytest.mark.parametrize("offset", [0, 26, 29], ids=["signature", "length of the name", "length of what follows"])
+def test_damage_in_front_of_a_member_is_found(packed: Path, tmp_path: Path, offset: int) -> None:
+    """In its local header (APPNOTE.TXT 4.3.7), beyond which a reader would run into the next member, or off the end."""
+    with ZipFile(packed) as archive:
+        members = archive.infolist()
+    for member in (members[0], members[-2]):
+        data = bytearray(packed.read_bytes())
+        data[member.header_offset + offset] ^= 0xFF
+        (tmp_path / "bad.zip").write_bytes(data)
+        verified = mer("verify", tmp_path / "bad.zip")
+        assert verified.code == 1
+        assert member.filename in verified.printed
+        unpacked = mer("unpack", tmp_path / "bad.zip", tmp_path / "out.zarr")
+        assert unpacked.code == 2
+        assert "cannot be read" in unpacked.error
+
+
 def test_a_damaged_store_is_not_packed(tmp_path: Path) -> None:
     """What is sent is what was made."""
     store = tiny_store(tmp_path / "s.zarr", KEYS)
