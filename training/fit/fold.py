@@ -303,6 +303,7 @@ class _Fit:
             seed=self.seed,
             epoch=self.state.best or self.state.epoch,
             threads=self.state.threads,
+            history=self.run.seen([self.folder.fold]),
         )
 
 

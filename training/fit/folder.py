@@ -19,7 +19,7 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +33,10 @@ from schemas.output import write_text
 from schemas.settings import problems
 from training.config import TrainConfig
 from training.evaluation.predictions import read_predictions
+from training.models.trained_model import SeenBefore
 from training.protocols.protocol import Protocol
 from training.protocols.splits import Fold
+from training.protocols.tasks import subject_of
 
 RUN_FILE = "run.json"
 _NOT_COMPARED = ("git", "history", "pixels", "pseudonyms")  # the rest decides them, or they decide nothing
@@ -47,26 +49,6 @@ class RunStore(Model):
     clips: int
     content_sha256: str
     preprocess: PreprocessConfig
-
-
-class SeenBefore(Model):
-    """What one training saw, whose weights a later one started from.
-
-    Attributes:
-        run_sha256: of that run.
-        stores: names of its stores, for people.
-        people: ``dataset/subject`` of those whose clips taught it or chose its epoch.
-        pixels: clip key -> hash of its pixels.
-        pseudonyms: whether the names of its people are none.
-        complete: whether it is known what the training itself started from.
-    """
-
-    run_sha256: str
-    stores: tuple[str, ...]
-    people: tuple[str, ...]
-    pixels: dict[str, str]
-    pseudonyms: bool
-    complete: bool
 
 
 class Run(Model):
@@ -102,6 +84,19 @@ class Run(Model):
     def classes(self) -> tuple[str, ...]:
         """In the order of the logits; none where no labels are read."""
         return () if self.protocol is None else self.protocol.task.classes
+
+    def seen(self, folds: Iterable[Fold]) -> tuple[SeenBefore, ...]:
+        """All that weights of these folds have seen, the earliest first: what taught them, what chose their epoch."""
+        keys = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+        own = SeenBefore(
+            run_sha256=self.sha256,
+            stores=tuple(store.name for store in self.stores),
+            people=tuple(sorted({subject_of(key) for key in keys})),
+            pixels={key: sha256 for key, sha256 in self.pixels.items() if key in keys},
+            pseudonyms=self.pseudonyms,
+            complete=self.config.pretrained is None or bool(self.history),
+        )
+        return (*self.history, own)
 
     @property
     def sha256(self) -> str:

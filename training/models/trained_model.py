@@ -24,6 +24,26 @@ _SPARE_ELEMENTS = 2**24  # of what a model makes and throws away, such as the he
 _SPARE_MODULES = 2**12
 
 
+class SeenBefore(Model):
+    """What one training saw, whose weights a later one started from.
+
+    Attributes:
+        run_sha256: of that run.
+        stores: names of its stores, for people.
+        people: ``dataset/subject`` of those whose clips taught it or chose its epoch.
+        pixels: clip key -> hash of its pixels.
+        pseudonyms: whether the names of its people are none.
+        complete: whether it is known what the training itself started from.
+    """
+
+    run_sha256: str
+    stores: tuple[str, ...]
+    people: tuple[str, ...]
+    pixels: dict[str, str]
+    pseudonyms: bool
+    complete: bool
+
+
 class TrainedModelHeader(Model):
     """What the weights are of.
 
@@ -32,6 +52,7 @@ class TrainedModelHeader(Model):
         fold: whose training clips taught it.
         epoch: that the weights are of, from 1.
         threads: of PyTorch in training; another number changes the last bit.
+        history: what the weights have seen, this training last; files of earlier versions do not say.
     """
 
     format: Literal["mer-model"] = "mer-model"
@@ -47,6 +68,7 @@ class TrainedModelHeader(Model):
     seed: int
     epoch: int
     threads: int
+    history: tuple[SeenBefore, ...] = ()
 
     def build(self) -> ClipClassifier:
         """The network with fresh weights."""

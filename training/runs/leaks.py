@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from schemas.errors import ProtocolError
 from schemas.store.reader import Store
-from training.fit.folder import Run, SeenBefore
+from training.models.trained_model import SeenBefore
 from training.protocols.tasks import subject_of
 
 
@@ -26,28 +26,11 @@ def pixels_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def seen_by(run: Run) -> tuple[SeenBefore, ...]:
-    """All that weights of this run have seen, the earliest first: what taught it, and what chose its epoch."""
-    keys = {key for fold in run.folds for key in (*fold.train, *(fold.validation or ()))}
-    people = tuple(sorted({subject_of(key) for key in keys}))
-    pixels = {key: sha256 for key, sha256 in run.pixels.items() if key in keys}
-    complete = run.config.pretrained is None or bool(run.history)
-    own = SeenBefore(
-        run_sha256=run.sha256,
-        stores=tuple(store.name for store in run.stores),
-        people=people,
-        pixels=pixels,
-        pseudonyms=run.pseudonyms,
-        complete=complete,
-    )
-    return (*run.history, own)
-
-
 def refuse_seen(history: Sequence[SeenBefore], keys: Sequence[str], pixels: Mapping[str, str]) -> None:
     """Refuse a run whose people or clips an earlier training has seen.
 
     Args:
-        history: as ``seen_by`` gives it.
+        history: as ``Run.seen`` gives it.
         keys: of all clips of the run: every one is tested, or teaches a model that is.
         pixels: of these clips, as ``pixels_of`` gives them.
 

@@ -10,13 +10,14 @@ from schemas.errors import ConfigError
 from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.data.clips import Clips, check_stores
-from training.fit.folder import Run, RunStore, SeenBefore
+from training.fit.folder import Run, RunStore
 from training.fit.initial_weights import read_initial_weights
 from training.models.registry import create_model
+from training.models.trained_model import SeenBefore
 from training.protocols.protocol import Protocol, choose_protocol, default_protocol
 from training.protocols.splits import Fold, make_folds
 from training.protocols.tasks import LabelledClip, Selection, select_clips
-from training.runs.leaks import pixels_of, refuse_seen, refuse_twins, seen_by, unknown
+from training.runs.leaks import pixels_of, refuse_seen, refuse_twins, unknown
 from training.runs.recipes import check_recipe
 from training.runs.versions import git_revision, package_versions
 
@@ -77,7 +78,7 @@ def plan_training(
     refuse_twins(pixels)
     history: tuple[SeenBefore, ...] = ()
     if pretraining is not None:
-        history = seen_by(pretraining)
+        history = pretraining.seen(pretraining.folds)
         refuse_seen(history, keys, pixels)
         _refuse_other_tools(pretraining, stores)
         config = config.model_copy(update={"pretrained": pretraining.sha256})

@@ -17,8 +17,11 @@ from training.evaluation.evaluate import evaluate, lacking_classes
 from training.evaluation.predictions import concatenate, read_predictions, write_predictions
 from training.evaluation.result import EvaluationResult
 from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder
+from training.models.tensor_file import read_tensors
+from training.models.trained_model import TrainedModelHeader
 from training.protocols.protocol import Protocol
 from training.runs.folds import Resources, train_folds
+from training.runs.leaks import pixels_of, refuse_seen
 from training.runs.plan import (
     PlannedRun,
     plan_self_supervised_pretraining,
@@ -89,6 +92,9 @@ def train(
     planned = plan_training(opened, config, resources.device, protocol=protocol, pretraining=before, weights=published)
     if isinstance(pretrain, Path) and first is None:
         planned = replace(planned, weights=pretrained_weights(RunFolder(pretrain), config))
+        for file in set(planned.weights.values()):  # which say themselves whom they have seen, whatever run.json says
+            seen = read_tensors(file, TrainedModelHeader)[1].history
+            refuse_seen(seen, planned.clips.keys, pixels_of(opened, planned.clips.keys))
 
     folder = RunFolder(out)
     with _begun(folder, planned.run, overwrite=overwrite):

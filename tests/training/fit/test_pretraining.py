@@ -9,7 +9,7 @@ import torch
 from schemas.store.reader import Store
 from tests.command_line import Outcome, mer
 from tests.training.small_stores import CONFIG, PROTOCOL, small_smic, small_store
-from training.fit.folder import RunFolder
+from training.fit.folder import Run, RunFolder
 from training.models.base import ClipClassifier
 from training.models.trained_model import load_trained_model
 from training.runs.plan import plan_supervised_pretraining
@@ -75,7 +75,11 @@ def test_labels_are_not_read(place: Place, tmp_path: Path) -> None:
     again = RunFolder(tmp_path / "again")
     (model,) = (fold.model for fold in again.folds(again.read()))
     expected = next(place.pretrained.folds(place.pretrained.read())).model
-    assert model.read_bytes() == expected.read_bytes()
+    mine, theirs = load_trained_model(model), load_trained_model(expected)
+    for name, value in mine.network.state_dict().items():
+        assert torch.equal(value, theirs.network.state_dict()[name]), name
+    assert mine.header.model_copy(update={"history": ()}) == theirs.header.model_copy(update={"history": ()})
+    assert mine.header.history[0].people == theirs.header.history[0].people == ("smic-hs/sub01", "smic-hs/sub02")
 
 
 @pytest.mark.slow
@@ -92,7 +96,11 @@ def test_training_goes_on_from_a_pretrained_run(place: Place) -> None:
     assert run.config.pretrained == place.pretrained.read().sha256
     teachers = list(place.pretrained.folds(place.pretrained.read()))
     for fold, own, other in zip(tuned.folds(run), teachers, reversed(teachers), strict=True):
-        network = load_trained_model(fold.model).network
+        trained = load_trained_model(fold.model)
+        before, itself = trained.header.history
+        assert before.people == ("smic-hs/sub01", "smic-hs/sub02")
+        assert set(itself.people) == {"/".join(key.split("/")[:2]) for key in fold.fold.train}
+        network = trained.network
         taught, strange = (backbone(load_trained_model(teacher.model).network) for teacher in (own, other))
         for name, value in backbone(network).items():
             assert torch.allclose(value, taught[name], rtol=0, atol=1e-20), name
@@ -115,6 +123,12 @@ def test_people_under_test_may_not_have_been_seen(place: Place, tmp_path: Path) 
     assert outcome.code == 2
     assert "pre-training has seen 1 of the people who are under test, among them casme2/sub01" in outcome.error
     assert "pre-train on another dataset" in outcome.error
+    seen = RunFolder(tmp_path / "seen")
+    hidden = seen.read().model_dump_json().replace("casme2/sub01", "casme2/sub09")
+    seen.write(Run.model_validate_json(hidden).model_copy(update={"pixels": {}}))
+    outcome = place.run("train", tmp_path / "run", place.casme2, *protocol, "--pretrain", tmp_path / "seen")
+    assert outcome.code == 2, "the weights say themselves whom they have seen"
+    assert "pre-training has seen 1 of the people who are under test, among them casme2/sub01" in outcome.error
     assert not (tmp_path / "run").exists()
 
 

@@ -16,7 +16,6 @@ from training.fit.folder import Run
 from training.protocols.protocol import Protocol, find_protocol
 from training.protocols.splits import CrossDataset, Holdout, Loso, make_folds
 from training.protocols.tasks import DatasetRule, LabelledClip, Task
-from training.runs.leaks import seen_by
 from training.runs.plan import PlannedRun, plan_self_supervised_pretraining, plan_training
 from training.runs.recipes import resolve
 
@@ -71,7 +70,7 @@ def test_a_chain_of_pretraining_is_followed_whole(casme2: Store, other: Store) -
     first = taught_by(casme2)
     between = trained_on(other, two_classes("samm", split=Holdout(test_fraction=0.34)), first).run
     again = Run.model_validate_json(between.model_dump_json())
-    assert [step.run_sha256 for step in seen_by(again)] == [first.sha256, between.sha256]
+    assert [step.run_sha256 for step in again.seen(again.folds)] == [first.sha256, between.sha256]
     with pytest.raises(
         ProtocolError, match=r"seen 3 of the people who are under test \(in an earlier training, on casme2.zarr\)"
     ):
@@ -89,7 +88,7 @@ def test_who_chose_the_epoch_was_seen_too(tmp_path: Path) -> None:
     (fold,) = run.folds
     assert fold.validation
     held_back, tested = fold.validation[0].rsplit("/", 1)[0], fold.test[0].rsplit("/", 1)[0]
-    people = seen_by(run)[0].people
+    people = run.seen(run.folds)[0].people
     assert held_back in people
     assert tested not in people
 
