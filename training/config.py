@@ -12,6 +12,7 @@ from training.protocols.tasks import Counts
 Cache = Literal["ram", "device", "none"]
 Amp = Literal["auto", "off", "fp16", "bf16"]
 Sampling = Literal["shuffled", "balanced"]
+Motion = Literal["none", "onset", "adjacent", "flow"]
 RecipeName = Literal["paper", "fast", "native"]
 
 
@@ -85,6 +86,12 @@ class TrainConfig(Model):
         None, description="Protocol, such as loso, casme2-5/kfold-10, megc2019, or a TOML file."
     )
     counts: Counts = Field("published", description="Accept stores without the published number of clips: any.")
+    motion: Motion = Field(
+        "adjacent",
+        description="What a model sees of the texture: raw frames (none), each minus the onset or minus the frame "
+        "before (adjacent), or optical flow from the onset.",
+    )
+    depth_motion: Literal["none", "onset", "adjacent"] = Field("adjacent", description="The same of depth.")
     frames: int = Field(16, ge=3, le=256, description="Frames sampled from each clip.")
     size: int = Field(112, ge=32, le=518, description="Side of the frames, px.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Random seeds; each is a run of all folds.")

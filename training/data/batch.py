@@ -7,7 +7,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-Input = Literal["texture", "depth", "au"]
+Input = Literal["texture", "depth", "au", "flow"]  # flow: in place of texture, see ``training.data.motion``
 INPUTS: frozenset[Input] = frozenset(("texture", "depth", "au"))
 
 
@@ -15,12 +15,18 @@ INPUTS: frozenset[Input] = frozenset(("texture", "depth", "au"))
 class ClipBatch:
     """B clips of T frames. Raw, as stores hold them, until ``training.data.preparation`` has normalised them.
 
+    Frame 0 is the onset.
+
     Attributes:
-        texture: ``(B, T, 3, H, W)`` float, normalised RGB; raw: uint8. No channel where the model reads none.
-        depth: ``(B, T, 1, H, W)`` float, normalised; raw: float16. No channel where the model reads none.
+        texture: ``(B, T, 3, H, W)`` float, normalised RGB or its motion; raw: uint8 RGB. No channel where the model
+            reads none.
+        depth: ``(B, T, 1, H, W)`` float, normalised, or its motion; raw: float16. No channel where the model reads
+            none.
         au: ``(B, A)`` float, apex minus onset (Eq. 3's V), as an estimator sees it, never annotated.
         label: ``(B,)`` int64 class index; ``(B, C)`` float shares of the classes where clips were mixed; ``None`` where
             there is none to know.
+        apex: ``(B,)`` int64, which of the T frames is the apex; ``None`` where nobody knows.
+        flow: ``(B, T, 2, H, W)`` float16, raw optical flow from the onset, px, where it is read in place of texture.
         n_frames: ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.
     """
 
@@ -28,6 +34,8 @@ class ClipBatch:
     depth: Tensor
     au: Tensor
     label: Tensor | None = None
+    apex: Tensor | None = None
+    flow: Tensor | None = None
     n_frames: Tensor | None = None
 
     def __len__(self) -> int:
@@ -74,7 +82,8 @@ class ClipBatch:
         steps = torch.arange(self.texture.shape[1], device=self.texture.device)
         index = steps.minimum(self.n_frames[:, None] - 1)  # (B, T)
         clip = torch.arange(len(self), device=self.texture.device)[:, None]
-        return replace(self, texture=self.texture[clip, index], depth=self.depth[clip, index], n_frames=None)
+        flow = None if self.flow is None else self.flow[clip, index]
+        return replace(self, texture=self.texture[clip, index], depth=self.depth[clip, index], flow=flow, n_frames=None)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}

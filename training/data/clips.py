@@ -1,7 +1,7 @@
 """Clips of stores as tensors at the model's size: read one by one, or kept in memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from schemas.store.location import StoreLocation, StoreUrl
 from schemas.store.prefetch import prefetched
 from schemas.store.reader import Store
 from training.data.batch import INPUTS, Input
+from training.data.motion import flow_from_onset
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class StoredClip:
     Attributes:
         texture: ``(N, 3, S, S) uint8`` RGB; no channel where no model reads it.
         depth: ``(N, 1, S, S) float16``, normalised once a clip; no channel where no model reads it.
+        flow: ``(N, 2, S, S) float16``, optical flow from the onset, px; ``None`` where no model reads it.
         au: ``(A,) float32``, apex minus onset (MADV-Net Eq. 3's V).
         onset: position in the clip.
         apex: position in the clip.
@@ -35,6 +37,7 @@ class StoredClip:
     au: Tensor
     onset: int
     apex: int
+    flow: Tensor | None = None
 
 
 class ClipSource(Protocol):
@@ -109,14 +112,16 @@ class ClipReader:
         frames = store.manifest.clips[row].n_frames
         texture = torch.empty(frames, 0, self.size, self.size, dtype=torch.uint8)
         depth = torch.empty(frames, 0, self.size, self.size, dtype=torch.float16)
-        if "texture" in self.inputs:
+        flow = None
+        if self.inputs & {"texture", "flow"}:
             texture = resized(torch.from_numpy(store.texture(key)).permute(0, 3, 1, 2), self.size)
         if "depth" in self.inputs:
             depth = resized(torch.from_numpy(store.depth(key))[:, None].float(), self.size).half()
         onset, apex = columns.au[row]
-        return StoredClip(
-            texture, depth, torch.from_numpy(apex - onset), int(columns.onset[row]), int(columns.apex[row])
-        )
+        at_onset = int(columns.onset[row])
+        if "flow" in self.inputs:
+            flow, texture = flow_from_onset(texture, at_onset), texture[:, :0]
+        return StoredClip(texture, depth, torch.from_numpy(apex - onset), at_onset, int(columns.apex[row]), flow)
 
     def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
         """Clips one after the other; from a URL, the next few come over the network meanwhile.
@@ -131,7 +136,7 @@ class ClipReader:
             yield self[index]
 
     def _prefetch(self, index: int) -> None:
-        self._columns[self.keys[index]].store.prefetch(self.keys[index], self.inputs)
+        self._columns[self.keys[index]].store.prefetch(self.keys[index], arrays_of(self.inputs))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_columns"}
@@ -204,7 +209,7 @@ def check_stores(stores: Iterable[Store], *, size: int, inputs: frozenset[Input]
                 f"{config.size} or less, or preprocess with --size {size}"
             )
         for name in ("texture", "depth"):
-            if name in inputs and name not in store.manifest.arrays:
+            if name in arrays_of(inputs) and name not in store.manifest.arrays:
                 remedy = "add --set model_options.depth=false" if name == "depth" else "use a store that has it"
                 raise ConfigError(f"{store.path}: made without {name}, which the model reads; {remedy}")
     first = listed[0]
@@ -219,11 +224,15 @@ def check_stores(stores: Iterable[Store], *, size: int, inputs: frozenset[Input]
     return first.manifest.action_units.names
 
 
+def arrays_of(inputs: frozenset[Input]) -> frozenset[str]:
+    """The arrays of a store that these inputs are read from; flow is made of the texture."""
+    return frozenset("texture" if name == "flow" else name for name in inputs)
+
+
 def _tool(part: Any) -> str:
     return "nothing" if part is None else f"{part.tool} {part.version}"
 
 
 def _on(clip: StoredClip, device: torch.device | str) -> StoredClip:
-    return StoredClip(
-        clip.texture.to(device), clip.depth.to(device), clip.au.to(device), onset=clip.onset, apex=clip.apex
-    )
+    flow = None if clip.flow is None else clip.flow.to(device)
+    return replace(clip, texture=clip.texture.to(device), depth=clip.depth.to(device), au=clip.au.to(device), flow=flow)

@@ -1,13 +1,13 @@
 """The clips of a task as a PyTorch dataset, and batches of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.data.batch import ClipBatch
@@ -57,6 +57,8 @@ class StoreDataset(Dataset[ClipBatch]):
             depth=clip.depth[None, at],
             au=clip.au[None],
             label=torch.tensor([self.labels[draw.clip]], device=clip.au.device),
+            apex=torch.tensor([int(np.abs(chosen - clip.apex).argmin())], device=clip.au.device),
+            flow=None if clip.flow is None else clip.flow[None, at],
         )
 
 
@@ -110,8 +112,5 @@ class BatchReader:
 
 def join(clips: Sequence[ClipBatch]) -> ClipBatch:
     """Several batches of equal frames as one."""
-
-    def all_of(name: str) -> Tensor:
-        return torch.cat([getattr(clip, name) for clip in clips])
-
-    return ClipBatch(texture=all_of("texture"), depth=all_of("depth"), au=all_of("au"), label=all_of("label"))
+    present = [field.name for field in fields(ClipBatch) if getattr(clips[0], field.name) is not None]
+    return ClipBatch(**{name: torch.cat([getattr(clip, name) for clip in clips]) for name in present})

@@ -1,4 +1,4 @@
-"""From raw pixels to what a model reads, on the device: normalisation, and in training augmentation."""
+"""From raw pixels to what a model reads, on the device: motion, normalisation, and in training augmentation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,48 +8,80 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from schemas.model import Model
-from training.config import Augmentation
+from training.config import Augmentation, Motion
 from training.data.batch import ClipBatch
+from training.data.motion import motion_stream
 
+_LEAST_MOTION = 1e-6  # of the deviation of a motion stream; less is rounding
 _LEAST_SD = 1e-3  # an action unit that never moves in the training clips keeps its scale; its noise would blow it up
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
 class Normalisation(Model):
-    """Means and standard deviations of the training clips of one fold, never of others.
+    """What a model sees of the pixels, and means and deviations of the training clips of one fold, never of others.
+
+    A motion stream has its zero, which is "nothing moves", for mean: it is divided by its root mean square alone.
 
     Attributes:
-        texture: mean and sd a channel, of values in [0, 1]; empty where no texture is read.
+        texture: mean and sd a channel, of values in [0, 1] or of motion; empty where no texture is read.
         depth: mean and sd; empty where no depth is read.
         au: mean and sd an action unit.
+        motion: of the texture, as in the config of the run.
+        depth_motion: of the depth.
     """
 
+    motion: Motion = "none"
+    depth_motion: Motion = "none"
     texture: tuple[tuple[float, float], ...]
     depth: tuple[tuple[float, float], ...]
     au: tuple[tuple[float, float], ...]
 
     def apply(self, batch: ClipBatch) -> ClipBatch:
         """Raw to normalised, float32."""
+        seen = _seen(batch, self.motion, self.depth_motion)
         return replace(
-            batch,
-            texture=_standardised(batch.texture.float() / 255, self.texture, dim=2),
-            depth=_standardised(batch.depth.float(), self.depth, dim=2),
-            au=_standardised(batch.au, self.au, dim=1),
+            seen,
+            texture=_standardised(seen.texture, self.texture, dim=2),
+            depth=_standardised(seen.depth, self.depth, dim=2),
+            au=_standardised(seen.au, self.au, dim=1),
         )
 
 
-def measure_normalisation(batches: Iterable[ClipBatch]) -> Normalisation:
+def measure_normalisation(
+    batches: Iterable[ClipBatch], *, motion: Motion = "none", depth_motion: Motion = "none"
+) -> Normalisation:
     """Statistics of raw batches: every pixel counts once, sums are in float64."""
     sums: dict[str, _Sums] = {}
     for batch in batches:
+        seen = _seen(batch, motion, depth_motion, torch.float64)
         for name, values in (
-            ("texture", batch.texture.transpose(1, 2).flatten(2).double() / 255),
-            ("depth", batch.depth.transpose(1, 2).flatten(2).double()),
-            ("au", batch.au[..., None].double()),
+            ("texture", seen.texture.transpose(1, 2).flatten(2)),
+            ("depth", seen.depth.transpose(1, 2).flatten(2)),
+            ("au", seen.au[..., None].double()),
         ):
             own = _Sums(values.shape[0] * values.shape[2], values.sum((0, 2)).cpu(), values.square().sum((0, 2)).cpu())
             sums[name] = sums[name] + own if name in sums else own
-    return Normalisation(texture=sums["texture"].pairs(), depth=sums["depth"].pairs(), au=sums["au"].pairs())
+    return Normalisation(
+        motion=motion,
+        depth_motion=depth_motion,
+        texture=sums["texture"].pairs(moves=motion != "none"),
+        depth=sums["depth"].pairs(moves=depth_motion != "none"),
+        au=sums["au"].pairs(),
+    )
+
+
+def _seen(batch: ClipBatch, motion: Motion, depth_motion: Motion, dtype: torch.dtype = torch.float32) -> ClipBatch:
+    """Raw to what the model sees of it, not yet normalised: RGB in [0, 1] or motion, and depth or its motion."""
+    if motion == depth_motion == "none":
+        return replace(batch, texture=batch.texture.to(dtype) / 255, depth=batch.depth.to(dtype))
+    batch = batch.held()  # the padding of a short clip does not move
+    video = batch.texture.to(dtype) / 255 if batch.flow is None else batch.flow.to(dtype)
+    return replace(
+        batch,
+        texture=motion_stream(video, motion) if video.shape[2] else video,
+        depth=motion_stream(batch.depth.to(dtype), depth_motion),
+        flow=None,
+    )
 
 
 @dataclass(frozen=True)
@@ -61,10 +93,10 @@ class _Sums:
     def __add__(self, other: "_Sums") -> "_Sums":
         return _Sums(self.count + other.count, self.values + other.values, self.squares + other.squares)
 
-    def pairs(self) -> tuple[tuple[float, float], ...]:
-        mean = self.values / self.count
+    def pairs(self, *, moves: bool = False) -> tuple[tuple[float, float], ...]:
+        mean = self.values / self.count * (not moves)
         sd = (self.squares / self.count - mean.square()).clamp_min(0).sqrt()
-        sd[sd < _LEAST_SD] = 1.0
+        sd[sd < (_LEAST_MOTION if moves else _LEAST_SD)] = 1.0
         return tuple(zip(mean.tolist(), sd.tolist(), strict=True))
 
 
@@ -111,6 +143,7 @@ class Augmenter:
             batch,
             texture=_recoloured(texture, brightness, contrast, saturation),
             depth=_warped(batch.depth.float(), grid),
+            flow=None if batch.flow is None else _warped_flow(batch.flow.float(), grid, flip, cut),
             au=torch.where(flip[:, None], batch.au[:, self._mirrored.to(device)], batch.au),
         )
 
@@ -138,6 +171,13 @@ def _warped(video: Tensor, grid: Tensor) -> Tensor:
         return video
     frames = video.flatten(1, 2)
     return F.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=False).view_as(video)
+
+
+def _warped_flow(flow: Tensor, grid: Tensor, flip: Tensor, cut: Tensor) -> Tensor:
+    """Optical flow moved with the pixels: a crop that is enlarged enlarges it, a mirror turns left to right."""
+    scale = 1 / (1 - cut)
+    factors = torch.stack([torch.where(flip, -scale, scale), scale], 1)  # (B, 2)
+    return _warped(flow, grid) * factors[:, None, :, None, None]
 
 
 def _recoloured(texture: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:

@@ -109,7 +109,10 @@ class _Fit:
         torch.set_num_threads(threads if resumed is None else resumed[1].threads)
         if resumed is None:
             fixed = reader.read(batches(np.array(self.train), self.config.optimisation.batch_size))
-            self.state = Checkpoint(epoch=0, threads=threads, normalisation=measure_normalisation(fixed))
+            normalisation = measure_normalisation(
+                fixed, motion=self.config.motion, depth_motion=self.config.depth_motion
+            )
+            self.state = Checkpoint(epoch=0, threads=threads, normalisation=normalisation)
         else:
             self.state = resumed[1]
         torch.manual_seed(draw_seed(self.seed, "weights"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError, RunFolderError
 from schemas.output import replacing
-from training.data.batch import ClipBatch, Input
+from training.data.batch import ClipBatch
 from training.fit.folder import RunFolder
 from training.inference.predict import Ensemble
 from training.models.trained_model import TrainedModel, load_trained_model
@@ -28,7 +28,7 @@ TOLERANCE = 1e-4  # of probabilities and logits
 OUTPUTS = ("probabilities", "logits")
 
 _OPSET = 20
-_ORDER: tuple[Input, ...] = ("texture", "depth", "au")
+_ORDER = ("texture", "flow", "depth", "au", "apex")
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _CHECKED_BATCHES = (1, 3)  # clips; one alone, and another number than the graph was traced with
 
@@ -54,8 +54,9 @@ def export_onnx(run_folder: RunFolder, out: Path, *, fold: str | None = None, se
     """Write one fold's model as ONNX, once onnxruntime agrees with PyTorch on it.
 
     Inputs are raw clips as stores hold them, B of them, those alone that the model reads: ``texture``
-    ``(B, T, 3, S, S) uint8`` RGB, ``depth`` ``(B, T, 1, S, S) float32``, ``au`` ``(B, A) float32``, apex minus onset.
-    Normalisation is part of the graph. Outputs are ``probabilities`` and ``logits``, ``(B, C) float32``. Classes,
+    ``(B, T, 3, S, S) uint8`` RGB, or ``flow`` ``(B, T, 2, S, S) float32`` in its place; ``depth`` ``(B, T, 1, S, S)
+    float32``; ``au`` ``(B, A) float32``, apex minus onset; ``apex`` ``(B,) int64``, which frame it is. Motion and
+    normalisation are part of the graph. Outputs are ``probabilities`` and ``logits``, ``(B, C) float32``. Classes,
     names of the AU columns and which model it is stand in the metadata.
 
     Args:
@@ -130,7 +131,7 @@ def largest_difference(graph: "onnx.ModelProto", model: TrainedModel) -> float:
     network, differences = _RawClips(model).eval(), []
     for count in _CHECKED_BATCHES:
         moving = _noise(model, count, seed=count)
-        still = {name: clips[:, :1].expand_as(clips) if name != "au" else clips for name, clips in moving.items()}
+        still = {name: v if name in ("au", "apex") else v[:, :1].expand_as(v) for name, v in moving.items()}
         for clips in (moving, still):
             fed = {name: clips[name].contiguous() for name in _inputs(model)}
             with torch.no_grad():
@@ -159,13 +160,16 @@ class _RawClips(nn.Module):
             texture=given.get("texture", absent),
             depth=given.get("depth", absent),
             au=given.get("au", first.new_zeros((count, len(header.action_units)), dtype=torch.float32)),
+            flow=given.get("flow"),
+            apex=given.get("apex"),
         )
         logits = self.network(self._model.prepare(batch)).logits.float()
         return logits.softmax(-1), logits
 
 
-def _inputs(model: TrainedModel) -> tuple[Input, ...]:
-    return tuple(name for name in _ORDER if name in model.network.inputs)
+def _inputs(model: TrainedModel) -> tuple[str, ...]:
+    names = {*model.inputs, "apex"} if model.network.reads_apex else model.inputs
+    return tuple(name for name in _ORDER if name in names)
 
 
 def _noise(model: TrainedModel, count: int, *, seed: int) -> dict[str, Tensor]:
@@ -176,6 +180,8 @@ def _noise(model: TrainedModel, count: int, *, seed: int) -> dict[str, Tensor]:
         "texture": torch.randint(256, shape, generator=random, dtype=torch.uint8),
         "depth": torch.rand((*shape[:2], 1, *shape[3:]), generator=random),
         "au": torch.rand(count, len(header.action_units), generator=random) - 0.3,
+        "flow": torch.randn((*shape[:2], 2, *shape[3:]), generator=random),
+        "apex": torch.randint(1, header.frames, (count,), generator=random),
     }
 
 

@@ -127,7 +127,7 @@ def predict_store(
         probabilities=probabilities,
         reasons=tuple(reasons),
         models=tuple(folder.name for folder in ensemble.folders),
-        caveats=tuple(_caveats(ensemble, store, first.network.inputs)),
+        caveats=tuple(_caveats(ensemble, store, first.inputs)),
         run_sha256=ensemble.run.sha256,
         store_sha256=store.manifest.content_sha256,
     )
@@ -157,7 +157,7 @@ def preprocessing_of(run: Run) -> PreprocessConfig:
 
 
 def _check_store(store: Store, model: TrainedModel) -> None:
-    names = check_stores([store], size=model.header.size, inputs=model.network.inputs)
+    names = check_stores([store], size=model.header.size, inputs=model.inputs)
     if names != model.header.action_units:
         raise ConfigError(
             f"{store.path}: its action units are {', '.join(names)}; the model reads "
@@ -167,7 +167,7 @@ def _check_store(store: Store, model: TrainedModel) -> None:
 
 def _read(store: Store, keys: Sequence[str], model: TrainedModel, batch_size: int) -> list[ClipBatch]:
     """The clips as batches; of each only the frames that the models look at stay in memory."""
-    reader = ClipReader([store.path], keys, size=model.header.size, inputs=model.network.inputs)
+    reader = ClipReader([store.path], keys, size=model.header.size, inputs=model.inputs)
     dataset = StoreDataset(reader, [0] * len(keys), frames=model.header.frames)
     with BatchReader(dataset, device=torch.device("cpu")) as batch_reader:
         return list(batch_reader.read(batches(np.arange(len(keys)), batch_size)))

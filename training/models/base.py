@@ -36,6 +36,7 @@ class ClipClassifier(nn.Module, ABC):
             ``load_backbone`` leaves them alone.
         layers: submodules and parameters from the input to the head, which is what they leave out: for learning rates
             that fall from layer to layer. None for a model that nobody trains in that way.
+        reads_apex: whether it reads ``batch.apex``.
         mixes: whether its loss takes shares of classes for labels.
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
     """
@@ -44,6 +45,7 @@ class ClipClassifier(nn.Module, ABC):
     inputs: frozenset[Input] = INPUTS
     head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
     layers: tuple[tuple[str, ...], ...] = ()
+    reads_apex: ClassVar[bool] = False
     mixes: ClassVar[bool] = True
     feature_width: int | None = None
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.config import Motion
 from training.models.config import ModelConfig
 from training.models.published import PublishedCost, PublishedWeights
 
@@ -21,6 +22,7 @@ class ModelFacts:
         place: in tables: 0 ours, 1 to 13 as in the MADV-Net paper's tables, from 80 those that it does not compare.
         approximate: rebuilt from a paper that leaves sizes open.
         config: the model's config, which checks its options.
+        motion: what it sees of the texture unless the config says otherwise; ``none`` where it finds the motion itself.
         fast: its options for the ``fast`` recipe.
         native: how its authors train it, as fields of ``TrainConfig``; what is not in there is as the paper says.
         ablations: what can be switched off, and the options that do it.
@@ -34,6 +36,7 @@ class ModelFacts:
     place: int = 50
     approximate: bool = False
     config: type[ModelConfig] = ModelConfig
+    motion: Motion = "adjacent"
     fast: Mapping[str, Any] = field(default_factory=dict)
     native: Mapping[str, Any] = field(default_factory=dict)
     ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -13,7 +13,8 @@ from torch.nn.modules import module as registration
 
 from schemas.errors import RunFolderError
 from schemas.model import Model
-from training.data.batch import ClipBatch
+from training.data.batch import ClipBatch, Input
+from training.data.motion import stored_inputs
 from training.data.preparation import Normalisation
 from training.models.base import ClipClassifier
 from training.models.registry import create_model
@@ -88,6 +89,11 @@ class TrainedModel:
 
     header: TrainedModelHeader
     network: ClipClassifier
+
+    @property
+    def inputs(self) -> frozenset[Input]:
+        """What is read of a clip for it."""
+        return stored_inputs(self.network.inputs, self.header.normalisation.motion)
 
     def prepare(self, batch: ClipBatch) -> ClipBatch:
         """Raw pixels, as ``StoreDataset`` gives them, to what the network reads."""

@@ -63,7 +63,7 @@ def attention_at_apex(example: Example) -> Attention:
     """
     trained = load_trained_model(example.folder.model)
     header, network = trained.header, trained.network
-    reader = ClipReader([example.store.path], [example.key], size=header.size, inputs=network.inputs)
+    reader = ClipReader([example.store.path], [example.key], size=header.size, inputs=trained.inputs)
     source = ClipCache(reader, "cpu")  # read once, for its apex and for its frames
     clip = source[0]
     chosen = frame_indices(len(clip.texture), onset=clip.onset, apex=clip.apex, frames=header.frames)

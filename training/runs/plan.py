@@ -10,6 +10,7 @@ from schemas.errors import ConfigError
 from schemas.store.reader import Store
 from training.config import TrainConfig
 from training.data.clips import Clips, check_stores
+from training.data.motion import stored_inputs
 from training.fit.folder import Run, RunStore
 from training.fit.initial_weights import read_initial_weights
 from training.models.registry import create_model
@@ -133,7 +134,8 @@ def _planned(
     check_recipe(config, model)
     for file in set((weights or {}).values()):
         read_initial_weights(file, config).load(model)
-    check_stores(stores, size=config.size, inputs=model.inputs)
+    inputs = stored_inputs(model.inputs, config.motion)
+    check_stores(stores, size=config.size, inputs=inputs)
     run = Run(
         config=config,
         objective="frame_difference" if protocol is None else "supervised",
@@ -164,7 +166,7 @@ def _planned(
         keys=tuple(clip.key for clip in labelled),
         labels=tuple(clip.label for clip in labelled),
         size=config.size,
-        inputs=model.inputs,
+        inputs=inputs,
     )
     return PlannedRun(run, tuple(stores), clips, selection, weights or {})
 

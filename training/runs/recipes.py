@@ -61,13 +61,15 @@ def check_recipe(config: TrainConfig, network: ClipClassifier) -> None:
 
 
 def _of_model(recipe: str, model: str) -> Mapping[str, Any]:
+    facts = model_facts(model)
+    own: Mapping[str, Any] = {"motion": facts.motion}
     match recipe:
         case "fast":
-            return {"model_options": model_facts(model).fast}
+            return over(own, {"model_options": facts.fast})
         case "native":
-            return model_facts(model).native
+            return over(own, facts.native)
         case _:
-            return {}
+            return own
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

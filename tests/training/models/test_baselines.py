@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from schemas.errors import ConfigError
 from training.config import Optimisation
 from training.data.batch import INPUTS, ClipBatch
+from training.data.optical_flow import strain, tv_l1
 from training.fit.optimisation import build_optimiser, learning_rate
 from training.models.base import ClipClassifier
 from training.models.baselines.ec_stfl import clustering_loss
-from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.frame_difference import FrameDifferencePretraining
 from training.models.registry import create_model, model_facts, model_names
 from training.runs.recipes import resolve

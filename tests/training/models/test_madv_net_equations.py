@@ -302,8 +302,8 @@ def test_eq8_trains_gates_not_scale() -> None:
 
 
 def test_eq17_convolutional_feature() -> None:
-    """Depthwise 3 x 3 x 3 over streams as channels, pointwise, BN, GELU, mean."""
-    layer, maps = randomised(ConvolutionalFeature(2, 3)), random(B, T, 2, 3, 4, 5)
+    """Seven channels of three: depthwise 3 x 3 x 3 over streams as channels, pointwise, BN, GELU, mean."""
+    layer, maps = randomised(ConvolutionalFeature(2, 3, 7)), random(B, T, 2, 3, 4, 5)
     x = array(maps).reshape(B, T, 6, 4, 5)
     padded = np.pad(x, ((0, 0), (1, 1), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), (1, 3, 4))
@@ -313,15 +313,15 @@ def test_eq17_convolutional_feature() -> None:
 
 
 def test_eq14_15_fusion() -> None:
-    """[f_Att ; f_Conv ; earlier stages' mean patches]: f_Att is an MLP of CLS."""
-    layer, cls = randomised(FusionFeature(2, (2, 3, 5))), random(B, 5)
-    maps = [random(B, T, 2, dim, 4, 5) for dim in (2, 3, 5)]
+    """[f_Att ; f_Conv ; earlier stages' mean patches]: f_Att is an MLP of CLS, f_Conv reads the stems."""
+    layer, cls = randomised(FusionFeature(2, 4, (2, 3, 5))), random(B, 5)
+    stem, *maps = [random(B, T, 2, dim, 4, 5) for dim in (4, 2, 3)]
     norm, first, _, second = layer.attention
     f_att = linear(gelu(linear(layer_norm(array(cls), norm), first)), second)
-    earlier = [layer_norm(array(m).mean((1, 2, 4, 5)), n) for m, n in zip(maps, layer.earlier, strict=False)]
-    expected = np.concatenate([f_att, array(layer.convolution(maps[-1])), *earlier], -1)
+    earlier = [layer_norm(array(m).mean((1, 2, 4, 5)), n) for m, n in zip(maps, layer.earlier, strict=True)]
+    expected = np.concatenate([f_att, array(layer.convolution(stem)), *earlier], -1)
     assert expected.shape == (B, layer.width)
-    np.testing.assert_allclose(array(layer(cls, maps)), expected, atol=1e-10)
+    np.testing.assert_allclose(array(layer(cls, stem, maps)), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("frames", [4, 8, 11])

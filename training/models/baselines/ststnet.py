@@ -1,13 +1,15 @@
 """STSTNet: shallow three-stream network on the optical flow from onset to apex (Liong et al., FG 2019)."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from training.data.batch import ClipBatch
+from training.data.optical_flow import strain, tv_l1
 from training.models.base import Prediction
-from training.models.baselines.optical_flow import strain, tv_l1
 from training.models.baselines.texture import NO_CLIPPING, TextureClassifier
 from training.models.config import ModelConfig
 from training.models.registry import model
@@ -37,6 +39,7 @@ class STSTNetConfig(ModelConfig):
 @model(
     "ststnet",
     title="STSTNet",
+    motion="none",  # it finds the flow itself, at its own size
     paper="Liong et al., FG 2019",
     place=80,
     config=STSTNetConfig,
@@ -59,10 +62,12 @@ class STSTNetConfig(ModelConfig):
 class STSTNet(TextureClassifier[STSTNetConfig]):
     """Flow and strain of one pair of frames, one convolution, one fully connected layer.
 
-    A batch does not say where the apex is, and whoever predicts an unknown clip cannot: the first frame is the onset,
-    and the apex is the frame that differs most from it. ``Prediction.auxiliary`` holds ``apex`` ``(B,)`` int64 and
-    ``flow`` ``(B, 3, 28, 28)``: to the right, down, and strain, each over its largest magnitude in the clip.
+    The first frame is the onset; where a batch does not say which one is the apex, it is the frame that differs most
+    from the onset. ``Prediction.auxiliary`` holds ``apex`` ``(B,)`` int64 and ``flow`` ``(B, 3, 28, 28)``: to the
+    right, down, and strain, each over its largest magnitude in the clip.
     """
+
+    reads_apex: ClassVar[bool] = True
 
     def __init__(self, config: STSTNetConfig) -> None:
         super().__init__(config)
@@ -93,7 +98,7 @@ class STSTNet(TextureClassifier[STSTNetConfig]):
         onset = grey[:, :1]
         low, high = onset.amin((1, 2, 3), keepdim=True), onset.amax((1, 2, 3), keepdim=True)
         grey = (grey - low) / (high - low).clamp_min(1e-6)  # TV-L1 is set for [0, 1]
-        apex = (grey - grey[:, :1]).abs().mean((2, 3)).argmax(1)
+        apex = (grey - grey[:, :1]).abs().mean((2, 3)).argmax(1) if batch.apex is None else batch.apex
         at_apex = grey.gather(1, apex[:, None, None, None].expand(-1, 1, *grey.shape[2:]))
         flow = tv_l1(grey[:, :1], at_apex, warps=config.flow_warps, iterations=config.flow_iterations)
         fields = F.adaptive_avg_pool2d(torch.cat((flow, strain(flow)), 1), _SIDE)

@@ -1,7 +1,8 @@
 """Discarding of blocks with low attention weight (section 3.2.3), which the paper asks for without saying how.
 
-Each frame's patches (of both streams together) are ranked by the weight that CLS gave them, averaged over
-heads, in the mixed attention of the block before. The best ``keep`` share stays. The others are not deleted,
+The patches of a clip (of both streams together) are ranked by the weight that CLS gave them, averaged over heads
+and frames, in the mixed attention of the block before. The best ``keep`` share stays, in all frames alike: masks drawn
+frame by frame flicker, and put eleven times the true motion into the last stage. The others are not deleted,
 since Eq. 1 convolves over the whole grid: they are zero before every convolution, no key of any attention,
 and zero in whatever pools over patches. The same holds in eval mode.
 """
@@ -23,18 +24,18 @@ def keep_ratio(epoch: int, epochs: int, *, final: float, over: int) -> float:
 
 
 def kept_tokens(weights: Tensor, ratio: Tensor) -> Tensor:
-    """Which tokens of each frame stay: the ``round(ratio P)`` heaviest, at least one, and always CLS.
+    """Which tokens of a clip stay: the ``round(ratio P)`` heaviest, at least one, and always CLS.
 
     Args:
         weights: ``(B, T, P)``.
         ratio: scalar tensor, so that a new ratio does not recompile a compiled model.
 
     Returns:
-        ``(B, T, 1 + P)`` bool.
+        ``(B, T, 1 + P)`` bool, the same for all frames.
     """
-    rank = weights.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+    rank = weights.mean(1).argsort(dim=-1, descending=True, stable=True).argsort(-1)
     kept = rank < (ratio * weights.shape[-1]).round().clamp_min(1)
-    return torch.cat([torch.ones_like(kept[..., :1]), kept], -1)
+    return torch.cat([torch.ones_like(kept[:, :1]), kept], 1)[:, None].expand(-1, weights.shape[1], -1)
 
 
 def pool_weights(weights: Tensor, grid: Grid, stride: int) -> Tensor:

@@ -15,22 +15,29 @@ class MLPHead(nn.Sequential):
 
 
 class ConvolutionalFeature(nn.Module):
-    """Eq. 17, f_Conv: depthwise Conv3d, pointwise, BN, mean over the clip.
+    """Eq. 17, f_Conv: depthwise Conv3d, pointwise, BN, mean over the clip, of the stems' maps.
 
-    Our GELU before the mean: without it the whole would be one linear map of the mean token. Streams are channels.
+    It reads what the paper calls "created by the 3D embedded model": a CNN beside the transformer, which sees every
+    block, discarded or not. Our GELU before the mean: without it the whole would be one linear map of the mean.
+    Streams are channels.
+
+    Args:
+        streams: S.
+        width: of the stems' maps.
+        dim: of the result.
     """
 
-    def __init__(self, streams: int, dim: int) -> None:
+    def __init__(self, streams: int, width: int, dim: int) -> None:
         super().__init__()
-        width = streams * dim
+        width *= streams
         self.depthwise = nn.Conv3d(width, width, 3, padding=1, groups=width, bias=False)
         self.pointwise = nn.Conv3d(width, dim, 1, bias=False)
         self.norm = nn.BatchNorm3d(dim)
         self.act = nn.GELU()
 
     def forward(self, maps: Tensor) -> Tensor:
-        """``(B, T, S, D, h, w)`` -> ``(B, D)``."""
-        x: Tensor = maps.flatten(2, 3).transpose(1, 2)  # (B, S D, T, h, w)
+        """``(B, T, S, width, h, w)`` -> ``(B, dim)``."""
+        x: Tensor = maps.flatten(2, 3).transpose(1, 2)  # (B, S width, T, h, w)
         x = self.act(self.norm(self.pointwise(self.depthwise(x))))
         return x.mean((2, 3, 4))
 
@@ -45,19 +52,18 @@ class FusionFeature(nn.Module):
         width: of the result.
     """
 
-    def __init__(self, streams: int, dims: Sequence[int]) -> None:
+    def __init__(self, streams: int, stem_width: int, dims: Sequence[int]) -> None:
         super().__init__()
         *earlier, last = dims
         self.attention = nn.Sequential(nn.LayerNorm(last), nn.Linear(last, last), nn.GELU(), nn.Linear(last, last))
-        self.convolution = ConvolutionalFeature(streams, last)
+        self.convolution = ConvolutionalFeature(streams, stem_width, last)
         self.earlier = nn.ModuleList(nn.LayerNorm(dim) for dim in earlier)
         self.width = last + last + sum(earlier)
 
-    def forward(self, cls: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Last CLS ``(B, D)`` and every stage's maps ``(B, T, S, D, h, w)`` -> ``(B, width)``."""
-        *earlier, last = maps
+    def forward(self, cls: Tensor, stem: Tensor, earlier: Sequence[Tensor]) -> Tensor:
+        """Last CLS ``(B, D)``, maps ``(B, T, S, D, h, w)`` of the stems and of the earlier stages -> ``(B, width)``."""
         pooled = [norm(x.mean((1, 2, 4, 5))) for norm, x in zip(self.earlier, earlier, strict=True)]
-        return torch.cat([self.attention(cls), self.convolution(last), *pooled], -1)
+        return torch.cat([self.attention(cls), self.convolution(stem), *pooled], -1)
 
 
 def dct_matrix(length: int, *, device: torch.device | None = None) -> Tensor:
