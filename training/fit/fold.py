@@ -15,7 +15,7 @@ from schemas.output import write_text
 from training.config import Optimisation
 from training.data.batch import ClipBatch
 from training.data.clips import Clips, ClipSource
-from training.data.dataset import BatchReader, StoreDataset
+from training.data.dataset import BatchReader, StoreDataset, join
 from training.data.mixing import Mixer
 from training.data.preparation import Augmenter, measure_normalisation
 from training.data.sampling import batches, draw_seed, epoch_order
@@ -141,13 +141,27 @@ class _Fit:
 
     def epoch(self, epoch: int) -> Metrics:
         """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
-        means, lr = self._train(self.network, self.optimiser, self.scaler, self.config.optimisation, epoch)
+        if self.network.solved:
+            means, lr = self._solve(), 0.0
+        else:
+            means, lr = self._train(self.network, self.optimiser, self.scaler, self.config.optimisation, epoch)
         metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(means)}  # of the last step
         metrics |= self._validate()
         self._check(metrics)
         self._save(epoch + 1, metrics)
         self._show(metrics)
         return metrics
+
+    @torch.no_grad()
+    def _solve(self) -> dict[str, float]:
+        """Fit a model that is solved; every epoch ends at the same weights, so that one number of them serves all."""
+        raw = list(self.reader.read(batches(np.array(self.train), self.config.optimisation.batch_size)))
+        batch = self.state.normalisation.apply(join(raw))
+        self.network.solve(batch)
+        prediction, sums = self.network(batch), Means()
+        right = (prediction.logits.argmax(-1) == batch.classes()).float().mean()
+        sums.add(len(batch), {**self.network.loss(prediction, batch), "accuracy": right})
+        return sums.means()
 
     def _pretrain(self, network: ClipClassifier) -> None:
         """What a model's authors train first, on the training clips of the fold alone; begun again after a kill."""

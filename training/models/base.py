@@ -36,6 +36,7 @@ class ClipClassifier(nn.Module, ABC):
             ``load_backbone`` leaves them alone.
         layers: submodules and parameters from the input to the head, which is what they leave out: for learning rates
             that fall from layer to layer. None for a model that nobody trains in that way.
+        solved: whether ``solve`` fits it to all training clips at once, in place of gradient steps.
         reads_apex: whether it reads ``batch.apex``.
         mixes: whether its loss takes shares of classes for labels.
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
@@ -45,6 +46,7 @@ class ClipClassifier(nn.Module, ABC):
     inputs: frozenset[Input] = INPUTS
     head_prefixes: ClassVar[tuple[str, ...]] = ("head",)
     layers: tuple[tuple[str, ...], ...] = ()
+    solved: ClassVar[bool] = False
     reads_apex: ClassVar[bool] = False
     mixes: ClassVar[bool] = True
     feature_width: int | None = None
@@ -77,6 +79,10 @@ class ClipClassifier(nn.Module, ABC):
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
         """Scalar loss terms by name, already weighted: their sum is the training loss."""
         return {"cross_entropy": F.cross_entropy(prediction.logits.float(), batch.targets())}
+
+    def solve(self, batch: ClipBatch) -> None:
+        """Fit it to all training clips of a fold, prepared and not augmented, where it is ``solved``."""
+        raise NotImplementedError(f"{type(self).__name__} is trained by gradient steps")
 
     def on_fold(self, class_counts: Tensor) -> None:
         """Called once before training, with the clips per class ``(C,)`` of the training part of the fold."""

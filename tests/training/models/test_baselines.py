@@ -9,12 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from skimage.registration import optical_flow_tvl1
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from schemas.errors import ConfigError
-from training.config import Optimisation
 from training.data.batch import INPUTS, ClipBatch
 from training.data.optical_flow import strain, tv_l1
 from training.fit.optimisation import build_optimiser, learning_rate
@@ -321,17 +319,22 @@ def test_apex_is_the_frame_that_differs_most() -> None:
     assert (auxiliary["flow"][1] == 0).all()
 
 
-def test_logistic_regression_is_scikit_learns() -> None:
-    """Its native optimiser ends where a solver of L2-penalised logistic regression does, C = 1 / (N weight decay)."""
-    batch = clips(30, size=8)
-    model = small("au-logistic")
-    config = Optimisation(**{**model_facts("au-logistic").native["optimisation"], "weight_decay": 0.05})
-    optimiser = build_optimiser(model, config)
-    for epoch in range(500):
-        for group in optimiser.param_groups:
-            group["lr"] = 0.1 * 0.98**epoch
-        step(model, batch, optimiser)
-    solver = LogisticRegression(C=1 / (len(batch) * config.weight_decay), tol=1e-8, max_iter=1000)
-    solver.fit(batch.au.numpy(), batch.targets().numpy())
-    found = answer(model, batch).softmax(1).numpy()
-    np.testing.assert_allclose(found, solver.predict_proba(batch.au.numpy()), atol=0.01)
+@pytest.mark.parametrize("name", ["au-logistic", "flow-logistic"])
+def test_regressions_are_at_the_optimum(name: str) -> None:
+    """No gradient is left of the penalised likelihood, |w|^2 / 2 + sum of cross entropies; the bias has no penalty."""
+    batch, model = clips(30), small(name)
+    model.solve(batch)
+    loss = 30 * model.loss(model(batch), batch)["cross_entropy"] + model.head.weight.square().sum() / 2
+    loss.backward()
+    assert model.head.weight.abs().max() > 0.05
+    assert all(parameter.grad.abs().max() < 0.02 for parameter in model.parameters())
+
+
+def test_regression_of_classes_that_training_lacks() -> None:
+    """Two of three classes: the third is never the answer."""
+    batch, model = clips(30), small("au-logistic")
+    two = batch.select(torch.tensor([i for i in range(30) if i % 3 != 1]))
+    model.solve(two)
+    probabilities = answer(model, batch).softmax(1)
+    assert (probabilities[:, 1] < 1e-6).all()
+    assert (answer(model, two).argmax(1) == two.targets()).float().mean() > 0.8

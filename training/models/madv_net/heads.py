@@ -43,10 +43,10 @@ class ConvolutionalFeature(nn.Module):
 
 
 class FusionFeature(nn.Module):
-    """What Eq. 14's linear map reads: ``[f_Att ; f_Conv ; pooled earlier stages]``.
+    """What Eq. 14's linear map reads: ``[f_Att ; f_Conv ; pooled stages]``.
 
-    f_Att (Eq. 15) is an MLP of the last stage's CLS. The earlier stages' mean patch tokens, normalised, are
-    our reading of the pyramid's fusion.
+    f_Att (Eq. 15) is an MLP of the last stage's CLS. The stages' mean patch tokens, normalised, are our reading of
+    the pyramid's fusion; without the last one's nothing would read what its last block makes of the patches.
 
     Attributes:
         width: of the result.
@@ -54,15 +54,15 @@ class FusionFeature(nn.Module):
 
     def __init__(self, streams: int, stem_width: int, dims: Sequence[int]) -> None:
         super().__init__()
-        *earlier, last = dims
+        last = dims[-1]
         self.attention = nn.Sequential(nn.LayerNorm(last), nn.Linear(last, last), nn.GELU(), nn.Linear(last, last))
         self.convolution = ConvolutionalFeature(streams, stem_width, last)
-        self.earlier = nn.ModuleList(nn.LayerNorm(dim) for dim in earlier)
-        self.width = last + last + sum(earlier)
+        self.pooled = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
+        self.width = last + last + sum(dims)
 
-    def forward(self, cls: Tensor, stem: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-        """Last CLS ``(B, D)``, maps ``(B, T, S, D, h, w)`` of the stems and of the earlier stages -> ``(B, width)``."""
-        pooled = [norm(x.mean((1, 2, 4, 5))) for norm, x in zip(self.earlier, earlier, strict=True)]
+    def forward(self, cls: Tensor, stem: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """Last CLS ``(B, D)``, maps ``(B, T, S, D, h, w)`` of the stems and of all stages -> ``(B, width)``."""
+        pooled = [norm(x.mean((1, 2, 4, 5))) for norm, x in zip(self.pooled, stages, strict=True)]
         return torch.cat([self.attention(cls), self.convolution(stem), *pooled], -1)
 
 

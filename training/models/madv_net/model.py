@@ -210,7 +210,7 @@ class MADVNet(ClipClassifier):
 
     def forward_head(self, stem: Tensor, stages: list[StageOutput]) -> Prediction:
         """Eq. 14's logits and those of the stage heads; a clip's CLS is the mean over its frames."""
-        features = self.fusion(stages[-1].cls.mean(1), stem, [stage.maps for stage in stages[:-1]])
+        features = self.fusion(stages[-1].cls.mean(1), stem, [stage.maps for stage in stages])
         auxiliary: dict[str, Tensor] = {}
         if self.stage_heads is not None:
             if self.config.frequency_split == "pyramid":
