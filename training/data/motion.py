@@ -49,7 +49,7 @@ def flow_from_onset(texture: Tensor, onset: int) -> Tensor:
     grey = texture.float().mean(1, keepdim=True)
     low, high = grey[onset].min(), grey[onset].max()
     grey = (grey - low) / (high - low).clamp_min(1)  # TV-L1 is set for [0, 1]
-    parts = [tv_l1(grey[onset].expand_as(part), part, warps=_WARPS) for part in grey.split(_PAIRS)]
+    parts = [tv_l1(grey[onset].expand_as(part), part, warps=_WARPS) for part in torch.split(grey, _PAIRS)]
     flow = torch.cat(parts)
     flow[onset] = 0  # what the solver makes of two equal frames is rounding
     return flow.half()

@@ -9,6 +9,7 @@ from pydantic import Field
 from schemas.model import Model
 from training.evaluation.bootstrap import Interval
 from training.evaluation.chance import ChanceLevel
+from training.evaluation.input_effects import InputEffect
 from training.evaluation.metrics import Scores
 from training.protocols.protocol import Protocol
 
@@ -87,6 +88,7 @@ class EvaluationResult(Model):
         ties: clip and seed pairs with two largest probabilities; the first class was taken.
         groups: dataset -> result, and ``composite`` where there is more than one.
         caveats: sentences to stand beside the numbers.
+        inputs: what each input is worth to the models, where they are there to ask.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -107,6 +109,7 @@ class EvaluationResult(Model):
     groups: dict[str, GroupResult] = Field(min_length=1)
     subjects: tuple[SubjectResult, ...]
     caveats: tuple[str, ...]
+    inputs: tuple[InputEffect, ...] = ()
 
     @property
     def which_clips(self) -> str:

@@ -19,6 +19,8 @@ def evaluation_report(result: EvaluationResult) -> RenderableType:
     parts += [f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats]
     parts += [_scores(name, group) for name, group in result.groups.items()]
     parts += [_classes(result.headline), _confusion(result.headline), _subjects(result)]
+    if result.inputs:
+        parts.append(_inputs(result))
     return Group(*parts)
 
 
@@ -78,6 +80,13 @@ def _subjects(result: EvaluationResult) -> Table:
     table = Table("subject", "clips", "accuracy", title=f"hardest of {len(ordered)} subjects")
     for subject in ordered[:_LOWEST]:
         table.add_row(subject.subject, str(sum(subject.class_clips.values())), f"{mean[subject.subject]:.3f}")
+    return table
+
+
+def _inputs(result: EvaluationResult) -> Table:
+    table = Table("input", "answers changed", "UF1", "unaltered", title="what each input is worth")
+    for effect in result.inputs:
+        table.add_row(effect.title, f"{effect.changed:.1%}", *effect.scores)
     return table
 
 

@@ -19,7 +19,9 @@ from training.data.dataset import BatchReader, StoreDataset, join
 from training.data.mixing import Mixer
 from training.data.preparation import Augmenter, measure_normalisation
 from training.data.sampling import batches, draw_seed, epoch_order
+from training.evaluation.input_effects import joined
 from training.evaluation.predictions import Predictions, write_predictions
+from training.fit.altered import altered_answers
 from training.fit.checkpoint import Checkpoint, restore, write_checkpoint
 from training.fit.epoch_metrics import Means, Metrics, metrics_csv
 from training.fit.folder import FoldFolder, Run
@@ -222,8 +224,13 @@ class _Fit:
         trained = TrainedModel(self._header(), network.eval())
         trained.save(self.folder.model)
         if tests := self.folder.fold.test:
-            raw = self.reader.read(batches(np.array(self.test), self.config.optimisation.batch_size))
-            probabilities = torch.cat([trained.probabilities(batch).cpu() for batch in raw]).numpy()
+            parts = list(batches(np.arange(len(tests)), self.config.optimisation.batch_size))
+            rows, inputs = [], []
+            for part, batch in zip(parts, self.reader.read([np.array(self.test)[part] for part in parts]), strict=True):
+                rows.append(trained.probabilities(batch).cpu())
+                inputs.append(altered_answers(trained, [tests[index] for index in part], batch))
+            probabilities = torch.cat(rows).numpy()
+            write_text(self.folder.inputs, joined(inputs).model_dump_json() + "\n")
             folds, seeds = (self.folder.fold.name,) * len(tests), (self.seed,) * len(tests)
             write_predictions(
                 self.folder.predictions, Predictions(self.run.classes, tests, folds, seeds, probabilities)

@@ -10,6 +10,7 @@
         tensorboard/              the metrics again, for `tensorboard --logdir`
         time.json                 seconds that its training took
         predictions.csv           of the test clips
+        inputs.json               what the model answers to them with one input altered
         done.json                 written last: the fold is done, and these are the hashes of its files
         failed.json               if it could not be trained
     predictions.csv, result.json  all folds and seeds together, and their evaluation
@@ -136,6 +137,7 @@ class FoldFolder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.predictions = path / "predictions.csv"
+        self.inputs = path / "inputs.json"
         self.record = path / "done.json"
         self.failure = path / "failed.json"
 
@@ -157,7 +159,7 @@ class FoldFolder:
 
     def finish(self) -> None:
         """Mark the fold as done, with the hashes of its files."""
-        files = (self.model, self.metrics, self.time, self.predictions)
+        files = (self.model, self.metrics, self.time, self.predictions, self.inputs)
         record = FoldDone(sha256={file.name: _sha256(file) for file in files if file.is_file()})
         write_text(self.record, record.model_dump_json(indent=1) + "\n")
         self.checkpoint.unlink(missing_ok=True)

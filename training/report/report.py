@@ -18,6 +18,7 @@ from schemas.output import write_text
 from schemas.settings import problems
 from schemas.store.reader import Store
 from training.evaluation.ablation import ABLATION_FILE, Ablation
+from training.evaluation.input_effects import INERT
 from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
 from training.fit.folder import FoldFailure, Run, RunFolder
 from training.report import figures, tables
@@ -118,6 +119,8 @@ class _Report:
         yield "result", "Result", self._headline()
         if len(self.groups) > 1:
             yield "datasets", "Each dataset", self._datasets()
+        if self.result is not None and self.result.inputs:
+            yield "inputs", "What the models read", self._inputs()
         yield "classes", "Classes", self._classes()
         yield "confusion", "Confusion", self._confusion()
         yield "training", "Training", self._training()
@@ -147,6 +150,18 @@ class _Report:
         for name, group in self.groups.items():
             if name != COMPOSITE:
                 yield tables.headline_table(name, group, self.result.seeds, explained=False)
+
+    def _inputs(self) -> Iterator[Part]:
+        assert self.result is not None
+        yield tables.inputs_table(self.result)
+        shares = {effect.title: effect.changed for effect in self.result.inputs}
+        if max(shares.values()) < INERT:
+            yield Text("None of the inputs changes the answers: the models give the same class whatever they see.")
+        else:
+            most = max(shares, key=lambda title: shares[title])
+            yield Text(
+                f"The answers depend most on {most.rsplit(' ', 1)[0]}: {most} changes {shares[most]:.0%} of them."
+            )
 
     def _classes(self) -> Iterator[Part]:
         for name, group in self.groups.items():

@@ -53,6 +53,16 @@ def classes_table(name: str, group: GroupResult) -> Table:
     )
 
 
+def inputs_table(result: EvaluationResult) -> Table:
+    """How the answers change when an input holds still, or is another clip's."""
+    return Table(
+        "what each input is worth to the trained models",
+        ("input", "answers changed", "UF1", "UF1 of the same clips unaltered"),
+        tuple((e.title, f"{e.changed:.1%}", *e.scores) for e in result.inputs),
+        note="frozen: no motion in it, every frame is the onset; swapped: another test clip's. Mean over seeds.",
+    )
+
+
 def seeds_table(name: str, group: GroupResult) -> Table:
     """Scores of each seed."""
     return Table(

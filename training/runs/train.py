@@ -20,6 +20,7 @@ from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolde
 from training.models.tensor_file import read_tensors
 from training.models.trained_model import TrainedModelHeader
 from training.protocols.protocol import Protocol
+from training.runs.doubts import effects_of_inputs, unread_inputs, untaught_folds
 from training.runs.folds import Resources, train_folds
 from training.runs.leaks import pixels_of, refuse_seen
 from training.runs.plan import (
@@ -171,7 +172,9 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
     write_predictions(folder.predictions, predictions)
     manifests = [store.manifest for store in planned.stores]
     result = evaluate(predictions, manifests, planned.run.protocol, counts=planned.run.config.counts)
-    result = result.model_copy(update={"caveats": (*result.caveats, *planned.caveats)})
+    effects = tuple(effects_of_inputs(planned, folder, predictions))
+    caveats = (*result.caveats, *planned.caveats, *untaught_folds(planned, folder), *unread_inputs(effects))
+    result = result.model_copy(update={"caveats": caveats, "inputs": effects})
     write_text(folder.result, result.model_dump_json(indent=1) + "\n")
     return result
 

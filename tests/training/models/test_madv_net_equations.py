@@ -155,7 +155,7 @@ def test_patch_embedding() -> None:
 
 
 def test_frame_difference() -> None:
-    """f_t + alpha_t W (f_{t+1} - f_t), alpha = 1 + MLP of the frame's mean; the last frame stays."""
+    """f_t + alpha_t (f_{t+1} - f_t), alpha = 1 + MLP of the frame's mean; the last frame stays."""
     layer, x = randomised(FrameDifference(D, 4)), random(B, T, *GRID, D)
     f, out = array(x), array(layer(x))
     for b in range(B):
@@ -163,7 +163,7 @@ def test_frame_difference() -> None:
             for s in range(GRID.streams):
                 alpha = 1 + linear(gelu(linear(f[b, t, s].mean((0, 1)), layer.hidden)), layer.out)
                 after = f[b, t + 1, s] if t + 1 < T else f[b, t, s]
-                expected = f[b, t, s] + alpha * linear(after - f[b, t, s], layer.branch)
+                expected = f[b, t, s] + alpha * (after - f[b, t, s])
                 np.testing.assert_allclose(out[b, t, s], expected, atol=1e-12)
 
 
@@ -174,7 +174,7 @@ def test_frame_difference_keeps_motion() -> None:
     still = x[:, :1].expand_as(x)
     torch.testing.assert_close(difference(still), still)
     moved = difference(x)[:, 0] - x[:, 0]
-    torch.testing.assert_close(moved, difference.branch(x[:, 1] - x[:, 0]))
+    torch.testing.assert_close(moved, x[:, 1] - x[:, 0])
 
 
 def test_eq13_class_token_and_positions() -> None:
@@ -306,8 +306,8 @@ def test_eq8_trains_gates_not_scale() -> None:
 
 
 def test_eq17_convolutional_feature() -> None:
-    """Seven channels of three: depthwise 3 x 3 x 3 over streams as channels, pointwise, BN, GELU, mean."""
-    layer, maps = randomised(ConvolutionalFeature(2, 3, 7)), random(B, T, 2, 3, 4, 5)
+    """Depthwise 3 x 3 x 3 over streams as channels, pointwise, BN, GELU, mean."""
+    layer, maps = randomised(ConvolutionalFeature(2, 3)), random(B, T, 2, 3, 4, 5)
     x = array(maps).reshape(B, T, 6, 4, 5)
     padded = np.pad(x, ((0, 0), (1, 1), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), (1, 3, 4))
@@ -317,15 +317,15 @@ def test_eq17_convolutional_feature() -> None:
 
 
 def test_eq14_15_fusion() -> None:
-    """[f_Att ; f_Conv ; stages' mean patches]: f_Att is an MLP of CLS, f_Conv reads the stems."""
-    layer, cls = randomised(FusionFeature(2, 4, (2, 3, 5))), random(B, 5)
-    stem, *maps = [random(B, T, 2, dim, 4, 5) for dim in (4, 2, 3, 5)]
+    """[f_Att ; f_Conv ; earlier stages' mean patches]: f_Att is an MLP of CLS."""
+    layer, cls = randomised(FusionFeature(2, (2, 3, 5))), random(B, 5)
+    maps = [random(B, T, 2, dim, 4, 5) for dim in (2, 3, 5)]
     norm, first, _, second = layer.attention
     f_att = linear(gelu(linear(layer_norm(array(cls), norm), first)), second)
-    pooled = [layer_norm(array(m).mean((1, 2, 4, 5)), n) for m, n in zip(maps, layer.pooled, strict=True)]
-    expected = np.concatenate([f_att, array(layer.convolution(stem)), *pooled], -1)
+    earlier = [layer_norm(array(m).mean((1, 2, 4, 5)), n) for m, n in zip(maps, layer.earlier, strict=False)]
+    expected = np.concatenate([f_att, array(layer.convolution(maps[-1])), *earlier], -1)
     assert expected.shape == (B, layer.width)
-    np.testing.assert_allclose(array(layer(cls, stem, maps)), expected, atol=1e-10)
+    np.testing.assert_allclose(array(layer(cls, maps)), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("frames", [4, 8, 11])

@@ -15,55 +15,52 @@ class MLPHead(nn.Sequential):
 
 
 class ConvolutionalFeature(nn.Module):
-    """Eq. 17, f_Conv: depthwise Conv3d, pointwise, BN, mean over the clip, of the stems' maps.
+    """Eq. 17, f_Conv: depthwise Conv3d, pointwise, BN, mean over the clip.
 
-    It reads what the paper calls "created by the 3D embedded model": a CNN beside the transformer, which sees every
-    block, discarded or not. Our GELU before the mean: without it the whole would be one linear map of the mean.
-    Streams are channels.
-
-    Args:
-        streams: S.
-        width: of the stems' maps.
-        dim: of the result.
+    It reads the last stage. The paper's "created by the 3D embedded model" may mean the stems, but their maps have no
+    position, and the mean over them forgets where it moved: UF1 0.286 against 0.501 (texture alone, adjacent
+    differences, 220 synthetic clips, 8 epochs, one seed).
+    Our GELU before the mean: without it the whole would be one linear map of the mean token. Streams are channels.
     """
 
-    def __init__(self, streams: int, width: int, dim: int) -> None:
+    def __init__(self, streams: int, dim: int) -> None:
         super().__init__()
-        width *= streams
+        width = streams * dim
         self.depthwise = nn.Conv3d(width, width, 3, padding=1, groups=width, bias=False)
         self.pointwise = nn.Conv3d(width, dim, 1, bias=False)
         self.norm = nn.BatchNorm3d(dim)
         self.act = nn.GELU()
 
     def forward(self, maps: Tensor) -> Tensor:
-        """``(B, T, S, width, h, w)`` -> ``(B, dim)``."""
-        x: Tensor = maps.flatten(2, 3).transpose(1, 2)  # (B, S width, T, h, w)
+        """``(B, T, S, D, h, w)`` -> ``(B, D)``."""
+        x: Tensor = maps.flatten(2, 3).transpose(1, 2)  # (B, S D, T, h, w)
         x = self.act(self.norm(self.pointwise(self.depthwise(x))))
         return x.mean((2, 3, 4))
 
 
 class FusionFeature(nn.Module):
-    """What Eq. 14's linear map reads: ``[f_Att ; f_Conv ; pooled stages]``.
+    """What Eq. 14's linear map reads: ``[f_Att ; f_Conv ; pooled earlier stages]``.
 
-    f_Att (Eq. 15) is an MLP of the last stage's CLS. The stages' mean patch tokens, normalised, are our reading of
-    the pyramid's fusion; without the last one's nothing would read what its last block makes of the patches.
+    f_Att (Eq. 15) is an MLP of the last stage's CLS. The earlier stages' mean patch tokens, normalised, are
+    our reading of the pyramid's fusion.
 
     Attributes:
         width: of the result.
     """
 
-    def __init__(self, streams: int, stem_width: int, dims: Sequence[int]) -> None:
+    def __init__(self, streams: int, dims: Sequence[int]) -> None:
         super().__init__()
-        last = dims[-1]
+        *earlier, last = dims
         self.attention = nn.Sequential(nn.LayerNorm(last), nn.Linear(last, last), nn.GELU(), nn.Linear(last, last))
-        self.convolution = ConvolutionalFeature(streams, stem_width, last)
-        self.pooled = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
-        self.width = last + last + sum(dims)
+        self.convolution = ConvolutionalFeature(streams, last)
+        self.earlier = nn.ModuleList(nn.LayerNorm(dim) for dim in earlier)
+        self.width = last + last + sum(earlier)
 
-    def forward(self, cls: Tensor, stem: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        """Last CLS ``(B, D)``, maps ``(B, T, S, D, h, w)`` of the stems and of all stages -> ``(B, width)``."""
-        pooled = [norm(x.mean((1, 2, 4, 5))) for norm, x in zip(self.pooled, stages, strict=True)]
-        return torch.cat([self.attention(cls), self.convolution(stem), *pooled], -1)
+    def forward(self, cls: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Last CLS ``(B, D)`` and every stage's maps ``(B, T, S, D, h, w)`` -> ``(B, width)``."""
+        *earlier, last = maps
+        pooled = [norm(x.mean((1, 2, 4, 5))) for norm, x in zip(self.earlier, earlier, strict=True)]
+        return torch.cat([self.attention(cls), self.convolution(last), *pooled], -1)
 
 
 def dct_matrix(length: int, *, device: torch.device | None = None) -> Tensor:

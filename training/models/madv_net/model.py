@@ -163,7 +163,7 @@ class MADVNet(ClipClassifier):
             width = dim
         self.stages = nn.ModuleList(stages)
 
-        self.fusion = FusionFeature(config.streams, config.stem_width, config.dims)
+        self.fusion = FusionFeature(config.streams, config.dims)
         self.head = nn.Linear(self.fusion.width, config.classes)
         head_dims = config.dims if config.frequency_split == "pyramid" else (config.dims[-1],) * len(LEVELS)
         self.stage_heads = (
@@ -179,8 +179,8 @@ class MADVNet(ClipClassifier):
         """Logits of Eq. 14, and all that the loss and the figures read."""
         batch = batch.held()
         code = None if self.au_encoder is None else self.au_encoder(batch.au)
-        stem, stages = self.forward_features(batch, None if code is None else code.tokens)
-        prediction = self.forward_head(stem, stages)
+        stages = self.forward_features(batch, None if code is None else code.tokens)
+        prediction = self.forward_head(stages)
         if code is not None:
             prediction.auxiliary.update(au=code.logits, bottleneck=code.bottleneck)
         return prediction
@@ -189,11 +189,11 @@ class MADVNet(ClipClassifier):
         """``(B, D, T', h, w)``: the last stage's tokens, the mean of the streams."""
         batch = batch.held()
         code = None if self.au_encoder is None else self.au_encoder(batch.au)
-        last = self.forward_features(batch, None if code is None else code.tokens)[1][-1]
+        last = self.forward_features(batch, None if code is None else code.tokens)[-1]
         return last.maps.mean(2).transpose(1, 2)
 
-    def forward_features(self, batch: ClipBatch, au_tokens: Tensor | None) -> tuple[Tensor, list[StageOutput]]:
-        """The stems' maps ``(B, T', S, D, h, w)``, and the three levels of the pyramid."""
+    def forward_features(self, batch: ClipBatch, au_tokens: Tensor | None) -> list[StageOutput]:
+        """The three levels of the pyramid."""
         side = self.config.size
         if batch.texture.shape[-2:] != (side, side):
             height, width = batch.texture.shape[-2:]
@@ -206,11 +206,11 @@ class MADVNet(ClipClassifier):
         for stage in self.stages:
             before = outputs[-1] if outputs else None
             outputs.append(stage(x if before is None else before.maps, before, au_tokens, keep))
-        return x, outputs
+        return outputs
 
-    def forward_head(self, stem: Tensor, stages: list[StageOutput]) -> Prediction:
+    def forward_head(self, stages: list[StageOutput]) -> Prediction:
         """Eq. 14's logits and those of the stage heads; a clip's CLS is the mean over its frames."""
-        features = self.fusion(stages[-1].cls.mean(1), stem, [stage.maps for stage in stages])
+        features = self.fusion(stages[-1].cls.mean(1), [stage.maps for stage in stages])
         auxiliary: dict[str, Tensor] = {}
         if self.stage_heads is not None:
             if self.config.frequency_split == "pyramid":

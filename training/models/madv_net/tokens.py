@@ -53,21 +53,19 @@ class PatchEmbedding(nn.Module):
 class FrameDifference(nn.Module):
     """Inter-frame difference with the dynamic adaptive factor, undefined in the paper.
 
-    Read as a branch of its own, ``f_t + alpha_t W (f_{t+1} - f_t)``, ``alpha_t = 1 + MLP(mean over the frame of f)``
-    per channel, unbounded: with alpha between 0 and 1 and without W it would be a mean of two frames, which smooths
-    motion away. The MLP's last layer starts at zero: alpha = 1 everywhere. The last frame has no difference.
+    Read as a branch of its own, ``f_t + alpha_t (f_{t+1} - f_t)``, ``alpha_t = 1 + MLP(mean over the frame of f)`` per
+    channel, unbounded: with alpha between 0 and 1 it would be a mean of two frames, which smooths motion away. The MLP's last layer starts at zero: alpha = 1 everywhere. The last frame has no difference.
     """
 
     def __init__(self, dim: int, reduction: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(dim, max(1, dim // reduction))
         self.out = nn.Linear(self.hidden.out_features, dim)
-        self.branch = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, S, h, w, D)``, same out."""
         factor: Tensor = 1 + self.out(F.gelu(self.hidden(x.mean((3, 4), keepdim=True))))
-        return x + factor * self.branch(x.diff(dim=1, append=x[:, -1:]))
+        return x + factor * x.diff(dim=1, append=x[:, -1:])
 
 
 class ClassTokenAndPositions(nn.Module):

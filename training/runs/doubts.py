@@ -1,0 +1,55 @@
+"""What must be said of a run whose models learned nothing, or do not read what they are given."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from training.evaluation.input_effects import INERT, FoldInputs, InputEffect, inert_inputs, input_effects
+from training.evaluation.predictions import Predictions
+from training.fit.folder import RunFolder
+from training.runs.plan import PlannedRun
+
+_LEARNED = 0.03  # of accuracy on training clips, above the share of their largest class
+
+
+def effects_of_inputs(planned: PlannedRun, folder: RunFolder, predictions: Predictions) -> Iterator[InputEffect]:
+    """What the inputs are worth; nothing where folds of an earlier version did not ask."""
+    altered = [
+        (fold.seed, FoldInputs.model_validate_json(fold.inputs.read_bytes()))
+        for fold in folder.folds(planned.run)
+        if fold.inputs.is_file()
+    ]
+    answers = predictions.probabilities.argmax(axis=1)
+    plain: dict[int, dict[str, int]] = {}
+    for seed, clip, answer in zip(predictions.seeds, predictions.clips, answers.tolist(), strict=True):
+        plain.setdefault(seed, {})[clip] = answer
+    labels = dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
+    yield from input_effects(altered, plain, labels, len(planned.run.classes))
+
+
+def unread_inputs(effects: Sequence[InputEffect]) -> Iterator[str]:
+    """A word on inputs that the models hardly read."""
+    for name in inert_inputs(effects):
+        yield (
+            f"The models hardly read {name}: frozen or swapped with another clip's, it changes less than {INERT:.0%} "
+            "of their answers. The score is that of the other inputs."
+        )
+
+
+def untaught_folds(planned: PlannedRun, folder: RunFolder) -> Iterator[str]:
+    """A word on folds that did not even learn their training clips."""
+    labels = dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
+    folds = list(folder.folds(planned.run))
+    stuck = 0
+    for fold in folds:
+        counts = Counter(labels[key] for key in fold.fold.train)
+        share = max(counts.values()) / counts.total()
+        with fold.metrics.open(encoding="utf-8", newline="") as lines:
+            accuracy = max(float(line["accuracy"]) for line in csv.DictReader(lines))
+        stuck += accuracy < share + _LEARNED
+    if stuck:
+        yield (
+            f"In {stuck} of {len(folds)} folds the model never did better on its own training clips than naming their "
+            "largest class: it has learned nothing there, which is a matter of the recipe (learning rate, epochs, "
+            "input), not a result about the data."
+        )
