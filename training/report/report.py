@@ -159,9 +159,7 @@ class _Report:
             yield Text("None of the inputs changes the answers: the models give the same class whatever they see.")
         else:
             most = max(shares, key=lambda title: shares[title])
-            yield Text(
-                f"The answers depend most on {most.rsplit(' ', 1)[0]}: {most} changes {shares[most]:.0%} of them."
-            )
+            yield Text(f"What changes most answers, {shares[most]:.0%} of them, is {most}.")
 
     def _classes(self) -> Iterator[Part]:
         for name, group in self.groups.items():

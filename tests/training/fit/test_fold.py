@@ -287,8 +287,9 @@ def test_statistics_are_of_the_training_clips(tiny: Store, kept: ClipSource, pro
     folder = trained(plan, kept, tmp_path)
     data = plan.clips
     with BatchReader(StoreDataset(kept, data.labels, frames=8), device=torch.device("cpu")) as reader:
-        expected = measure_normalisation(reader.read([data.positions(folder.fold.train)]))
-        every = measure_normalisation(reader.read([range(len(kept))]))
+        moving: dict[str, Any] = {"motion": "adjacent", "depth_motion": "adjacent"}  # the default
+        expected = measure_normalisation(reader.read([data.positions(folder.fold.train)]), **moving)
+        every = measure_normalisation(reader.read([range(len(kept))]), **moving)
     found = load_trained_model(folder.model).header.normalisation
     for name in ("texture", "depth", "au"):
         pairs, reference, others = (torch.tensor(getattr(n, name)) for n in (found, expected, every))

@@ -54,7 +54,8 @@ class FrameDifference(nn.Module):
     """Inter-frame difference with the dynamic adaptive factor, undefined in the paper.
 
     Read as a branch of its own, ``f_t + alpha_t (f_{t+1} - f_t)``, ``alpha_t = 1 + MLP(mean over the frame of f)`` per
-    channel, unbounded: with alpha between 0 and 1 it would be a mean of two frames, which smooths motion away. The MLP's last layer starts at zero: alpha = 1 everywhere. The last frame has no difference.
+    channel, unbounded: with alpha between 0 and 1 it would be a mean of two frames, which smooths motion away. The
+    MLP's last layer starts at zero: alpha = 1 everywhere. The last frame has no difference.
     """
 
     def __init__(self, dim: int, reduction: int) -> None:
