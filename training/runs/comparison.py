@@ -39,16 +39,17 @@ def summarise(
         epochs: that it came to.
         device: to time a prediction on.
     """
-    first, _, result = next(iter(finished.values()))
+    first, _, result = max(finished.values(), key=lambda run: len(run[2].seeds))  # a solved model has one seed alone
     assert first.selection is not None
     protocol = result.protocol
     tested = {key for fold in first.run.folds for key in fold.test}
     clips = [clip for clip in first.selection.clips if clip.key in tested]
     classes = protocol.task.classes
-    probabilities = {
-        name: read_predictions(folder.predictions).aligned(classes, [clip.key for clip in clips])
-        for name, (_, folder, _) in finished.items()
-    }
+    probabilities = {}
+    for name, (_, folder, _) in finished.items():
+        by_seed = read_predictions(folder.predictions).aligned(classes, [clip.key for clip in clips])
+        only = next(iter(by_seed.values()))
+        probabilities[name] = {seed: by_seed.get(seed, only) for seed in result.seeds}
     compared = {name: _compared(name, *run, device) for name, run in finished.items()}
     compared |= {name: ComparedModel(name=name, failure=why) for name, why in failures.items()}
     return ComparisonResult(

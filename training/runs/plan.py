@@ -132,6 +132,8 @@ def _planned(
         **config.model_options,
     )
     check_recipe(config, model)
+    if model.solved:  # nothing is drawn: every seed would give the same
+        config = config.model_copy(update={"seeds": config.seeds[:1]})
     for file in set((weights or {}).values()):
         read_initial_weights(file, config).load(model)
     inputs = stored_inputs(model.inputs, config.motion)
