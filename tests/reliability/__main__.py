@@ -21,13 +21,16 @@ def main() -> None:
     parser.add_argument("--damages", type=int, default=500, help="random damages to a store")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    console, broken = Console(), False
+    table = Table("what", "times", "not as promised")
     with tempfile.TemporaryDirectory(prefix="mer-reliability-") as folder:
-        figures = Rig(Path(folder)).run(kills=options.kills, damages=options.damages, seed=options.seed)
-    table = Table("what", "times", "as promised", "not so")
-    for figure in figures:
-        table.add_row(figure.what, str(figure.times), str(figure.times - len(figure.broken)), "; ".join(figure.broken))
-    Console().print(table)
-    raise SystemExit(any(figure.broken for figure in figures))
+        for figure in Rig(Path(folder)).run(kills=options.kills, damages=options.damages, seed=options.seed):
+            row = figure.what, str(figure.times), "; ".join(figure.broken) or "none"
+            console.print(*row, sep=" | ")  # now, since the next one may take an hour
+            table.add_row(*row)
+            broken |= bool(figure.broken)
+    console.print(table)
+    raise SystemExit(broken)
 
 
 if __name__ == "__main__":
