@@ -58,9 +58,9 @@ def kill_often(command: Command, folder: Path, *, kills: int, seed: int = 0) -> 
     killed = finished = different = 0
     while killed < kills:
         out = folder / f"{command.name}-{finished}{command.suffix}"
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             process = _started(command, out)
-            process.join(moments.uniform(0, 1.1 * lifetime))
+            process.join(moments.uniform(0, (1.1 + number / 10) * lifetime))  # a machine may be busier than at first
             if process.exitcode is not None:
                 break
             process.kill()
