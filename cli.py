@@ -117,7 +117,10 @@ def main() -> None:
         raise SystemExit(130) from error
     except Exception as error:
         from schemas.errors import MerError
+        from schemas.output import write_error
 
+        if isinstance(error, OSError) and not isinstance(error, MerError):
+            error = write_error(error.filename or "the output", error)
         if not isinstance(error, MerError):
             raise
         print(f"error: {error}", file=sys.stderr)

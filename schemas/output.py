@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -16,6 +16,19 @@ from schemas.errors import ConfigError, MerError, OutputLockedError, StoreWriteE
 
 log = logging.getLogger("mer")
 
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the quota is used up: free some space",
+    errno.EFBIG: "the file is larger than is allowed there",
+    errno.EROFS: "it is read-only: choose another --out",
+    errno.EACCES: "no permission to write: choose another --out, or change its permissions",
+    errno.EPERM: "no permission to write: choose another --out, or change its permissions",
+    errno.EEXIST: "a file is where a folder is needed: choose another --out",
+    errno.ENOTDIR: "a file is where a folder is needed: choose another --out",
+    errno.ENOLCK: "the file system gives no locks: choose another --out",
+    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`), or take fewer --workers",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+}
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 
 
@@ -41,21 +54,34 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         ConfigError: a URL, which only `mer push` writes to.
         OutputLockedError: another run holds it.
-        OSError: nothing can be written beside the output.
+        StoreWriteError: nothing can be written beside the output, or nothing locked there.
     """
     require_path(out)
     lock = FileLock(out.with_name(out.name + ".lock"), blocking=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OutputLockedError(
-            f"{out}: another run is writing there (it holds {lock.lock_file}); wait for it, or choose another --out"
-        ) from error
+    with output_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise OutputLockedError(
+                f"{out}: another run is writing there (it holds {lock.lock_file}); wait for it, or choose another --out"
+            ) from error
     try:
         yield
     finally:
         lock.release()
+
+
+class _LogFile(logging.FileHandler):
+    """A log. That the disk is full is said by what is written beside it, once, and not by each line of the log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the line."""
+
+    def close(self) -> None:
+        """Drop what cannot be written any more."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
@@ -63,10 +89,11 @@ def log_file(path: Path) -> Iterator[None]:
     """Everything that a run logs, appended run by run.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreWriteError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -126,15 +153,12 @@ def output_errors(path: Path) -> Iterator[None]:
     except MerError:
         raise  # says already what is to be done
     except OSError as error:
-        remedy = {
-            errno.ENOSPC: "the disk is full: free some space",
-            errno.EDQUOT: "the quota is used up: free some space",
-            errno.EFBIG: "the file is larger than is allowed there",
-            errno.EROFS: "it is read-only: choose another --out",
-            errno.EACCES: "no permission to write: choose another --out, or change its permissions",
-            errno.EPERM: "no permission to write: choose another --out, or change its permissions",
-        }.get(error.errno or 0, "it cannot be written")
-        raise StoreWriteError(
-            f"{path}: {remedy} ({error.strerror or error}); what is finished is safe: "
-            "type the same command again to go on"
-        ) from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path | str, error: OSError) -> StoreWriteError:
+    """What the system says of an output, with the remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "it cannot be written")
+    return StoreWriteError(
+        f"{path}: {remedy} ({error.strerror or error}); what is finished is safe: type the same command again to go on"
+    )

@@ -19,7 +19,7 @@ from pipeline.preprocessing.run import execute
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import AnnotationError
 from schemas.manifest import Manifest
-from schemas.output import log_file, output_errors
+from schemas.output import log_file
 from schemas.settings import read_toml, validated
 
 log = logging.getLogger("mer")
@@ -72,8 +72,7 @@ def preprocess(
     for finding in found.findings:
         say(f"  {finding.kind}: {finding.message}")
     with ExitStack() as stack:
-        with output_errors(out.parent):
-            stack.enter_context(log_file(out.with_name(out.name + ".log")))
+        stack.enter_context(log_file(out.with_name(out.name + ".log")))
         log.info("%d clips of %s, %s", len(plan.clips), root, plan.provenance.model_dump_json())
         try:
             manifest = execute(plan, execution, console, overwrite=overwrite, retry_failed=retry_failed)

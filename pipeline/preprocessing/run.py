@@ -50,8 +50,7 @@ def execute(
         ClusterLostError: the cluster is lost.
     """
     with ExitStack() as stack:
-        with output_errors(plan.out.parent):
-            stack.enter_context(locked(plan.out))
+        stack.enter_context(locked(plan.out))
         if overwrite and plan.out.exists():
             _delete_store(plan.out)
         journal = Journal(plan.out)

@@ -17,6 +17,7 @@ from pipeline.synthesis.layouts import SyntheticClip, write_dataset
 from pipeline.synthesis.recording import CAMERAS, take_portrait
 from pipeline.synthesis.rendering import Performance, Stage
 from schemas.errors import ConfigError
+from schemas.output import output_errors
 
 TRUTH_FORMAT = 1
 _SHOWN = 0.05  # activation from which a coder would note an action unit
@@ -87,7 +88,6 @@ def synthesise(
     """
     people = _checked(dataset, out, subjects, clips, frames)
     truth = out.with_name(f"{out.name}-truth")
-    truth.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, object]] = []
     emotions: dict[str, int] = {}
 
@@ -100,8 +100,10 @@ def synthesise(
             if progress is not None:
                 progress(len(records), subjects * clips)
 
-    keys = write_dataset(dataset, out, generated(), layout=layout, quirks=quirks, seed=seed)
-    _write_truth(truth / "truth.json", dataset, seed, dict(zip(keys, records, strict=True)))
+    with output_errors(out):
+        truth.mkdir(parents=True, exist_ok=True)
+        keys = write_dataset(dataset, out, generated(), layout=layout, quirks=quirks, seed=seed)
+        _write_truth(truth / "truth.json", dataset, seed, dict(zip(keys, records, strict=True)))
     rendered = sum(int(str(record["frames"])) for record in records)
     return SynthesisReport(out, truth, tuple(keys), rendered, emotions)
 

@@ -1,5 +1,6 @@
 """Read a store: the manifest first, arrays only when asked for."""
 
+import errno
 import hashlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -244,6 +245,8 @@ class Store:
         return value
 
     def _damaged(self, what: str, why: Exception | str) -> StoreDamagedError:
+        if isinstance(why, OSError) and why.errno in (errno.EMFILE, errno.ENFILE):
+            raise why  # no damage of the store
         reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
         return StoreDamagedError(
             f"{self.path}: {what} cannot be read ({reason}); `mer verify {self.path}` lists all that is damaged: "

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.csv_cells import csv_text
-from schemas.output import write_text
+from schemas.output import output_errors, write_text
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
 
@@ -33,7 +33,6 @@ def write_prediction(
     Returns:
         The files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     table, about = folder / "predictions.csv", folder / "predictions.json"
     write_text(table, prediction_csv(prediction, spans))
     made_by = {
@@ -84,7 +83,7 @@ def _write_figures(folder: Path, prediction: StorePrediction, spans: Mapping[str
     for number, (video, own) in enumerate(rows.items(), 1):
         short = Path(video).stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
         files.append(folder / f"{number:03d}-{short}.png")
-        with style():
+        with style(), output_errors(files[-1]):
             _figure(video, own, prediction, spans).savefig(files[-1], dpi=130, facecolor="white")
     return files
 

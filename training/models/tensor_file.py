@@ -40,7 +40,7 @@ def read_tensors(path: Path, header: type[H], *, device: torch.device | str = "c
             return {name: file.get_tensor(name) for name in file.keys()}, header.model_validate_json(text)  # noqa: SIM118
     except FileNotFoundError as error:
         raise RunFolderError(f"{path}: no such file; is the training finished?") from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last is PyTorch's word for the second
         raise RunFolderError(f"{path}: not a readable safetensors file ({error})") from error
     except ValidationError as error:
         raise RunFolderError(f"{path}: not a file that this version of mer reads: {problems(error)}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from schemas.output import write_text
+from schemas.output import output_errors, write_text
 from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES
 from training.fit.folder import RunFolder
@@ -46,7 +46,7 @@ def write_comparison(
         runs = {model.name: RunFolder(folder / model.name) for model in result.models if model.groups}
         curves = {name: [fold.metrics for fold in run.folds(run.read())] for name, run in runs.items()}
     page = _Comparison(folder, result, {name: read_curves(files) for name, files in curves.items()})
-    with style():
+    with style(), output_errors(folder):
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in page.sections()]
     path = folder / COMPARISON_FILE
     write_text(path, render(page.title, facts=page.facts(), caveats=result.caveats, sections=sections))

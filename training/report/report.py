@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError, RunFolderError, StoreError
 from schemas.model import Model
-from schemas.output import write_text
+from schemas.output import output_errors, write_text
 from schemas.settings import problems
 from schemas.store.reader import Store
 from training.evaluation.ablation import ABLATION_FILE, Ablation
@@ -51,7 +51,7 @@ def write_report(run_folder: RunFolder, stores: Sequence[Store], *, regions: Reg
         ConfigError: the stores are not those of the run.
     """
     report = _Report(run_folder, stores, regions)
-    with style():
+    with style(), output_errors(run_folder.path):
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in report.sections()]
     page = render(report.title, facts=report.facts(), caveats=report.caveats(), sections=sections)
     write_text(run_folder.report, page)
