@@ -111,6 +111,11 @@ def _mer(
 def main() -> None:
     """Entry point: errors meant for the user are printed without a traceback; ``EXIT_CODES`` says what codes mean."""
     try:
+        import_module("madv_mer")  # which looks whether another module has the name of one of ours
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    try:
         app()
     except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)

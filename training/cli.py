@@ -21,8 +21,10 @@ from training.config import RecipeName, TrainConfig, TrainExecution
 if TYPE_CHECKING:
     from pipeline.view.predictions import RunPredictions
     from pipeline.weights.locate import LocatedWeights
+    from schemas.store.location import StoreLocation
     from schemas.store.reader import Store
     from training.runs.folds import Resources
+    from training.runs.train import TrainedRun as Trained
 
 app = typer.Typer(rich_markup_mode=None)
 model_app = typer.Typer(hidden=True, rich_markup_mode=None)
@@ -104,32 +106,50 @@ def train(
     given: Given,
 ) -> None:
     """Train and evaluate a model, without leaks. Killed half way, the same command goes on."""
-    from pipeline.clip.mesh.regions import region_masks
     from schemas.store.location import located
     from training.evaluation.terminal import evaluation_report
+
+    resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
+    stores = [located(place) for place in store]
+    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
+    trained, page = train_and_report(
+        stores, resolved, given, out=out or default, pretrain=pretrain, weights=weights, overwrite=overwrite
+    )
+    if trained.result is None:
+        print(f"open {page}")
+        raise typer.Exit(1)
+    console().print(evaluation_report(trained.result))
+    print(f"{trained.folder.path}: complete; open {page}")
+
+
+def train_and_report(
+    stores: "Sequence[StoreLocation]",
+    config: TrainConfig,
+    given: Given,
+    *,
+    out: Path,
+    pretrain: str | None,
+    weights: str | None,
+    overwrite: bool,
+) -> "tuple[Trained, Path]":
+    """Train as `mer train` does, and make the page of the run; arguments as of its options."""
+    from pipeline.clip.mesh.regions import region_masks
+    from schemas.store.location import located
     from training.report.report import write_report
     from training.runs.train import train as run
 
-    resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
     resources = _resources(given)
-    resolved, published = _starting(resolved, _published([resolved.model], weights, given))
-    stores = [located(place) for place in store]
-    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
+    config, published = _starting(config, _published([config.model], weights, given))
     trained = run(
         stores,
-        resolved,
+        config,
         resources,
-        out=out or default,
+        out=out,
         pretrain=located(pretrain) if pretrain else None,
         published=published,
         overwrite=overwrite,
     )
-    page = write_report(trained.folder, trained.stores, regions=region_masks)
-    if trained.result is None:
-        resources.say(f"open {page}")
-        raise typer.Exit(1)
-    resources.console.print(evaluation_report(trained.result))
-    resources.say(f"{trained.folder.path}: complete; open {page}")
+    return trained, write_report(trained.folder, trained.stores, regions=region_masks)
 
 
 @app.command()

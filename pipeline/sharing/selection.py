@@ -16,7 +16,7 @@ from schemas.manifest import ClipEntry
 
 Value = str | float | None
 
-_FIELDS: dict[str, Callable[[ClipEntry], Value | Sequence[Value]]] = {
+FIELDS: dict[str, Callable[[ClipEntry], Value | Sequence[Value]]] = {
     "dataset": lambda entry: entry.key.split("/")[0],
     "subject": lambda entry: entry.subject,
     "clip": lambda entry: entry.key.split("/")[2],
@@ -53,7 +53,7 @@ class Condition:
     def holds(self, entry: ClipEntry) -> bool:
         """Whether a clip meets it; what is not there is neither smaller nor larger than anything."""
         column = self.field.removeprefix(_METADATA)
-        found = entry.metadata.get(column) if column != self.field else _FIELDS[self.field](entry)
+        found = entry.metadata.get(column) if column != self.field else FIELDS[self.field](entry)
         mine: list[Value] = list(found) if isinstance(found, (list, tuple)) else [found]  # type: ignore[list-item]
         if self.operator in ("=", "!="):
             equal = any(_equal(value, wanted) for value in mine or [None] for wanted in self.values)
@@ -105,9 +105,9 @@ def _condition(text: str) -> Condition:
     if match is None:
         raise ConfigError(f"--where {text!r}: expected FIELD=VALUE, FIELD!=VALUE, FIELD<NUMBER, ..., joined by commas")
     field, sign, values = match.groups()
-    if field not in _FIELDS and not field.startswith(_METADATA):
-        near = get_close_matches(field, _FIELDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FIELDS)} and {_METADATA}COLUMN"
+    if field not in FIELDS and not field.startswith(_METADATA):
+        near = get_close_matches(field, FIELDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FIELDS)} and {_METADATA}COLUMN"
         raise ConfigError(f"--where {text!r}: clips have no {field!r}; {hint}")
     condition = Condition(field, sign, _values(values, "|"))
     if sign in _ORDER and (len(condition.values) != 1 or _number(condition.values[0]) is None):

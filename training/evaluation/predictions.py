@@ -175,7 +175,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         if csv_format:
             file.write(_csv(predictions).encode())
         else:
-            write_columns(file, _columns(predictions))
+            write_columns(file, columns_of(predictions))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -189,7 +189,7 @@ def read_predictions(path: Path) -> Predictions:
     try:
         read = _read_csv if _format(path) == "csv" else read_columns
         with path.open("rb") as file:
-            return _from_columns(read(file))
+            return from_columns(read(file))
     except FileNotFoundError as error:
         raise PredictionsError(f"{path}: no such file") from error
     except OSError as error:
@@ -200,7 +200,8 @@ def read_predictions(path: Path) -> Predictions:
         raise PredictionsError(f"{path}: {error}") from error
 
 
-def _from_columns(columns: Mapping[str, Sequence[Any]]) -> Predictions:
+def from_columns(columns: Mapping[str, Sequence[Any]]) -> Predictions:
+    """Predictions from a table's columns, name -> N values; raises ``PredictionsError`` as ``read_predictions``."""
     for name in columns:
         if name.strip().lower() in _REFUSED:
             raise PredictionsError(f"column {name!r}: {_REFUSED[name.strip().lower()]}")
@@ -246,7 +247,8 @@ def _seed(value: Any, clip: str) -> int:
         raise PredictionsError(f"{clip}: seed {value!r} is no whole number") from error
 
 
-def _columns(predictions: Predictions) -> dict[str, Sequence[Any]]:
+def columns_of(predictions: Predictions) -> dict[str, Sequence[Any]]:
+    """The columns of the file, name -> N values."""
     columns: dict[str, Sequence[Any]] = {
         "clip": predictions.clips,
         "fold": predictions.folds,
@@ -256,7 +258,7 @@ def _columns(predictions: Predictions) -> dict[str, Sequence[Any]]:
 
 
 def _csv(predictions: Predictions) -> str:
-    columns = _columns(predictions)
+    columns = columns_of(predictions)
     return csv_text([columns, *zip(*columns.values(), strict=True)])
 
 
