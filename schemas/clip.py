@@ -143,7 +143,8 @@ class DatasetScan(Model):
 
     ``expected`` maps a count's name (``clips``, ``subjects``, ``emotion:surprise``, ...) to the
     published figure, so that a scan can show found against expected. ``disagreement`` says why the annotation cannot
-    be that of the images, where so much is on one side only; such a dataset is not to be processed.
+    be that of the images, where so much is on one side only; such a dataset is not to be processed. ``synthetic``:
+    `mer synth` made some of the clips.
     """
 
     dataset: str
@@ -154,6 +155,7 @@ class DatasetScan(Model):
     expected: dict[str, int] = Field(default_factory=dict)
     licences: tuple[Licence, ...] = ()
     disagreement: str = ""
+    synthetic: bool = False
 
     @property
     def missing_clips(self) -> int:

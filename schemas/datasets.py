@@ -16,6 +16,10 @@ AGREEMENT = (
 )
 
 
+SYNTHETIC_MARKER = "mer-synthetic.json"  # in the root of what `mer synth` writes
+SYNTHETIC_NOTE = "synthetic: photographs of faces set in motion by `mer synth`, no recordings of micro-expressions"
+
+
 class Licence(Model):
     """Under which terms the people of a dataset let themselves be recorded, in words."""
 

@@ -163,13 +163,14 @@ class Manifest(Model):
     ``content_sha256`` is the hash of all the rest, so that an edited label is noticed; see ``sealed``.
     It is the store's content id: equal ids mean equal clips, labels and bytes.
 
-    What only shared stores have:
+    What only shared or synthetic stores have:
 
     Attributes:
         further_provenances: of a merged store, the other runs that made clips of it.
         left_out: clip arrays that were left out for sharing, although the run had made them.
         pseudonyms: where subjects and clips were renamed, the fingerprint of the secret that named them.
         licences: terms of the datasets that the clips are from, sorted.
+        synthetic: `mer synth` made some of the clips.
     """
 
     format: Literal["mer-store"] = "mer-store"
@@ -185,6 +186,7 @@ class Manifest(Model):
     left_out: tuple[ClipArrayName, ...] = ()
     pseudonyms: str = ""
     licences: tuple[Licence, ...] = ()
+    synthetic: bool = False
     content_sha256: str = ""
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.clip_table import TABLE_SUFFIXES, scan_clip_table
 from pipeline.datasets.image_trees import ImageTree
+from pipeline.datasets.synthetic import is_synthetic
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file
 from schemas.clip import DatasetScan
@@ -36,6 +37,11 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
         AnnotationError: the dataset's spreadsheet is missing or cannot be used.
         ConfigError: no such name.
     """
+    base, scan = _scan(root, dataset, annotation)
+    return base, scan.model_copy(update={"synthetic": is_synthetic(base, scan.clips)})
+
+
+def _scan(root: Path, dataset: str | None, annotation: Path | None) -> tuple[Path, DatasetScan]:
     adapters = [DATASETS[name] for name in (DATASETS.names() if dataset is None else [dataset])]
     for path in filter(None, (root.absolute(), annotation and annotation.absolute())):
         if (name := printable(path)) != str(path):

@@ -207,4 +207,6 @@ def _title(store: Store, key: str) -> str:
     emotion = label.emotion or label.raw_emotion
     config = store.manifest.provenance.config
     described = f"{key}" + (f"   {emotion}{code}" if emotion or code else "")
-    return f"{described}   ({entry.n_frames} frames at {entry.fps:g} fps; depth {config.depth}, AUs {config.au})"
+    return f"{described}   ({entry.n_frames} frames at {entry.fps:g} fps; depth {config.depth}, AUs {config.au})" + (
+        "   SYNTHETIC" if store.manifest.synthetic else ""
+    )

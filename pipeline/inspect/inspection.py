@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.clip import Finding
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.layout import SPECS
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store.reader import Store
@@ -33,6 +34,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "content_sha256": manifest.content_sha256,
         "edited": manifest.content_sha256 != manifest.expected_sha256(),
         "datasets": list(manifest.datasets),
+        "synthetic": manifest.synthetic,
         "layout": provenance.layout,
         "config": provenance.config.model_dump(mode="json"),
         "config_sha256": manifest.config_sha256,
@@ -92,6 +94,7 @@ def _facts(summary: dict[str, Any]) -> Table:
         "store": f"{summary['store']}, format {summary['format_version']}, content {summary['content_sha256'][:12]}",
         "edited": "the manifest is not as it was written: `mer verify` says more" if summary["edited"] else None,
         "dataset": f"{', '.join(summary['datasets'])} ({summary['layout']})",
+        "people": SYNTHETIC_NOTE if summary["synthetic"] else None,
         "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
         "frames": str(summary["frames"]),
         "labels": _listing(summary["emotions"]),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.clip import DatasetScan, Finding
-from schemas.datasets import FACTS
+from schemas.datasets import FACTS, SYNTHETIC_NOTE
 
 _SHOWN_SUBJECTS = 40
 
@@ -25,6 +25,8 @@ def scan_report(scan: DatasetScan, root: Path | None = None) -> RenderableType:
     parts: list[RenderableType] = [_heading(scan, root), _counts_table(scan), _subjects_table(scan)]
     if uncertain := _uncertain(scan):
         parts.insert(1, Text(f"not known for certain of this dataset: {uncertain}", style="yellow"))
+    if scan.synthetic:
+        parts.insert(1, Text(SYNTHETIC_NOTE, style="yellow"))
     findings = _by_kind(scan)
     if findings:
         parts.append(_findings_table(findings))

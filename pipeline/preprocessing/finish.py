@@ -39,6 +39,7 @@ def finish_store(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
         depth=plan.backends.depth,
         findings=plan.scan.findings,
         licences=plan.scan.licences,
+        synthetic=plan.scan.synthetic,
         clips=(),
         objects={},
     )

@@ -17,6 +17,7 @@ from pipeline.preprocessing.backends import depth_backend
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from schemas.config import Execution, PreprocessConfig
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.errors import AnnotationError
 from schemas.manifest import Manifest
 from schemas.output import log_file
@@ -69,6 +70,8 @@ def preprocess(
         say(f"  {name} = {value}")
     if (depth := depth_backend(config)) is not None and depth.prior:
         say(f"  the depth of {config.depth} has the shape of faces at large: it is not measured on these people")
+    if found.synthetic:
+        say(f"  {SYNTHETIC_NOTE}")
     for finding in found.findings:
         say(f"  {finding.kind}: {finding.message}")
     with ExitStack() as stack:

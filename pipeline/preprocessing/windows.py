@@ -20,6 +20,7 @@ from pipeline.clip.backends import DETECTORS
 from pipeline.clip.frames import IMAGE_SUFFIXES, USUAL_VIDEOS
 from pipeline.clip.video_facts import examine_video
 from pipeline.datasets.frame_files import index_frames
+from pipeline.datasets.synthetic import is_synthetic
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file, scan_video_folder
 from pipeline.preprocessing.plan import plan_run
@@ -197,7 +198,13 @@ def cut_windows(source: Path, *, windowing: Windowing, fps: float | None = None)
             clips.append(clip)
             spans[clip.key] = Span(video.title, start / video.fps, end / video.fps)
         seconds += _length(video) / video.fps
-    scan = DatasetScan(dataset=DATASET, layout="windows", annotation=None, clips=tuple(clips))
+    scan = DatasetScan(
+        dataset=DATASET,
+        layout="windows",
+        annotation=None,
+        clips=tuple(clips),
+        synthetic=is_synthetic(root, clips),
+    )
     return Windows(root, scan, spans, seconds)
 
 

@@ -2,6 +2,7 @@
 
 from pipeline.clip.backends import ACTION_UNITS, DEPTH
 from pipeline.datasets import DATASETS
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.store.reader import Store
 
 MADV_NET = """\
@@ -27,6 +28,8 @@ def cite(store: Store) -> str:
     good = [entry for entry in manifest.clips if entry.status == "ok"]
     people = {entry.key.rpartition("/")[0] for entry in good}
     lines.append(f"{len(good)} clips of {len(people)} subjects: {', '.join(manifest.datasets)}")
+    if manifest.synthetic:
+        lines.append(SYNTHETIC_NOTE)
     for what, column in (("depth", manifest.depth), ("action units", manifest.action_units)):
         if column is not None:
             lines.append(f"{what}: {column.tool} {column.version}")

@@ -42,6 +42,7 @@ def merge(stores: Sequence[Store], out: Path) -> Manifest:
         update={
             "findings": _all_findings(manifests),
             "licences": tuple(licences[text] for text in sorted(licences)),
+            "synthetic": any(manifest.synthetic for manifest in manifests),
             "clips": (),
             "objects": {},
         }

@@ -16,8 +16,9 @@ from pipeline.synthesis.identities import Identity, identities, load_still
 from pipeline.synthesis.layouts import SyntheticClip, write_dataset
 from pipeline.synthesis.recording import CAMERAS, take_portrait
 from pipeline.synthesis.rendering import Performance, Stage
+from schemas.datasets import SYNTHETIC_MARKER
 from schemas.errors import ConfigError
-from schemas.output import output_errors
+from schemas.output import output_errors, write_text
 
 TRUTH_FORMAT = 1
 _SHOWN = 0.05  # activation from which a coder would note an action unit
@@ -57,7 +58,8 @@ def synthesise(
 ) -> SynthesisReport:
     """Generate a dataset of micro-expressions on real faces, and what is true about it in ``<out>-truth``.
 
-    Equal arguments give equal bytes. A subject's clips do not depend on how many subjects come after.
+    The root also holds ``mer-synthetic.json``, by which everything that is made of the clips says that they are
+    synthetic. Equal arguments give equal bytes. A subject's clips do not depend on how many subjects come after.
 
     ``truth.json`` holds ``format``, ``dataset``, ``seed``, ``action_units`` and ``sides`` (the order of axes below)
     and ``clips``: key -> ``file`` (the arrays), ``subject`` and ``clip`` (0-based), ``identity``, ``emotion`` (class),
@@ -88,6 +90,7 @@ def synthesise(
     """
     people = _checked(dataset, out, subjects, clips, frames)
     truth = out.with_name(f"{out.name}-truth")
+    made = {"synthetic": True, "made_by": "mer synth", "dataset": dataset, "subjects": subjects, "clips": clips}
     records: list[dict[str, object]] = []
     emotions: dict[str, int] = {}
 
@@ -101,7 +104,9 @@ def synthesise(
                 progress(len(records), subjects * clips)
 
     with output_errors(out):
-        truth.mkdir(parents=True, exist_ok=True)
+        for folder in (out, truth):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(out / SYNTHETIC_MARKER, json.dumps({**made, "frames": frames, "seed": seed}) + "\n")
         keys = write_dataset(dataset, out, generated(), layout=layout, quirks=quirks, seed=seed)
         _write_truth(truth / "truth.json", dataset, seed, dict(zip(keys, records, strict=True)))
     rendered = sum(int(str(record["frames"])) for record in records)

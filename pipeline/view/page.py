@@ -14,6 +14,7 @@ from pipeline.view.overview import Confusion, Quality
 from pipeline.view.player import GREY_LEVELS, SPEEDS, Player
 from pipeline.view.predictions import RunPredictions
 from pipeline.view.thumbnails import Thumbnails
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.store.reader import Store
 
 GALLERY, CLIP = 0, 1  # numbers of the tabs
@@ -115,6 +116,8 @@ class Page:
             f"{len(manifest.clips)} clips of {subjects} subjects, {failed} failed",
             f"content {manifest.content_sha256[:12]}",
         ]
+        if manifest.synthetic:
+            facts.append(SYNTHETIC_NOTE)
         if self.clips.run is not None:
             facts.append(self.clips.run.title)
         return f"<h1>{escape(self.store.path.name)}</h1><p>{escape('; '.join(facts))}</p>"

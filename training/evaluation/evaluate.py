@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import canonical_sha256
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.errors import ConfigError, PredictionsError
 from schemas.manifest import Manifest
 from schemas.store.location import StoreLocation
@@ -119,6 +120,7 @@ def evaluate(
         groups=groups,
         subjects=tuple(_subjects(subjects, protocol.task.classes, tuple(answers), confusion)),
         caveats=(
+            *_synthetic(manifests),
             *_caveats(selection, protocol, answers, ties, own_folds=own_folds),
             *lacking.values(),
             *([predictions.note] if predictions.note else []),
@@ -244,7 +246,13 @@ def _store(manifest: Manifest) -> EvaluatedStore:
         content_sha256=manifest.content_sha256,
         clips=len(manifest.clips),
         failed=failed,
+        synthetic=manifest.synthetic,
     )
+
+
+def _synthetic(manifests: Sequence[Manifest]) -> Iterator[str]:
+    if names := sorted({name for manifest in manifests if manifest.synthetic for name in manifest.datasets}):
+        yield f"{', '.join(names)} is {SYNTHETIC_NOTE}: no result on people."
 
 
 def _caveats(

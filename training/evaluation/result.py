@@ -73,6 +73,7 @@ class EvaluatedStore(Model):
     content_sha256: str
     clips: int
     failed: int
+    synthetic: bool = False
 
 
 class EvaluationResult(Model):

@@ -22,7 +22,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -40,7 +40,7 @@ from training.protocols.splits import Fold
 from training.protocols.tasks import subject_of
 
 RUN_FILE = "run.json"
-_NOT_COMPARED = ("git", "history", "pixels", "pseudonyms")  # the rest decides them, or they decide nothing
+_NOT_COMPARED = ("git", "history", "pixels", "sources", "pseudonyms")  # the rest decides them, or they decide nothing
 
 
 class RunStore(Model):
@@ -50,6 +50,7 @@ class RunStore(Model):
     clips: int
     content_sha256: str
     preprocess: PreprocessConfig
+    synthetic: bool = False
 
 
 class Run(Model):
@@ -62,7 +63,8 @@ class Run(Model):
         device: that it was trained on.
         git: revision of the checkout that it was run from, with ``-dirty`` where files were changed.
         history: what was seen by the runs that it started from, the earliest first.
-        pixels: clip key -> hash of its pixels, of a run with one fold, which others may start from.
+        pixels: clip key -> hash of its pixels, of all clips that some fold learns from.
+        sources: clip key -> hash of the files that it was read from, of the same clips.
         pseudonyms: whether subjects of its stores were renamed.
     """
 
@@ -79,6 +81,7 @@ class Run(Model):
     git: str | None
     history: tuple[SeenBefore, ...] = ()
     pixels: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
     pseudonyms: bool = False
 
     @property
@@ -93,7 +96,8 @@ class Run(Model):
             run_sha256=self.sha256,
             stores=tuple(store.name for store in self.stores),
             people=tuple(sorted({subject_of(key) for key in keys})),
-            pixels={key: sha256 for key, sha256 in self.pixels.items() if key in keys},
+            # Of a run with one fold, which others may start from; every model of a run would repeat them.
+            pixels={key: sha256 for key, sha256 in self.pixels.items() if key in keys and len(self.folds) == 1},
             pseudonyms=self.pseudonyms,
             complete=self.config.pretrained is None or bool(self.history),
         )
@@ -102,7 +106,9 @@ class Run(Model):
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON form without what may differ where a run goes on, and without its history."""
-        return canonical_sha256(self.model_dump(mode="json", exclude=set(_NOT_COMPARED)))
+        left_out: dict[str, Any] = {name: True for name in _NOT_COMPARED}
+        left_out["stores"] = {"__all__": {"synthetic"}}  # their content decides it
+        return canonical_sha256(self.model_dump(mode="json", exclude=left_out))
 
 
 class FoldFailure(Model):

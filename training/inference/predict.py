@@ -1,7 +1,7 @@
 """`mer predict`: the models of a run on the clips of a store that it was not evaluated on."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from schemas.config import PreprocessConfig
+from schemas.datasets import SYNTHETIC_NOTE
 from schemas.errors import ConfigError, RunFolderError
 from schemas.store.reader import Store
 from training.data.batch import ClipBatch, Input
@@ -19,6 +20,7 @@ from training.data.sampling import batches
 from training.fit.folder import FoldFolder, Run, RunFolder
 from training.models.trained_model import TrainedModel, load_trained_model
 from training.protocols.tasks import subject_of
+from training.runs.leaks import pixels_of, sources_of
 
 _CLIPS_HELD = 256  # in memory at once, while every model looks at them
 _OF_BACKENDS = ("depth", "depth_size", "au")
@@ -190,8 +192,13 @@ def _reads(model: TrainedModel) -> tuple[object, ...]:
 def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
     if ensemble.missing:
         yield f"{ensemble.missing} models are missing: their folds failed or are unfinished"
+    if any(trained.synthetic for trained in ensemble.run.stores):
+        yield f"the models were trained on clips that are {SYNTHETIC_NOTE}"
+    if store.manifest.synthetic:
+        yield f"the clips are {SYNTHETIC_NOTE}"
     folds = [folder.fold for folder in ensemble.folders]
-    seen = {subject_of(key) for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+    learned = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+    seen = {subject_of(key) for key in learned}
     subjects = {subject_of(entry.key) for entry in store.manifest.clips}
     if known := sorted(subjects & seen):
         yield (
@@ -199,7 +206,14 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
             f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); `mer evaluate` scores the run's own "
             "predictions, each by a model that has not seen the subject"
         )
-    elif ensemble.run.config.pretrained is not None:
+    twins = _learned_under_other_names(ensemble.run, learned, store)
+    if twins := [key for key in twins if subject_of(key) not in seen]:
+        named = twins[0] + ", ..." * (len(twins) > 1)
+        yield (
+            f"NO TEST RESULT: {len(twins)} of {len(store.manifest.clips)} clips ({named}) are training clips "
+            "of these models under other names: their files or their pixels are the same"
+        )
+    if not known and ensemble.run.config.pretrained is not None:
         yield "the models were pre-trained on other clips; whether these subjects were among them is not known here"
     if all(entry.label.raw_emotion is None for entry in store.manifest.clips):
         yield (
@@ -210,6 +224,15 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
     if several := sum(count > 1 for count in faces):
         yield f"up to {max(faces)} faces were seen, in {several} of {len(faces)} clips; the largest is taken"
     yield from _other_backends(ensemble.run, store, inputs)
+
+
+def _learned_under_other_names(run: Run, learned: Collection[str], store: Store) -> list[str]:
+    """Keys of the store's clips whose files or pixels are those of clips that the models learned from."""
+    keys, twins = {entry.key for entry in store.manifest.clips}, set[str]()
+    for known, found in ((run.sources, sources_of([store], keys)), (run.pixels, pixels_of([store], keys))):
+        hashes = {sha256 for key, sha256 in known.items() if key in learned}
+        twins |= {key for key, sha256 in found.items() if sha256 in hashes}
+    return sorted(twins)
 
 
 def _other_backends(run: Run, store: Store, inputs: frozenset[Input]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from training.fit.folder import RunFolder
 from training.report import comparison_figures as figures
 from training.report import comparison_tables as tables
 from training.report.comparison_curves import ENLARGED, TrainingCurves, model_curves_figure
-from training.report.drawing import save, style
+from training.report.drawing import SYNTHETIC_CAPTION, save, style
 from training.report.page import Part, Section, Table, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, PaperTable, paper_tables
 from training.report.table_files import write_table
@@ -81,7 +81,12 @@ class _Comparison:
             ("seeds", ", ".join(map(str, result.seeds))),
             ("recipe", result.recipe),
             ("budget", result.budget or "none: as long as the recipe says"),
-            ("data", "; ".join(f"{', '.join(s.datasets)} ({s.clips} clips)" for s in result.stores)),
+            (
+                "data",
+                "; ".join(
+                    f"{', '.join(s.datasets)} ({s.clips} {'synthetic ' * s.synthetic}clips)" for s in result.stores
+                ),
+            ),
             ("machine", f"{result.machine}; {result.device}"),
         ]
 
@@ -254,6 +259,8 @@ class _Comparison:
         )
 
     def _picture(self, name: str, caption: str, figure: Figure) -> Part:
+        if any(store.synthetic for store in self.result.stores):
+            caption += SYNTHETIC_CAPTION
         return save(figure, self.folder / "figures", _file_name(name), caption)
 
     def _table(self, name: str, table: Table) -> Table:

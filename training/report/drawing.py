@@ -21,6 +21,7 @@ INK, LINE = "#1f2933", "#c9d1da"
 # Told apart with any colour vision (after Okabe and Ito), and on white as on black.
 BLUE, ORANGE, GREEN, PURPLE, SKY, OCHRE = "#2a7fc1", "#d9691e", "#1b9e77", "#b5659a", "#56b4e9", "#c99700"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, OCHRE, SKY)
+SYNTHETIC_CAPTION = " Synthetic clips, no recordings of people's expressions."
 WIDTH = 9.6  # inches of a figure as wide as the page
 
 _STYLE: Any = {

@@ -24,7 +24,7 @@ from training.fit.folder import FoldFailure, Run, RunFolder
 from training.report import figures, tables
 from training.report.attention import attention_at_apex, attention_figure
 from training.report.depth import Regions, depth_figure
-from training.report.drawing import save, style
+from training.report.drawing import SYNTHETIC_CAPTION, save, style
 from training.report.examples import choose_examples
 from training.report.page import Part, Section, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, paper_tables
@@ -92,7 +92,10 @@ class _Report:
         found += [
             ("seeds", ", ".join(map(str, config.seeds))),
             ("model", f"{config.model}, {config.frames} frames of {config.size} px"),
-            ("data", "; ".join(f"{store.name} ({store.clips} clips)" for store in run.stores)),
+            (
+                "data",
+                "; ".join(f"{s.name} ({s.clips} {'synthetic clips' if s.synthetic else 'clips'})" for s in run.stores),
+            ),
         ]
         if self.result is not None:
             found.append(("clips", self.result.which_clips))
@@ -282,6 +285,8 @@ class _Report:
         yield tables.packages_table(run)
 
     def _picture(self, name: str, caption: str, figure: Figure) -> Part:
+        if any(store.synthetic for store in self.run.stores):
+            caption += SYNTHETIC_CAPTION
         return save(figure, self.folder.figures, re.sub(r"[^A-Za-z0-9._-]+", "-", name), caption)
 
 

@@ -26,6 +26,13 @@ def pixels_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def sources_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
+    """Clip key -> hash of the files that it was read from; clips that were renamed for sharing have none."""
+    wanted = set(keys)
+    entries = (entry for store in stores for entry in store.manifest.clips if entry.key in wanted)
+    return {entry.key: entry.source.sha256 for entry in entries if entry.source is not None}
+
+
 def refuse_seen(history: Sequence[SeenBefore], keys: Sequence[str], pixels: Mapping[str, str]) -> None:
     """Refuse a run whose people or clips an earlier training has seen.
 

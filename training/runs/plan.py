@@ -18,7 +18,7 @@ from training.models.trained_model import SeenBefore
 from training.protocols.protocol import Protocol, choose_protocol, default_protocol
 from training.protocols.splits import Fold, make_folds
 from training.protocols.tasks import LabelledClip, Selection, select_clips
-from training.runs.leaks import pixels_of, refuse_seen, refuse_twins, unknown
+from training.runs.leaks import pixels_of, refuse_seen, refuse_twins, sources_of, unknown
 from training.runs.recipes import check_recipe
 from training.runs.versions import git_revision, package_versions
 
@@ -138,6 +138,7 @@ def _planned(
         read_initial_weights(file, config).load(model)
     inputs = stored_inputs(model.inputs, config.motion)
     check_stores(stores, size=config.size, inputs=inputs)
+    learned = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
     run = Run(
         config=config,
         objective="frame_difference" if protocol is None else "supervised",
@@ -148,6 +149,7 @@ def _planned(
                 clips=len(store.manifest.clips),
                 content_sha256=store.manifest.content_sha256,
                 preprocess=store.manifest.provenance.config,
+                synthetic=store.manifest.synthetic,
             )
             for store in stores
         ),
@@ -156,9 +158,8 @@ def _planned(
         device=device,
         packages=package_versions(),
         git=git_revision(),
-        pixels=pixels_of(stores, {key for fold in folds for key in (*fold.train, *(fold.validation or ()))})
-        if len(folds) == 1
-        else {},
+        pixels=pixels_of(stores, learned),
+        sources=sources_of(stores, learned),
         pseudonyms=any(store.manifest.pseudonyms for store in stores),
     )
     labelled = selection.clips if selection is not None else [LabelledClip(key, 0) for key in folds[0].train]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from pipeline.datasets import scan_dataset
 from pipeline.inspect.figures import clip_figure, depth_disparity
 from pipeline.inspect.inspection import report, summarise
+from pipeline.sharing.cite import cite
 from schemas.errors import ConfigError
 from schemas.manifest import ClipEntry, Failure, Manifest
 from schemas.store.reader import Store
@@ -52,6 +55,19 @@ def test_the_summary_adds_up(shared_store: Store) -> None:
         )
         assert array["bytes"] == sum(shared_store.clip_array(name, entry.key).nbytes for entry in entries)
     assert [clip["clip"] for clip in summary["clip_list"]] == [entry.key for entry in entries]
+
+
+def test_synthetic_clips_are_called_so(shared_casme2: Path, shared_store: Store, tmp_path: Path) -> None:
+    """Through every command from `scan` to `cite`, also where one subject's folder is scanned; others are not."""
+    for root in (shared_casme2, next(path for path in shared_casme2.rglob("sub*") if path.is_dir())):
+        assert scan_dataset(root, annotation=next(shared_casme2.rglob("*.xls*")))[1].synthetic
+    shutil.copytree(shared_casme2, tmp_path / "raw", ignore=shutil.ignore_patterns("*.json"))
+    assert not scan_dataset(tmp_path / "raw")[1].synthetic
+    assert shared_store.manifest.synthetic
+    real = Store(shared_store.path, shared_store.manifest.model_copy(update={"synthetic": False}))
+    for text, other in ((printed(shared_store), printed(real)), (cite(shared_store), cite(real))):
+        assert "synthetic: photographs of faces" in text
+        assert "synthetic" not in other
 
 
 def test_the_report_fits_a_terminal_and_lists_what_one_can_show(shared_store: Store) -> None:

@@ -15,6 +15,7 @@ from pipeline.preprocessing.store_arrays import resized_shard
 from pipeline.sharing.diff import diff
 from pipeline.sharing.merge import merge
 from pipeline.sharing.output import new_output
+from pipeline.sharing.pseudonyms import Pseudonyms
 from pipeline.sharing.selection import Condition, Selection
 from pipeline.sharing.subset import subset
 from schemas.errors import (
@@ -82,6 +83,19 @@ def test_order_and_grouping_do_not_matter(tmp_path: Path) -> None:
     assert runs["samm/006/006_1"] == b.manifest.provenance
     assert runs[KEYS[3]] == c.manifest.provenance
     assert len(ab_c.manifest.provenances) == 3
+
+
+def test_one_synthetic_store_makes_the_whole_synthetic(tmp_path: Path) -> None:
+    """Which every copy of it stays, whoever is named first."""
+    real = tiny_store(tmp_path / "a.zarr", KEYS[:1])
+    other = tiny_store(tmp_path / "b.zarr", ["samm/006/006_1"])
+    made_up = Store(other.path, other.manifest.model_copy(update={"synthetic": True}).sealed())
+    for name, stores in (("ab", (real, made_up)), ("ba", (made_up, real))):
+        both = merged(tmp_path / f"{name}.zarr", *stores)
+        assert both.manifest.synthetic
+        subset(both, tmp_path / f"{name}-again.zarr", pseudonyms=Pseudonyms.random())
+        assert Store.open(tmp_path / f"{name}-again.zarr").manifest.synthetic
+    assert not merged(tmp_path / "aa.zarr", real, real).manifest.synthetic
 
 
 def test_a_merged_dataset_comes_apart_again(tmp_path: Path, whole: Store) -> None:

@@ -47,6 +47,15 @@ def make_predictions(
     )
 
 
+def test_a_score_on_synthetic_clips_says_so_first(hs: Manifest) -> None:
+    """Before every other caveat, which reports and comparisons take over; that of recordings does not."""
+    predictions = make_predictions(LOSO, [hs])
+    result = evaluate(predictions, [hs.model_copy(update={"synthetic": True})], LOSO)
+    assert result.caveats[0].startswith("smic-hs is synthetic: ")
+    assert [store.synthetic for store in result.stores] == [True]
+    assert not any("synthetic" in caveat for caveat in evaluate(predictions, [hs], LOSO).caveats)
+
+
 def test_perfect_predictions_score_one(hs: Manifest) -> None:
     """Every metric, class and subject is 1, above both floors; one seed has no spread, and that is said."""
     result = evaluate(make_predictions(LOSO, [hs]), [hs], LOSO)

@@ -85,6 +85,11 @@ def with_manifest(store: Store, **update: object) -> Store:
     return Store(store.path, Manifest.model_validate(store.manifest.model_copy(update=update)))
 
 
+def caveats_of(ensemble: Ensemble, store: Store) -> list[str]:
+    """All but those that stand beside everything synthetic."""
+    return [caveat for caveat in predict_store(ensemble, store).caveats if "synthetic:" not in caveat]
+
+
 def test_a_folds_model_repeats_its_test_predictions(folder: RunFolder, shared_store: Store) -> None:
     """New clips are seen as test clips were: the same probabilities come out, and the ensemble is their mean."""
     run = folder.read()
@@ -105,9 +110,9 @@ def test_a_folds_model_repeats_its_test_predictions(folder: RunFolder, shared_st
 
 def test_people_that_were_trained_on_are_named(folder: RunFolder, shared_store: Store) -> None:
     """Every subject taught some fold's model; the model of one fold has not seen its own test subject."""
-    (caveat,) = predict_store(Ensemble.open(folder), shared_store).caveats
+    (caveat,) = caveats_of(Ensemble.open(folder), shared_store)
     assert caveat.startswith("NO TEST RESULT: 2 of 2 subjects were trained on by these models (casme2/sub01, ")
-    (caveat,) = predict_store(Ensemble.open(folder, fold="casme2/sub01"), shared_store).caveats
+    (caveat,) = caveats_of(Ensemble.open(folder, fold="casme2/sub01"), shared_store)
     assert caveat.startswith("NO TEST RESULT: 1 of 2 subjects were trained on by these models (casme2/sub02)")
 
     renamed = {key: f"other/{key.split('/', 1)[1]}" for key in shared_store.manifest.index}
@@ -116,7 +121,23 @@ def test_people_that_were_trained_on_are_named(folder: RunFolder, shared_store: 
     none_known = with_manifest(shared_store, clips=tuple(entry.model_copy(
         update={"failure": Failure(stage="face", error="E", message="no face"), "status": "failed"}
     ) for entry in strangers))  # fmt: skip
-    assert predict_store(ensemble, none_known).caveats == ()
+    caveat, *_ = caveats_of(ensemble, none_known)
+    assert caveat.startswith("NO TEST RESULT: 4 of 4 clips (other/sub01/")
+    assert "files or their pixels are the same" in caveat
+    new = {"source": None, "objects": {}}
+    unknown = with_manifest(shared_store, clips=tuple(e.model_copy(update=new) for e in none_known.manifest.clips))
+    assert caveats_of(ensemble, unknown) == []
+
+
+def test_synthetic_models_and_clips_are_called_so(folder: RunFolder, shared_store: Store) -> None:
+    """Each of them, and not where they are recordings."""
+    found = predict_store(Ensemble.open(folder), shared_store).caveats[:2]
+    assert [caveat.split(" synthetic:")[0] for caveat in found] == [
+        "the models were trained on clips that are",
+        "the clips are",
+    ]
+    real = with_manifest(shared_store, synthetic=False)
+    assert sum("synthetic:" in caveat for caveat in predict_store(Ensemble.open(folder), real).caveats) == 1
 
 
 def test_what_the_models_never_saw_is_said(folder: RunFolder, shared_store: Store) -> None:
@@ -126,7 +147,7 @@ def test_what_the_models_never_saw_is_said(folder: RunFolder, shared_store: Stor
     blank = [e.model_copy(update={"label": type(e.label)()}) for e in shared_store.manifest.clips]
     store = with_manifest(shared_store, clips=tuple(blank), provenance=provenance.model_copy(update={"config": config}))
     ensemble = Ensemble.open(folder, fold="casme2/sub01", seed=0)
-    caveats = predict_store(Ensemble(ensemble.run, ensemble.folders, 3), store).caveats
+    caveats = caveats_of(Ensemble(ensemble.run, ensemble.folders, 3), store)
     assert [caveat.split(":")[0] for caveat in caveats] == [
         "3 models are missing",
         "NO TEST RESULT",
