@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from schemas.config import Device
 from schemas.model import Model
@@ -105,24 +105,6 @@ class Pair(Model):
     mcnemar: McNemar
 
 
-class Ranks(Model):
-    """Mean ranks of models over subjects, and how far apart they must be (Demšar, JMLR 7, 2006).
-
-    Attributes:
-        subjects: blocks of the test.
-        ranks: model -> mean rank of its accuracy on a subject, 1 the best, ties shared.
-        critical_difference: of mean ranks, Nemenyi.
-        level: of that difference.
-        friedman_p: that all models are alike.
-    """
-
-    subjects: int
-    ranks: dict[str, float]
-    critical_difference: float
-    level: float
-    friedman_p: float
-
-
 class ComparisonResult(Model):
     """``result.json`` of a comparison.
 
@@ -131,9 +113,8 @@ class ComparisonResult(Model):
         budget: as it was asked for; ``None``: as long as the recipe says.
         device: that models were trained and timed on.
         machine: processor and cores, in words; times are of this machine.
-        models: in the order that they were asked for, ours first.
+        models: by their UF1 in the headline group, the best first; then those without a result.
         pairs: every two models that have a result; of the headline group.
-        ranks: ``None`` where fewer than three models have a result, or there are fewer than two subjects.
     """
 
     kind: Literal["comparison"] = "comparison"
@@ -150,5 +131,14 @@ class ComparisonResult(Model):
     machine: str
     models: tuple[ComparedModel, ...] = Field(min_length=1)
     pairs: tuple[Pair, ...]
-    ranks: Ranks | None
     caveats: tuple[str, ...]
+
+    @field_validator("models")
+    @classmethod
+    def _best_first(cls, models: tuple[ComparedModel, ...]) -> tuple[ComparedModel, ...]:
+        return tuple(sorted(models, key=lambda model: -model.headline.metrics["uf1"].mean if model.groups else 1))
+
+    def best(self, group: str | None = None) -> str | None:
+        """Name of the model with the highest UF1, of a group or of the headline one; the first of equals."""
+        found = {m.name: m.groups[group] if group else m.headline for m in self.models if m.groups}
+        return max(found, key=lambda name: found[name].metrics["uf1"].mean, default=None)

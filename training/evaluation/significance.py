@@ -13,10 +13,10 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, friedmanchisquare, rankdata, studentized_range
+from scipy.stats import binomtest
 
 from training.evaluation.bootstrap import percentile_interval, resample
-from training.evaluation.comparison import Difference, McNemar, Pair, Ranks
+from training.evaluation.comparison import Difference, McNemar, Pair
 from training.evaluation.metrics import count_by_group, measure
 from training.protocols.tasks import LabelledClip
 
@@ -86,37 +86,6 @@ def compare_pairs(
     )
 
 
-def rank_models(probabilities: Probabilities, clips: Sequence[LabelledClip], *, level: float = 0.95) -> Ranks | None:
-    """Friedman's test of all models at once and Nemenyi's critical difference, with subjects as blocks.
-
-    Demšar, JMLR 7, 2006. A model's score on a subject is the share of right clips, mean over seeds.
-
-    Args:
-        probabilities: of each model, as ``compare_pairs`` takes them.
-        clips: the test clips.
-        level: of the critical difference.
-
-    Returns:
-        ``None`` for fewer than three models or two subjects.
-    """
-    subjects = sorted({clip.subject for clip in clips})
-    count = len(probabilities)
-    if count < 3 or len(subjects) < 2:
-        return None
-    classes = next(iter(next(iter(probabilities.values())).values())).shape[1]
-    models = [_Answers.of(by_seed, clips, subjects, classes) for by_seed in probabilities.values()]
-    ranks = rankdata([-model.right_of_subject for model in models], axis=0)  # (models, subjects)
-    alike = bool((ranks == ranks[0]).all())  # Friedman's statistic is 0 / 0
-    quantile = float(studentized_range.ppf(level, count, np.inf)) / np.sqrt(2)
-    return Ranks(
-        subjects=len(subjects),
-        ranks=dict(zip(probabilities, map(float, ranks.mean(axis=1)), strict=True)),
-        critical_difference=float(quantile * np.sqrt(count * (count + 1) / (6 * len(subjects)))),
-        level=level,
-        friedman_p=1.0 if alike else float(friedmanchisquare(*ranks).pvalue),
-    )
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's correction (1979): each p as large as it must be for a level to hold for all tests together."""
     order = np.argsort(p, kind="stable")
@@ -154,12 +123,6 @@ class _Answers:
         ]
         mean = np.mean(list(by_seed.values()), axis=0)
         return cls(np.stack(runs), mean.argmax(axis=1) == labels)
-
-    @property
-    def right_of_subject(self) -> NDArray[np.float64]:
-        """``(S,)`` right clips of each subject, mean over seeds: the clips being the same, as good as their share."""
-        hits: NDArray[np.int64] = np.trace(self.confusion, axis1=2, axis2=3).sum(axis=0)
-        return hits / len(self.confusion)
 
 
 def _swap(

@@ -91,7 +91,7 @@ def _inputs(result: EvaluationResult) -> Table:
 
 
 def comparison_report(result: ComparisonResult) -> RenderableType:
-    """Caveats, and a line a model."""
+    """Caveats, and a line a model, the best in bold."""
     table = Table("model", "UF1", "95 % of UF1", "UAR", "parameters", "trained")
     for model in result.models:
         if model.cost is None:
@@ -105,6 +105,7 @@ def comparison_report(result: ComparisonResult) -> RenderableType:
             metrics["uar"].mean_sd(),
             f"{cost.parameters / 1e6:.2f} M",
             f"{cost.training_seconds:.0f} s",
+            style="bold" if model.name == result.best() else None,
         )
     for floor in next(model for model in result.models if model.groups).headline.floors:
         scores = floor.metrics

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from schemas.output import output_errors, write_text
+from schemas.words import count
 from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES
 from training.fit.folder import RunFolder
@@ -22,7 +23,7 @@ from training.report.drawing import SYNTHETIC_CAPTION, save, style
 from training.report.page import Part, Section, Table, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, PaperTable, paper_tables
 from training.report.table_files import write_table
-from training.report.tables import count, paper_table
+from training.report.tables import paper_table
 from training.report.training_curves import read_curves
 
 COMPARISON_FILE = "comparison.html"
@@ -61,6 +62,7 @@ class _Comparison:
         self.curves = {model.name: own for model in result.models if (own := curves.get(model.name))}
         self.done = [model for model in result.models if model.groups]
         self.groups = tuple(self.done[0].groups) if self.done else ()
+        self.best = result.best()
 
     @property
     def title(self) -> str:
@@ -165,16 +167,23 @@ class _Comparison:
             "subject, believe the test by subject.",
             "caution",
         )
+        best = self.done[0].name
+        caption = (
+            f"UF1 of the best model, {tables.model_title(best)}, minus that of each other, mean over seeds, with its "
+            "interval over subjects. A full dot is told apart from the best: p < "
+            f"{figures.SIGNIFICANT:g} by swapping the two models' answers on subjects, after Holm's correction for "
+            f"{count(len(result.pairs), 'pair')}. Which model is best was seen on these same clips, which flatters it "
+            f"a little.{self.failed}"
+        )
+        yield self._picture("differences-best", caption, figures.against_figure(result, best, "uf1"))
+        yield self._table("differences-best", tables.against_table(result, best))
         caption = (
             "UF1 of the row's model minus that of the column's, mean over seeds. Framed: significant by swapping the "
             f"two models' answers on subjects, after Holm's correction for {count(len(result.pairs), 'pair')}."
             f"{self.failed}"
         )
         yield self._picture("differences", caption, figures.differences_figure(result, "uf1"))
-        if any(model.name == tables.OURS for model in self.done):
-            yield self._table("differences-ours", tables.against_table(result, tables.OURS))
         yield self._table("differences", tables.pairs_of_models_table(result))
-        yield from self._ranks()
 
     def _how_many_differ(self) -> str:
         pairs = self.result.pairs
@@ -188,19 +197,6 @@ class _Comparison:
             f"Pairs that differ, of {len(pairs)}, at p < {figures.SIGNIFICANT:g} after Holm's correction for their "
             f"number: {', '.join(parts)}. That no difference was found does not show that there is none."
         )
-
-    def _ranks(self) -> Iterator[Part]:
-        ranks = self.result.ranks
-        if ranks is None:
-            yield Text("Ranks need three models with a result and two subjects.", "missing")
-            return
-        caption = (
-            f"Mean rank of each model's accuracy on {ranks.subjects} subjects, the best on the left. Models that a bar "
-            f"joins lie within the critical difference (Nemenyi, {1 - ranks.level:.0%}) and are not told apart. "
-            f"Friedman's test that all are alike: p = {tables.p_value(ranks.friedman_p)}.{self.failed}"
-        )
-        yield self._picture("critical-difference", caption, figures.ranks_figure(ranks))
-        yield self._table("ranks", tables.ranks_table(ranks))
 
     def _cost(self) -> Iterator[Part]:
         yield self._table("cost", tables.cost_table(self.result))
@@ -231,13 +227,14 @@ class _Comparison:
                     f"{what.capitalize()} over epochs, mean over folds and seeds, and the last "
                     f"{round(100 * ENLARGED)}% enlarged.{remark}"
                 )
-                yield self._picture(f"curves-{what}", caption, model_curves_figure(self.curves, what))
+                yield self._picture(f"curves-{what}", caption, model_curves_figure(self.curves, what, self.best))
 
     def _confusion(self) -> Iterator[Part]:
         for group in self.groups:
             caption = f"Confusion on {group}: per cent of the row, all seeds together.{self.failed}"
             scores = {model.name: model.groups[group].pooled for model in self.done}
-            yield self._picture(f"confusion-{group}", caption, figures.confusions_figure(scores))
+            figure = figures.confusions_figure(scores, self.result.best(group))
+            yield self._picture(f"confusion-{group}", caption, figure)
             yield self._table(f"confusion-{group}", tables.confusions_table(self.result, group))
 
     def _paper(self) -> Iterator[Part]:

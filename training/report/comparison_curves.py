@@ -9,27 +9,29 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.optimize import isotonic_regression
 
-from training.report.comparison_tables import OURS, model_title
+from training.report.comparison_tables import model_title
 from training.report.drawing import BLUE, CYCLE, INK, WIDTH, new_figure
 from training.report.training_curves import TrainingCurve
 
 ENLARGED = 0.4  # last part of the training
 _STYLES = ("-", "--", ":", "-.")
+_WIDEST = 2.6  # line of the best model
 _WIDE = 5  # a span of values from here on is shown in logarithms
 _TITLES = {"": "training clips", "validation_": "held-back clips"}
 
 TrainingCurves = Mapping[str, Mapping[str, TrainingCurve]]  # model -> column -> curve
 
 
-def model_curves_figure(curves: TrainingCurves, what: str) -> Figure:
+def model_curves_figure(curves: TrainingCurves, what: str, best: str | None) -> Figure:
     """A row for training clips and one for held-back clips, where there are any: all epochs, and the last enlarged.
 
     Args:
         curves: of the models, those without the column are left out.
         what: ``accuracy`` or ``loss``.
+        best: the model to stand out.
     """
     columns = [f"{part}{what}" for part in _TITLES if any(f"{part}{what}" in own for own in curves.values())]
-    looks = _looks(list(curves))
+    looks = _looks(list(curves), best)
     height = max(3.2, 0.155 * len(curves) + 0.9)
     figure = new_figure(WIDTH, height * len(columns))
     grid = figure.subplots(len(columns), 2, squeeze=False)
@@ -55,15 +57,15 @@ def model_curves_figure(curves: TrainingCurves, what: str) -> Figure:
 Look = tuple[str, str, float]  # colour, line style, width
 
 
-def _looks(names: Sequence[str]) -> dict[str, Look]:
-    """Ours stands out; of the others no two are alike, up to twenty."""
-    others = [name for name in names if name != OURS]
+def _looks(names: Sequence[str], best: str | None) -> dict[str, Look]:
+    """The best stands out; of the others no two are alike, up to twenty."""
+    others = [name for name in names if name != best]
     colours = [colour for colour in CYCLE if colour != BLUE]
     looks = {
         name: (colours[index % len(colours)], _STYLES[index // len(colours) % len(_STYLES)], 1.2)
         for index, name in enumerate(others)
     }
-    return looks | {OURS: (BLUE, "-", 2.6)}
+    return looks if best is None else looks | {best: (BLUE, "-", _WIDEST)}
 
 
 def _draw(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
@@ -123,7 +125,7 @@ def _name_lines(axes: Axes, ends: Mapping[str, float], looks: Mapping[str, Look]
         )  # fmt: skip
         axes.text(
             1.11, height, model_title(name), transform=axes.transAxes, va="center", fontsize=8, color=colour,
-            fontweight="bold" if name == OURS else "normal",
+            fontweight="bold" if width == _WIDEST else "normal",
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The figures of a comparison that show scores: against floors, differences, ranks, cost, confusion."""
+"""The figures of a comparison that show scores: against floors, differences, cost, confusion."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +12,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from training.evaluation.comparison import ComparedModel, ComparisonResult, Ranks
+from training.evaluation.comparison import ComparedModel, ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES, Scores
 from training.evaluation.result import GroupResult
-from training.report.comparison_tables import OURS, model_title, quantity
+from training.report.comparison_tables import model_title, p_value, quantity
 from training.report.drawing import BLUE, INK, LINE, ORANGE, WIDTH, new_figure
 from training.report.figures import shortened
 
@@ -23,7 +23,6 @@ SIGNIFICANT = 0.05
 _SHOWN = ("uf1", "uar")
 _LONGEST_CLASS = 12  # letters of a class beside a small matrix
 _MATRICES = 4  # confusion matrices side by side, at least
-_BAR = 0.42  # of a text line, from one bar of the diagram of ranks to the next
 _MOVES = 500  # of the names beside points, at most: a number rather than a time gives the same figure everywhere
 _STRONGEST = 0.5  # opacity of the largest difference: the ink stays readable on it, on white as on black
 
@@ -34,18 +33,19 @@ def scores_figure(result: ComparisonResult, group: str) -> Figure:
     figure = new_figure(WIDTH, 1.3 + 0.25 * count)
     panels = figure.subplots(1, 2, sharey=True)
     of = next(model.groups[group] for model in result.models if group in model.groups)
+    best = result.best(group)
     for axes, metric in zip(panels, _SHOWN, strict=True):
         _draw_floors(axes, of, metric)
         for row, model in enumerate(result.models):
             if group in model.groups:
-                _draw_score(axes, row, model.groups[group], metric, BLUE if model.name == OURS else INK)
+                _draw_score(axes, row, model.groups[group], metric, BLUE if model.name == best else INK)
             else:
                 axes.text(0.02, row, "no result", va="center", fontsize=8, fontstyle="italic")
         axes.set(title=METRIC_TITLES[metric], xlim=(0, 1), ylim=(count - 0.4, -0.6))
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(count), [model_title(model.name) for model in result.models])
-    _stress_ours(panels[0].get_yticklabels(), [model.name for model in result.models])
+    _stress(panels[0].get_yticklabels(), [model.name for model in result.models], best)
     handles = [
         Line2D(
             [], [], color=INK, marker="o", markersize=5, linewidth=1.6, label="mean over seeds, interval over subjects"
@@ -74,6 +74,40 @@ def _draw_score(axes: Axes, row: int, group: GroupResult, metric: str, colour: s
     if len(seeds) > 1:
         axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=9)
     axes.plot(spread.mean, row, "o", color=colour, markersize=5.5)
+
+
+def against_figure(result: ComparisonResult, name: str, metric: str) -> Figure:
+    """One model minus each other, with intervals and corrected p; full dots are significant after correction."""
+    found = {}
+    for pair in result.pairs:
+        if name in (pair.first, pair.second):
+            sign, other = (1, pair.second) if pair.first == name else (-1, pair.first)
+            found[other] = sign, pair.differences[metric]
+    others = [model.name for model in result.models if model.name in found]
+    figure = new_figure(WIDTH, 1.3 + 0.25 * len(others))
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=0.9)
+    for row, other in enumerate(others):
+        sign, difference = found[other]
+        if (interval := difference.interval) is not None:
+            axes.hlines(row, sign * interval.low, sign * interval.high, color=INK, linewidth=1.6)
+        full = "full" if difference.p_corrected < SIGNIFICANT else "none"
+        axes.plot(sign * difference.mean, row, "o", color=INK, fillstyle=full, markersize=6)
+    axes.set(
+        ylim=(len(others) - 0.4, -0.6), xlabel=f"{METRIC_TITLES[metric]} of {model_title(name)} minus that of the model"
+    )
+    axes.set_yticks(range(len(others)), [model_title(other) for other in others])
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(others)), [f"p = {p_value(found[other][1].p_corrected)}" for other in others])
+    for side in (axes, right):
+        side.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    handles = [
+        Line2D([], [], color=INK, marker="o", markersize=6, linewidth=1.6, label=f"p < {SIGNIFICANT:g} after Holm"),
+        Line2D([], [], color=INK, marker="o", markersize=6, linewidth=1.6, label="not told apart", fillstyle="none"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
 
 
 def differences_figure(result: ComparisonResult, metric: str) -> Figure:
@@ -114,7 +148,7 @@ def differences_figure(result: ComparisonResult, metric: str) -> Figure:
     axes.set_xticks(range(count), titles, rotation=40, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(count), titles)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        _stress_ours(labels, names)
+        _stress(labels, names, result.best())
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -127,62 +161,10 @@ def differences_figure(result: ComparisonResult, metric: str) -> Figure:
     return figure
 
 
-def ranks_figure(ranks: Ranks) -> Figure:
-    """Critical-difference diagram (Demšar, JMLR 7, 2006): models that a bar joins are not told apart."""
-    ordered = sorted(ranks.ranks, key=lambda name: (ranks.ranks[name], name))
-    values = [ranks.ranks[name] for name in ordered]
-    cliques = joined(values, ranks.critical_difference)
-    count, half = len(ordered), (len(ordered) + 1) // 2
-    first = 0.5 + _BAR * len(cliques)  # of the names' lines, below axis and bars; all heights in text lines
-    depth = first + half - 0.3
-    figure = new_figure(WIDTH, 0.24 * (depth + 2.6))
-    axes = figure.subplots()
-    axes.set(xlim=(1 - 0.27 * (count - 1), count + 0.27 * (count - 1)), ylim=(depth, -2.6))
-    axes.axis("off")
-    axes.hlines(0, 1, count, color=INK, linewidth=1)
-    for tick in range(1, count + 1):
-        axes.vlines(tick, -0.3, 0, color=INK, linewidth=1)
-        axes.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8)
-    _draw_critical_difference(axes, ranks.critical_difference)
-    for place, (low, high) in enumerate(cliques):
-        axes.hlines(0.4 + _BAR * place, low - 0.004 * count, high + 0.004 * count, color=INK, linewidth=3)
-    for index, (name, rank) in enumerate(zip(ordered, values, strict=True)):
-        left = index < half
-        y = first + 0.35 + (index if left else count - 1 - index)
-        edge = 1 - 0.02 * count if left else count + 0.02 * count
-        colour = BLUE if name == OURS else INK
-        axes.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=1.4 if name == OURS else 0.8)
-        axes.text(
-            edge - 0.006 * count if left else edge + 0.006 * count, y, f"{model_title(name)}  {rank:.2f}" if left else
-            f"{rank:.2f}  {model_title(name)}", ha="right" if left else "left", va="center", color=colour,
-            fontsize=8.5, fontweight="bold" if name == OURS else "normal",
-        )  # fmt: skip
-    return figure
-
-
-def _draw_critical_difference(axes: Axes, difference: float) -> None:
-    axes.plot(
-        [1, 1, 1, 1 + difference, 1 + difference, 1 + difference],
-        [-1.85, -1.45, -1.65, -1.65, -1.85, -1.45],
-        color=INK,
-        linewidth=1,
-    )
-    axes.text(1 + difference / 2, -1.8, f"critical difference {difference:.2f}", ha="center", va="bottom", fontsize=8)
-
-
-def joined(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
-    """Least and largest rank of each widest run of sorted ranks that lie within the difference of each other."""
-    found: list[tuple[float, float]] = []
-    for index, low in enumerate(ranks):
-        high = max(rank for rank in ranks[index:] if rank - low <= difference)
-        if high > low and (not found or high > found[-1][1]):
-            found.append((low, high))
-    return found
-
-
 def cost_figure(models: Sequence[ComparedModel]) -> Figure:
-    """UF1 against multiply-accumulates of a clip, with every model's name beside its point."""
+    """UF1 against multiply-accumulates of a clip, each with its name; the best model comes first."""
     shown = [(model, model.cost) for model in models if model.groups and model.cost is not None]
+    best = models[0].name
     figure = new_figure(WIDTH, 4.2)
     axes = figure.subplots()
     axes.set_xscale("log")
@@ -192,14 +174,14 @@ def cost_figure(models: Sequence[ComparedModel]) -> Figure:
     names, points = [], []
     for model, cost in shown:
         x, y = max(cost.macs, 1), model.headline.metrics["uf1"].mean  # a logarithm of 0 is none
-        colour = BLUE if model.name == OURS else INK
+        colour = BLUE if model.name == best else INK
         points += axes.plot(x, y, "o", color=colour, markersize=6)
         names.append(axes.text(x, y, model_title(model.name), fontsize=8, color=colour))
     axes.set(xlabel="multiply-accumulates of a clip", ylabel="UF1")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value, digits=1)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="lower left")
-    _stress_ours(names, [model.name for model, _ in shown])
+    _stress(names, [model.name for model, _ in shown], best)
     for name in names:
         name.set_in_layout(False)
     figure.draw_without_rendering()  # names are moved in a layout that stays
@@ -214,7 +196,7 @@ def cost_figure(models: Sequence[ComparedModel]) -> Figure:
     return figure
 
 
-def confusions_figure(scores: Mapping[str, Scores]) -> Figure:
+def confusions_figure(scores: Mapping[str, Scores], best: str | None) -> Figure:
     """Small confusion matrices of several models, per cent of the row."""
     names = list(scores)
     classes = [shortened(own.name, _LONGEST_CLASS) for own in scores[names[0]].classes]
@@ -232,7 +214,7 @@ def confusions_figure(scores: Mapping[str, Scores]) -> Figure:
         lowest = index + columns >= len(names)
         _draw_confusion(axes, scores[names[index]], size=7.5 if count <= 4 else 6.5 if count <= 6 else 5.5)
         title = axes.set_title(model_title(names[index]), fontsize=9, fontweight="normal")
-        _stress_ours([title], [names[index]])
+        _stress([title], [names[index]], best)
         axes.set_xticks(range(count), classes if lowest else [], rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(count), classes if index % columns == 0 else [])
         axes.tick_params(length=0, labelsize=7.5)
@@ -258,7 +240,7 @@ def _draw_confusion(axes: Axes, scores: Scores, *, size: float) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _stress_ours(labels: Sequence[Text], names: Sequence[str]) -> None:
+def _stress(labels: Sequence[Text], names: Sequence[str], best: str | None) -> None:
     for label, name in zip(labels, names, strict=True):
-        if name == OURS:
+        if name == best:
             label.set(fontweight="bold", color=BLUE)

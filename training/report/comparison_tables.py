@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from schemas.words import count
 from training.evaluation.bootstrap import Interval
-from training.evaluation.comparison import ComparedModel, ComparisonResult, Difference, Pair, Ranks
+from training.evaluation.comparison import ComparedModel, ComparisonResult, Difference, Pair
 from training.evaluation.metrics import METRIC_TITLES
 from training.models.registry import model_facts, model_names
 from training.report.page import Table
 from training.report.paper_numbers import PaperTable
-from training.report.tables import count, pairs_table
+from training.report.tables import pairs_table
 
-OURS = "madv_net"
+_BOLD = "Bold: the highest UF1 in this comparison, which need not be told apart from the next."
 _SCORES = ("uf1", "uar", "accuracy")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
@@ -47,10 +48,10 @@ def scores_table(result: ComparisonResult, group: str) -> Table:
         f"{group}: {of.clips} clips, {of.subjects} subjects, {count(len(result.seeds), 'seed')}",
         ("model", *(head for metric in _SCORES for head in (METRIC_TITLES[metric], f"{level} interval"))),
         (*_rows(result, row), *floors),
-        strong=_position(result),
+        strong=_position(result, group),
         floors=len(floors),
         note=f"{seeds}; interval by resampling subjects. The last two rows are what is reached without looking at a "
-        "clip; theirs is the interval of 95% of single guesses.",
+        f"clip; theirs is the interval of 95% of single guesses. {_BOLD}",
     )
 
 
@@ -77,10 +78,10 @@ def classes_table(result: ComparisonResult, group: str, paper: PaperTable | None
         f"{group} in the manner of the paper's tables",
         ("model", *(f"{name} (%)" for name in of.class_clips), "average accuracy (%)", "macro-F1 (Eq. 30)", *heads),
         _rows(result, lambda model: (*row(model), *published(model))),
-        strong=_position(result),
+        strong=_position(result, group),
         apart=len(heads),
         note="Accuracy of a class is the share of its clips that were called it (recall), all seeds together; the "
-        "average is the unweighted mean over classes, that is, UAR."
+        f"average is the unweighted mean over classes, that is, UAR. {_BOLD}"
         + ("" if paper is None else " What the paper printed is not comparable: its split and its clips are unknown."),
     )
 
@@ -155,18 +156,6 @@ def pairs_of_models_table(result: ComparisonResult) -> Table:
     )
 
 
-def ranks_table(ranks: Ranks) -> Table:
-    """Mean rank of each model over subjects."""
-    return Table(
-        "mean ranks",
-        ("model", "mean rank"),
-        tuple((model_title(name), f"{rank:.2f}") for name, rank in ranks.ranks.items()),
-        folded=True,
-        note=f"{ranks.subjects} subjects; Friedman p {p_value(ranks.friedman_p)}; critical difference (Nemenyi, "
-        f"{1 - ranks.level:.0%}) {ranks.critical_difference:.2f}.",
-    )
-
-
 def cost_table(result: ComparisonResult) -> Table:
     """What each model takes."""
 
@@ -195,7 +184,6 @@ def cost_table(result: ComparisonResult) -> Table:
             "before, in pre-training",
         ),
         _rows(result, row),
-        strong=_position(result),
         note=f"{result.machine}; trained and timed on {result.device}. MACs: multiply-accumulates. Latency: median of "
         "one clip, float32. Training time: all folds and seeds added up.",
     )
@@ -232,7 +220,7 @@ def models_table(result: ComparisonResult) -> Table:
 
     heads = ("model", "name", "reads", "epochs", "batch", "learning rate", "frames", "size (px)", "weights at first")
     rows = tuple((model_title(model.name), *row(model)) for model in result.models)
-    return Table("how each model was trained", heads, rows, strong=_position(result), words=True)
+    return Table("how each model was trained", heads, rows, words=True)
 
 
 def compared_stores_table(result: ComparisonResult) -> Table:
@@ -288,9 +276,9 @@ def _rows(result: ComparisonResult, cells: Callable[[ComparedModel], Iterable[st
     )
 
 
-def _position(result: ComparisonResult) -> int | None:
-    """Row of our model."""
-    return next((index for index, model in enumerate(result.models) if model.name == OURS), None)
+def _position(result: ComparisonResult, group: str) -> int | None:
+    """Row of the model that is best in a group."""
+    return next((row for row, model in enumerate(result.models) if model.name == result.best(group)), None)
 
 
 def _difference(difference: Difference, sign: int) -> tuple[str, str]:

@@ -18,18 +18,20 @@ _SHOWN = 5  # regions a clip
 _SMALLEST_SCALE = 0.01  # of the clip's depth range; smaller changes look as small as they are
 
 
-def depth_figure(examples: Sequence[Example], regions: Regions | None) -> Figure:
+def depth_figure(examples: Sequence[Example], regions: Regions | None, source: str) -> Figure:
     """A row a clip: apex frame, change of depth from onset to apex, its mean in the regions that change most.
 
     Args:
         examples: whose stores have depth.
         regions: of the action units; without, the change is shown over the face alone.
+        source: what the depth is, in words.
 
     Raises:
         StoreError: a clip cannot be read.
     """
     columns = 2 if regions is None else 3
-    figure = new_figure(WIDTH if regions is not None else 0.6 * WIDTH, 0.3 + 2.15 * len(examples))
+    figure = new_figure(WIDTH if regions is not None else 0.6 * WIDTH, 0.5 + 2.15 * len(examples))
+    figure.suptitle(source, fontsize=9)
     grid = figure.subplots(len(examples), columns, squeeze=False, width_ratios=[1, 1.25, 2.1][:columns])
     for row, example in zip(grid, examples, strict=True):
         store, index = example.store, example.store.manifest.index[example.key]
@@ -47,7 +49,8 @@ def depth_figure(examples: Sequence[Example], regions: Regions | None) -> Figure
             for colour, name in zip(CYCLE, largest, strict=False):
                 row[1].contour(masks[name], levels=[0.5], colors=[colour], linewidths=1)
                 row[2].plot(numbers, change[:, masks[name]].mean(axis=1), color=colour, label=name, linewidth=1.3)
-            row[2].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+            row[2].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+            row[2].set_ylabel("change (share of the range)")
             row[2].axvline(float(numbers[apex]), color=INK, linewidth=0.8, linestyle=":")
             row[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
         bare(row[0])
@@ -61,5 +64,6 @@ def _draw_change(axes: Axes, change: NDArray[np.float64]) -> None:
     shown = axes.imshow(change, cmap="PuOr_r", vmin=-scale, vmax=scale, interpolation="none")
     bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
     bar.outline.set_visible(False)
+    bar.set_label("change (share of the range)", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     bare(axes)

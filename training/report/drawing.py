@@ -36,6 +36,7 @@ _STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,  # frame numbers are names
+    "axes.formatter.limits": (-5, 9),  # those of SMIC have seven digits
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "legend.frameon": False,

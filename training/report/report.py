@@ -5,7 +5,7 @@ to be missing.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 
 from schemas.errors import ConfigError, RunFolderError, StoreError
+from schemas.manifest import Manifest
 from schemas.model import Model
 from schemas.output import output_errors, write_text
 from schemas.settings import problems
@@ -31,17 +32,25 @@ from training.report.paper_numbers import CAVEATS, CITATION, paper_tables
 from training.report.training_curves import read_curves
 
 M = TypeVar("M", bound=Model)
+DepthSource = Callable[[Manifest], str]
 
 _RULE = "Of each class the test clip whose own class got the median probability: neither the best nor the worst."
 
 
-def write_report(run_folder: RunFolder, stores: Sequence[Store], *, regions: Regions | None = None) -> Path:
+def write_report(
+    run_folder: RunFolder,
+    stores: Sequence[Store],
+    *,
+    regions: Regions | None = None,
+    depth_source: DepthSource | None = None,
+) -> Path:
     """Write ``report.html`` and ``figures/`` of a run, finished or not.
 
     Args:
         run_folder: as `mer train` leaves it.
         stores: that it was trained on.
         regions: where on a crop each action unit acts, for the depth figure.
+        depth_source: what the depth of a store is, in words; its backend alone by default.
 
     Returns:
         The page.
@@ -50,7 +59,7 @@ def write_report(run_folder: RunFolder, stores: Sequence[Store], *, regions: Reg
         RunFolderError: this is no run folder, or a file in it is damaged.
         ConfigError: the stores are not those of the run.
     """
-    report = _Report(run_folder, stores, regions)
+    report = _Report(run_folder, stores, regions, depth_source or _backend)
     with style(), output_errors(run_folder.path):
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in report.sections()]
     page = render(report.title, facts=report.facts(), caveats=report.caveats(), sections=sections)
@@ -61,8 +70,12 @@ def write_report(run_folder: RunFolder, stores: Sequence[Store], *, regions: Reg
 class _Report:
     """What a run left, and the sections made of it."""
 
-    def __init__(self, run_folder: RunFolder, stores: Sequence[Store], regions: Regions | None) -> None:
+    def __init__(
+        self, run_folder: RunFolder, stores: Sequence[Store], regions: Regions | None, depth_source: DepthSource
+    ) -> None:
         self.folder, self.stores, self.regions = run_folder, stores, regions
+        sources = dict.fromkeys(depth_source(s.manifest) for s in stores if "depth" in s.manifest.arrays)
+        self.depth_source = "; ".join(sources)
         self.run = run_folder.read()
         _check_stores(self.run, stores)
         self.folds = list(run_folder.folds(self.run))
@@ -222,6 +235,8 @@ class _Report:
             yield Text(f"{self.run.config.model} tells nothing of where it looks.", "missing")
             return
         blank = " Striped blocks were discarded." if any(attention.kept for _, attention in found) else ""
+        if self.depth_source:
+            blank += f" The pictures of depth: {self.depth_source}."
         caption = (
             "Attention at the apex, of the model that the clip was tested with: where it is more (orange) or less "
             f"(blue) than an even share of what was kept.{blank} {_RULE}"
@@ -236,14 +251,14 @@ class _Report:
             yield Text(f"Not shown: {why}.", "missing")
             return
         try:
-            figure = depth_figure(examples, self.regions)
+            figure = depth_figure(examples, self.regions, self.depth_source)
         except StoreError as error:
             yield Text(f"Not shown: {error}", "missing")
             return
         curves = "" if self.regions is None else " Right: its mean in the five regions that change most by the apex."
         caption = (
             "Depth disparity of action unit regions (the paper's Fig. 19). Middle: change of depth from onset to apex "
-            f"in shares of the clip's depth range, orange nearer.{curves} {_RULE}"
+            f"in shares of the clip's depth range, orange nearer; {self.depth_source}.{curves} {_RULE}"
         )
         if self.regions is None:
             yield Text("The regions of the action units were not given; the change is shown over the face.", "missing")
@@ -288,6 +303,10 @@ class _Report:
         if any(store.synthetic for store in self.run.stores):
             caption += SYNTHETIC_CAPTION
         return save(figure, self.folder.figures, re.sub(r"[^A-Za-z0-9._-]+", "-", name), caption)
+
+
+def _backend(manifest: Manifest) -> str:
+    return "no depth" if manifest.depth is None else f"depth by {manifest.depth.tool}"
 
 
 def _check_stores(run: Run, stores: Sequence[Store]) -> None:

@@ -11,7 +11,7 @@ from training.config import RecipeName
 from training.evaluation.comparison import ComparedModel, ComparisonResult, Cost
 from training.evaluation.predictions import read_predictions
 from training.evaluation.result import EvaluationResult
-from training.evaluation.significance import compare_pairs, rank_models
+from training.evaluation.significance import compare_pairs
 from training.fit.folder import FoldTime, RunFolder
 from training.models.registry import model_info
 from training.runs.budget import Budget, pretraining_epochs, updates_per_epoch
@@ -31,7 +31,7 @@ def summarise(
     """Put the models side by side, and test their differences.
 
     Args:
-        models: names, in the order of the tables.
+        models: names of all of them.
         finished: model -> its run, whose predictions are read again, and its result.
         failures: model -> why it has no result.
         recipe: that the models were trained with.
@@ -65,7 +65,6 @@ def summarise(
         machine=_machine(device),
         models=tuple(compared[name] for name in models),
         pairs=compare_pairs(probabilities, clips, len(classes)),
-        ranks=rank_models(probabilities, clips),
         caveats=tuple(_caveats({name: of for name, (_, _, of) in finished.items()}, failures, recipe, budget)),
     )
 

@@ -9,7 +9,7 @@ from schemas.manifest import Manifest
 from training.evaluation.comparison import ComparedModel, ComparisonResult, Cost
 from training.evaluation.evaluate import evaluate
 from training.evaluation.predictions import Predictions, concatenate
-from training.evaluation.significance import compare_pairs, rank_models
+from training.evaluation.significance import compare_pairs
 from training.fit.epoch_metrics import metrics_csv
 from training.protocols.protocol import Protocol
 from training.protocols.splits import make_folds
@@ -66,7 +66,6 @@ def make_comparison(
             for name in skills
         ),
         pairs=compare_pairs(probabilities, chosen, len(classes), replicates=replicates),
-        ranks=rank_models(probabilities, chosen),
         caveats=some.caveats,
     )
 

@@ -21,7 +21,7 @@ from training.protocols.splits import Loso
 from training.protocols.tasks import DatasetRule, Task
 from training.report.comparison import write_comparison
 from training.report.comparison_curves import model_curves_figure, spread_out
-from training.report.comparison_figures import cost_figure, joined
+from training.report.comparison_figures import against_figure, cost_figure
 from training.report.comparison_tables import against_table, duration, model_title, p_value, quantity
 from training.report.drawing import style
 from training.report.page import Table
@@ -159,7 +159,7 @@ def test_every_method_of_the_paper_has_its_model() -> None:
 
 
 def test_differences_are_those_of_the_result(page: Path, result: ComparisonResult) -> None:
-    """Every pair with its tests; seen from ours, with the sign turned where ours is the second."""
+    """Every pair with its tests; seen from the best, with the sign turned where it is the second."""
     rows = read_csv(page, "differences")[1:]
     assert len(rows) == len(result.pairs) == 3
     for row, pair in zip(rows, result.pairs, strict=True):
@@ -170,7 +170,7 @@ def test_differences_are_those_of_the_result(page: Path, result: ComparisonResul
         assert row[6:8] == [f"{uar.mean:+.3f}", f"{uar.interval.low:+.3f} to {uar.interval.high:+.3f}"]
         assert row[10:12] == [str(pair.mcnemar.first_only), str(pair.mcnemar.second_only)]
         assert row[12:] == [p_value(pair.mcnemar.p), p_value(pair.mcnemar.p_corrected)]
-    against = body(page, "differences-ours")
+    against = body(page, "differences-best")
     assert list(against) == ["R(2+1)D-18", "AU logistic regression"]
     assert against["R(2+1)D-18"][0] == f"{result.pairs[0].differences['uf1'].mean:+.3f}"
     text = page.read_text(encoding="utf-8")
@@ -178,9 +178,6 @@ def test_differences_are_those_of_the_result(page: Path, result: ComparisonResul
     assert f"Pairs that differ, of 3, at p &lt; 0.05 after Holm&#39;s correction for their number: {sure} in" in text
     assert "no p by subject can be less" not in text
     assert sure >= 2
-    assert result.ranks is not None
-    ranks = {row[0]: row[1] for row in read_csv(page, "ranks")[1:]}
-    assert ranks == {model_title(name): f"{rank:.2f}" for name, rank in result.ranks.ranks.items()}
 
 
 def test_a_model_that_is_second_in_its_pair_is_turned_round(odd_result: ComparisonResult) -> None:
@@ -273,26 +270,24 @@ def test_names_are_text_and_the_page_stands_alone(odd: Path, page: Path) -> None
 
 
 def test_what_cannot_be_said_is_said(odd: Path, page: Path, odd_result: ComparisonResult) -> None:
-    """Caveats stand first; without ranks, curves or a table of the paper the page says so."""
+    """Caveats stand first; without curves or a table of the paper the page says so."""
     text = odd.read_text(encoding="utf-8")
     box = text[text.index('class="caveats"') : text.index("<table")]
     assert box.count("<li>") == 1
     assert odd_result.caveats[0] in box
-    assert "Ranks need three models with a result and two subjects." in text
     assert "With 4 subjects and 1 pair no p by subject can be less than 0.12 after the correction" in text
     assert "No fold has finished an epoch." in text
-    assert 'id="figure-critical-difference"' not in text
     assert "The paper&#39;s Table 3 tells 5 classes apart, this comparison 2: not even the task is the same." in text
     whole = page.read_text(encoding="utf-8")
     assert "These are curves of training clips. Test clips are in none of them" in whole
-    for caption in ("figure-differences", "figure-critical-difference", "figure-cost", "figure-confusion-casme2"):
+    for caption in ("figure-differences", "figure-differences-best", "figure-cost", "figure-confusion-casme2"):
         assert "Without a result: C3D." in whole[whole.index(caption) :].split("</figcaption>", 1)[0]
 
 
 def test_a_comparison_in_which_all_failed_has_a_page(result: ComparisonResult, tmp_path: Path) -> None:
     """Of reasons alone, which stand in it with the models' names."""
     failed = tuple(m.model_copy(update={"groups": {}, "cost": None, "failure": "no memory"}) for m in result.models)
-    none = result.model_copy(update={"models": failed, "pairs": (), "ranks": None})
+    none = result.model_copy(update={"models": failed, "pairs": ()})
     path = write_comparison(tmp_path, none, {})
     assert body(path, "failures") == {model_title(name): ["no memory"] for name in SKILLS}
     assert "No model has a result." in path.read_text(encoding="utf-8")
@@ -302,11 +297,11 @@ def test_figures_are_files_too(page: Path, odd: Path) -> None:
     """Each figure of the page as a PNG of print size and as a PDF with its fonts."""
     names = set(re.findall(r'<figure id="figure-([^"]*)"', page.read_text(encoding="utf-8")))
     assert names == {
-        "scores-casme2", "differences", "critical-difference", "cost", "curves-accuracy", "curves-loss",
+        "scores-casme2", "differences", "differences-best", "cost", "curves-accuracy", "curves-loss",
         "confusion-casme2",
     }  # fmt: skip
     others = set(re.findall(r'<figure id="figure-([^"]*)"', odd.read_text(encoding="utf-8")))
-    assert {"scores-composite", "scores-casme2", "scores-a-b-x-", "confusion-a-b-x-", "differences"} <= others
+    assert {"scores-composite", "scores-casme2", "scores-a-b-x-", "confusion-a-b-x-", "differences-best"} <= others
     for path, found in ((page, names), (odd, others)):
         for name in found:
             with Image.open(path.parent / "figures" / f"{name}.png") as picture:
@@ -316,17 +311,17 @@ def test_figures_are_files_too(page: Path, odd: Path) -> None:
 
 
 def test_curves_of_all_models_can_be_told_apart(tmp_path: Path) -> None:
-    """No two look alike; each is named where it ends, no name on another; ours is the widest."""
+    """No two look alike; each is named where it ends, no name on another; the best is the widest."""
     skills = dict.fromkeys(model_names(), 0.3)
     files = write_curves(tmp_path, skills, runs=1)
     with style():
-        figure = model_curves_figure({name: read_curves(own) for name, own in files.items()}, "accuracy")
+        figure = model_curves_figure({name: read_curves(own) for name, own in files.items()}, "accuracy", "c3d")
         figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch", "per cent of the model's own epochs"] * 2
     whole, enlarged = figure.axes[:2]
     looks = {(line.get_color(), line.get_linestyle()) for line in whole.lines}
     assert len(looks) == len(whole.lines) == len(model_names())
-    assert [line.get_linewidth() > 2 for line in whole.lines] == [name == "madv_net" for name in skills]
+    assert [line.get_linewidth() > 2 for line in whole.lines] == [name == "c3d" for name in skills]
     assert {text.get_text() for text in enlarged.texts} == {model_title(name) for name in skills}
     boxes = [text.get_window_extent() for text in enlarged.texts]
     assert all(box.count_overlaps(boxes) == 1 for box in boxes)
@@ -363,12 +358,42 @@ def test_labels_move_no_further_than_they_must() -> None:
     assert spread_out([0.3], 0.2) == pytest.approx([0.3])
 
 
-def test_bars_join_what_is_not_told_apart() -> None:
-    """The widest runs within the difference, none inside another, none of one model."""
-    assert joined([1, 2, 3, 5.5], 1.5) == [(1, 2), (2, 3)]
-    assert joined([1, 2, 3, 5.5], 2) == [(1, 3)]
-    assert joined([1, 3, 5], 1) == []
-    assert joined([2, 2, 2], 0.5) == []
+def test_the_best_stands_first_and_is_bold_whoever_it_is(tmp_path: Path) -> None:
+    """In tables and figures; those without a result come last."""
+    skills = {"madv_net": 0.0, "c3d": None, "ststnet": 0.9, "stt": 0.4}
+    made = make_comparison(skills, find_protocol("casme2-5"), [casme2()], seeds=(0,), replicates=200)
+    assert [model.name for model in made.models] == ["ststnet", "stt", "madv_net", "c3d"]
+    assert made.best() == made.best("casme2") == "ststnet"
+    text = write_comparison(tmp_path, made, {}).read_text(encoding="utf-8")
+    rows = re.findall(r'<tr class="strong"><th scope="row">([^<]*)</th>', text)
+    assert rows[:2] == [model_title("ststnet")] * 2
+    assert f"| **{model_title('ststnet')}** |" in (tmp_path / "tables" / "scores-casme2.md").read_text()
+
+
+def test_each_model_against_the_best_with_interval_and_p() -> None:
+    """All models of the registry: dots, lines and p are those of the tests, and no name lies on another."""
+    skills = {name: 0.8 - 0.04 * place for place, name in enumerate(model_names())}
+    made = make_comparison(skills, find_protocol("casme2-5"), [casme2()], seeds=(0,), replicates=200)
+    best = made.best()
+    assert best is not None
+    with style():
+        figure = against_figure(made, best, "uf1")
+        figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (right,) = axes.child_axes
+    own = {p.second if p.first == best else p.first: p for p in made.pairs if best in (p.first, p.second)}
+    others = [model.name for model in made.models[1:]]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    for row, (name, dot, p) in enumerate(zip(others, dots, right.get_yticklabels(), strict=True)):
+        score = {model.name: model.headline.metrics["uf1"].mean for model in made.models}
+        assert dot.get_xydata().tolist() == [[pytest.approx(score[best] - score[name]), row]]  # type: ignore[union-attr]
+        difference = own[name].differences["uf1"]
+        assert p.get_text() == f"p = {p_value(difference.p_corrected)}"
+        assert (dot.get_fillstyle() == "full") == (difference.p_corrected < 0.05)
+    for labels in (axes.get_yticklabels(), right.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(boxes) == len(model_names()) - 1
+        assert all(box.count_overlaps(boxes) == 1 for box in boxes)
 
 
 def test_numbers_are_written_for_people() -> None:

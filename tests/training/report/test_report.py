@@ -316,13 +316,31 @@ def test_depth_courses_are_those_that_show_draws(whole: RunFolder, store: Store)
     """The report and `mer show` cannot disagree about the depth of an action unit's region."""
     example = choose_examples(whole.read(), list(whole.folds(whole.read())), [store])[0]
     with style():
-        figure = depth_figure([example], square_regions)
+        figure = depth_figure([example], square_regions, "depth by mesh: prior, not measured")
     drawn = {str(line.get_label()): line.get_ydata() for line in figure.axes[2].lines}
     depth, masks = store.depth(example.key), square_regions(112)
     expected = depth_disparity(depth, 0, masks)
     assert np.abs(expected["AU01"]).max() + np.abs(expected["AU26"]).max() > 0.01
     for name, curve in expected.items():
         assert drawn[name] == pytest.approx(curve)
+
+
+def test_long_frame_numbers_can_be_read(whole: RunFolder, store: Store) -> None:
+    """Those of SMIC have seven digits: written out, and none on another; axes and figure say what they show."""
+    example = choose_examples(whole.read(), list(whole.folds(whole.read())), [store])[0]
+    with style():
+        figure = depth_figure([example], square_regions, "depth by mesh: prior, not measured")
+        axes = figure.axes[2]
+        axes.lines[0].axes.set_xlim(1_008_310, 1_008_345)
+        figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    shown = [t for t, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True) if low <= at <= high]
+    assert len(shown) > 1
+    assert all(text.get_text().startswith("1008") for text in shown)
+    boxes = [text.get_window_extent() for text in shown]
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("frame", "change (share of the range)")
+    assert figure.get_suptitle() == "depth by mesh: prior, not measured"
 
 
 def test_the_papers_tables_are_consistent_with_their_caveats() -> None:
