@@ -69,6 +69,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who waits for it sees that, and begins again
         lock.release()
 
 
@@ -86,7 +87,7 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Everything that a run logs, appended run by run.
+    """Everything that a run logs, appended run by run; no file where that is nothing.
 
     Raises:
         StoreWriteError: the file cannot be written.
@@ -102,6 +103,9 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+        with suppress(FileNotFoundError):  # a run that replaces its folder has deleted it
+            if not path.stat().st_size:
+                path.unlink()
 
 
 @contextmanager

@@ -87,9 +87,9 @@ def test_a_network_is_counted_and_timed() -> None:
     assert info["parameters"] > 1e6
     assert info["macs"] > 1e8
     assert info["latency"] > 0
-    code, _, error = mer("models", "madvnet")
+    code, _, error = mer("models", "madv-nut")
     assert code == 2
-    assert "did you mean madv_net?" in error
+    assert "no model 'madv-nut'; did you mean madv_net" in error
 
 
 def test_networks_and_weights_are_two_things() -> None:

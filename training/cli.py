@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.weights.locate import LocatedWeights
     from schemas.store.location import StoreLocation
     from schemas.store.reader import Store
+    from training.fit.folder import RunFolder
     from training.runs.folds import Resources
     from training.runs.train import TrainedRun as Trained
 
@@ -133,9 +134,7 @@ def train_and_report(
     overwrite: bool,
 ) -> "tuple[Trained, Path]":
     """Train as `mer train` does, and make the page of the run; arguments as of its options."""
-    from pipeline.clip.mesh.regions import region_masks
     from schemas.store.location import located
-    from training.report.report import write_report
     from training.runs.train import train as run
 
     resources = _resources(given)
@@ -149,7 +148,7 @@ def train_and_report(
         published=published,
         overwrite=overwrite,
     )
-    return trained, write_report(trained.folder, trained.stores, regions=region_masks)
+    return trained, _page(trained.folder, trained.stores)
 
 
 @app.command()
@@ -190,11 +189,9 @@ def ablate(
     given: Given,
 ) -> None:
     """Train a model again with each of its paths switched off, and say what each is worth."""
-    from pipeline.clip.mesh.regions import region_masks
     from schemas.store.location import located
     from training.evaluation.terminal import ablation_report
     from training.fit.folder import RUN_FILE, RunFolder
-    from training.report.report import write_report
     from training.runs.ablate import ablate as run
     from training.runs.recipes import resolve
 
@@ -214,7 +211,7 @@ def ablate(
         pretrain=located(pretrain) if pretrain else None,
         overwrite=overwrite,
     )
-    full, *_ = [write_report(trained.folder, trained.stores, regions=region_masks) for trained in runs]
+    full, *_ = [_page(trained.folder, trained.stores) for trained in runs]
     if table is None:
         raise typer.Exit(1)
     resources.console.print(ablation_report(table))
@@ -306,12 +303,10 @@ def evaluate(
 @app.command()
 def report(run: TrainedRun, store: Stores) -> None:
     """Make report.html and the figures of a run again."""
-    from pipeline.clip.mesh.regions import region_masks
     from schemas.store.reader import Store
     from training.fit.folder import RunFolder
-    from training.report.report import write_report
 
-    print(write_report(RunFolder(run), [Store.open(path) for path in store], regions=region_masks))
+    print(_page(RunFolder(run), [Store.open(path) for path in store]))
 
 
 @app.command()
@@ -333,6 +328,7 @@ def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
     """What a run answered on the clips of a store, as the viewer takes it."""
     from pipeline.view.predictions import Answer, ClipAnswers, RunPredictions
     from schemas.errors import ConfigError
+    from schemas.words import count
     from training.evaluation.predictions import read_predictions
     from training.fit.folder import RunFolder
 
@@ -356,7 +352,7 @@ def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
         raise ConfigError(
             f"--run {run}: none of its {len(answers)} test clips is in {store.path}; name a store of the run"
         )
-    title = f"{trained.config.model} on {trained.protocol.name}, {len(trained.config.seeds)} seeds"
+    title = f"{trained.config.model} on {trained.protocol.name}, {count(len(trained.config.seeds), 'seed')}"
     if store.manifest.content_sha256 not in {known.content_sha256 for known in trained.stores}:
         title += ", trained on another version of this store"
     return RunPredictions(title, predictions.classes, tested)
@@ -375,11 +371,16 @@ def predict(
     fps: Annotated[float | None, typer.Option(min=1, help="Frames per second, where the frames do not say.")] = None,
     fold: FoldName = None,
     seed: SeedNumber = None,
+    keep_windows: Annotated[
+        bool, typer.Option("--keep-windows", help="Leave the windows, which show faces, in OUT/windows.zarr.")
+    ] = False,
     *,
     given: Given,
 ) -> None:
     """Class probabilities for sliding windows over new videos, or for the clips of a store."""
     import time
+    from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
 
     from pipeline.preprocessing.cluster import choose_device
     from pipeline.preprocessing.windows import Windowing, preprocess_windows
@@ -397,18 +398,21 @@ def predict(
     if (out / RUN_FILE).exists():
         raise ConfigError(f"--out {out}: a run, whose own predictions would be replaced; choose another folder")
     ensemble = Ensemble.open(RunFolder(run), fold=fold, seed=seed)
-    windows, store = None, located(source)
-    if isinstance(store, Path) and store.suffix != ".zip" and not (store / MANIFEST_NAME).is_file():
-        store, like = out / "windows.zarr", preprocessing_of(ensemble.run)
-        windows = preprocess_windows(
-            Path(source), store, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
-        )
-    doubts = None if windows is None else windows.doubts
-    prediction = predict_store(ensemble, Store.open(store), device=choose_device(execution), left_out=doubts)
+    windows, place = None, located(source)
+    with ExitStack() as stack:
+        if isinstance(place, Path) and place.suffix != ".zip" and not (place / MANIFEST_NAME).is_file():
+            scratch = out if keep_windows else Path(stack.enter_context(TemporaryDirectory()))
+            place, like = scratch / "windows.zarr", preprocessing_of(ensemble.run)
+            windows = preprocess_windows(
+                Path(source), place, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
+            )
+        store = Store.open(place)
+        doubts = None if windows is None else windows.doubts
+        prediction = predict_store(ensemble, store, device=choose_device(execution), left_out=doubts)
     files = write_prediction(out, prediction, None if windows is None else windows.spans)
     console().print(prediction_report(prediction))
     if windows is not None:
-        print(faces_seen(Store.open(store)))
+        print(faces_seen(store))
         took = time.monotonic() - started
         print(f"{windows.seconds:.1f} s of video in {took:.1f} s: real-time factor {windows.seconds / took:.2f}")
     for file in files:
@@ -477,9 +481,9 @@ def _list_models(as_json: bool) -> None:
 
 
 def _show_model(name: str, frames: int, size: int, classes: int, device: str, as_json: bool) -> None:
-    from training.models.registry import model_info
+    from training.models.registry import model_info, model_name
 
-    info = model_info(name, classes=classes, frames=frames, size=size, action_units=20, device=device)
+    info = model_info(model_name(name), classes=classes, frames=frames, size=size, action_units=20, device=device)
     if as_json:
         print(json.dumps(asdict(info)))
         return
@@ -518,6 +522,15 @@ def model_info(
 @model_app.callback()
 def _model() -> None:
     pass
+
+
+def _page(run: "RunFolder", stores: "Sequence[Store]") -> Path:
+    """Write the page of a run, which knows from ``pipeline`` where action units act and what the depth is."""
+    from pipeline.clip.mesh.regions import region_masks
+    from pipeline.inspect.figures import depth_source
+    from training.report.report import write_report
+
+    return write_report(run, stores, regions=region_masks, depth_source=depth_source)
 
 
 def _config(

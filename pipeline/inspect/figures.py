@@ -2,21 +2,24 @@
 
 import warnings
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clip.backends import DEPTH
 from pipeline.clip.mesh.regions import region_masks
 from schemas.errors import ConfigError
-from schemas.manifest import ClipEntry
+from schemas.manifest import ClipEntry, Manifest
 from schemas.output import replacing
 from schemas.store.reader import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LINE = 22  # letters beside a row of frames
 _COLUMNS = 7  # frames shown
 _SUFFIXES = (".png", ".pdf", ".svg")
 _MOTION_GAIN = 6  # grey levels of difference are shown up to this many times larger
@@ -66,8 +69,9 @@ def clip_figure(store: Store, key: str, out: Path) -> None:
         rows[1, column].imshow(change[position] * gain, cmap="RdBu_r", vmin=-128, vmax=128)
         if depth is not None:
             rows[2, column].imshow(depth[position], cmap="magma", vmin=0, vmax=1)
-    for row, label in zip(rows, ("texture", f"change x{gain:g}", "depth"), strict=False):
-        row[0].set_ylabel(label, fontsize=9)
+    source = fill(depth_source(store.manifest), _LINE)
+    for row, label in zip(rows, ("texture", f"change x{gain:g}", source), strict=False):
+        row[0].set_ylabel(label, fontsize=8)
         for axes in row:
             axes.set(xticks=[], yticks=[])
     _draw_action_units(charts, store, key, texture[apex], depth, numbers=numbers, onset=onset, apex=apex)
@@ -89,6 +93,15 @@ def change_against(onset: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArra
 
 def _smooth_grey(frame: NDArray[np.uint8]) -> Any:
     return cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
+
+
+def depth_source(manifest: Manifest) -> str:
+    """What the depth is and where it is from, for titles; a prior is called one."""
+    if manifest.depth is None:
+        return "no depth"
+    tool = manifest.depth.tool
+    prior = tool in DEPTH.names() and DEPTH[tool].prior
+    return f"depth by {tool}: {'prior, not measured' if prior else manifest.depth.kind}"
 
 
 def depth_disparity(
@@ -140,11 +153,12 @@ def _draw_action_units(
     )
     _draw_regions(parts[0], apex_frame, masks, dict(zip(names, values[1] - values[0], strict=True)))
     _draw_bars(parts[1], names, values, annotated_units(store.entry(key)))
-    parts[1].set_title(
-        f"action units, {store.manifest.action_units.tool}: {store.manifest.action_units.kind}", fontsize=9
-    )
+    units = store.manifest.action_units
+    parts[1].set_title(f"action units by {units.tool}", fontsize=9)
+    parts[1].set_ylabel(units.kind, fontsize=8)
     if depth is not None:
         _draw_disparity(parts[2], depth_disparity(depth, onset, masks), numbers, apex=apex)
+        parts[2].set_title(f"{fill(depth_source(store.manifest), 2 * _LINE)},\nagainst onset, by AU region", fontsize=9)
 
 
 def _draw_regions(
@@ -159,7 +173,9 @@ def _draw_regions(
     shown = axes.imshow(
         np.ma.masked_equal(strength, 0), cmap="inferno", alpha=0.55, vmin=0, vmax=max(_SMALLEST_SCALE, strength.max())
     )
-    axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=7)
+    bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("rise from onset to apex", fontsize=7)
     axes.set(xticks=[], yticks=[])
     axes.set_title("regions of the units that rose", fontsize=9)
 
@@ -183,12 +199,16 @@ def _draw_disparity(
     axes: "Axes", courses: dict[str, NDArray[np.float64]], numbers: NDArray[np.int32], *, apex: int
 ) -> None:
     """The regions whose depth changes most, over time."""
+    from matplotlib.ticker import MaxNLocator
+
     largest = sorted(courses, key=lambda name: -abs(courses[name][apex]))[:5]
     for name in largest:
         axes.plot(numbers, courses[name], label=name, linewidth=1.2)
     axes.axvline(float(numbers[apex]), color="0.6", linewidth=0.8, linestyle=":")
     axes.set_xlabel("frame", fontsize=8)
-    axes.set_title("depth against onset, by AU region", fontsize=9)
+    axes.set_ylabel("change (share of the clip's depth range)", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))  # SMIC's frame numbers have seven digits
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -36,7 +36,6 @@ def new_output(out: Path) -> Iterator[Path]:
             _delete(unfinished)
             raise
         flush(out.parent)
-        unfinished.with_name(unfinished.name + ".lock").unlink(missing_ok=True)  # who comes now finds the output there
 
 
 def write_durably(file: Path, data: bytes) -> None:

@@ -72,7 +72,6 @@ def pull(source: StoreLocation | str, out: Path | None, *, console: Console, ove
         mine = _replaceable(target, theirs.manifest, overwrite)
         fetched = _complete(unfinished, theirs, mine, text, console)
         _exchange(unfinished, target)
-        unfinished.with_name(f"{unfinished.name}.lock").unlink(missing_ok=True)
     return Pulled(target, theirs.manifest, len(fetched), sum(stored["bytes"] for stored in fetched.values()))
 
 

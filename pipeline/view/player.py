@@ -33,8 +33,7 @@ from bokeh.plotting import figure
 from bokeh.transform import dodge
 from numpy.typing import NDArray
 
-from pipeline.clip.backends import DEPTH
-from pipeline.inspect.figures import annotated_units
+from pipeline.inspect.figures import annotated_units, depth_source
 from pipeline.view.clips import Clips
 from pipeline.view.facts import answers_on, facts_of
 from pipeline.view.frames import ClipFrames, Curves, masks
@@ -52,7 +51,7 @@ from pipeline.view.look import (
     said,
 )
 from schemas.errors import MerError
-from schemas.manifest import ClipEntry, Manifest
+from schemas.manifest import ClipEntry
 from schemas.store.reader import Store
 
 SPEEDS = {"real speed": 1.0, "1/4 speed": 0.25, "1/10 speed": 0.1}
@@ -304,12 +303,3 @@ class Player:
                 y += [contour[:, 0, 1] + 0.5 for contour in found]
                 units += [name] * len(found)
         self.outlines.data = {"x": x, "y": y, "unit": units}
-
-
-def depth_source(manifest: Manifest) -> str:
-    """What the depth is and where it is from, for titles; a prior is called one."""
-    if manifest.depth is None:
-        return "no depth"
-    tool = manifest.depth.tool
-    prior = tool in DEPTH.names() and DEPTH[tool].prior
-    return f"depth by {tool}: {'prior, not measured' if prior else manifest.depth.kind}"

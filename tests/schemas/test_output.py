@@ -1,13 +1,16 @@
 """Durable writes: whole or not at all, and flushed before they take their name."""
 
+import logging
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from schemas.errors import StoreWriteError
-from schemas.output import replacing, write_text
+from schemas.errors import OutputLockedError, StoreWriteError
+from schemas.output import locked, log_file, replacing, write_text
+
+log = logging.getLogger("mer")
 
 
 def test_a_file_is_flushed_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +59,16 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "")
     (tmp_path / "plain").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_nothing_is_left_beside_an_output(tmp_path: Path) -> None:
+    """Neither the lock nor an empty log; what was logged stays, and nobody else gets in while the lock is held."""
+    out = tmp_path / "a.zarr"
+    for message in ("", "something"):
+        with locked(out), log_file(tmp_path / "a.log"):
+            with pytest.raises(OutputLockedError), locked(out):
+                pytest.fail("two hold it")
+            if message:
+                log.info(message)
+        assert [path.name for path in tmp_path.iterdir()] == (["a.log"] if message else [])
+    assert "something" in (tmp_path / "a.log").read_text()

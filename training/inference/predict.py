@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from schemas.config import PreprocessConfig
 from schemas.datasets import SYNTHETIC_NOTE
 from schemas.errors import ConfigError, RunFolderError
 from schemas.store.reader import Store
+from schemas.words import chosen
 from training.data.batch import ClipBatch, Input
 from training.data.clips import ClipReader, check_stores
 from training.data.dataset import BatchReader, StoreDataset
@@ -83,8 +85,8 @@ class Ensemble:
         names, seeds = [each.name for each in run.folds], run.config.seeds
         if not run.classes:
             raise RunFolderError(f"{path}: pre-trained without labels, it knows no classes; run `mer train`")
-        if fold not in (None, *names):
-            raise RunFolderError(f"{path}: no fold {fold!r}; there are {', '.join(names)}")
+        if fold is not None:
+            fold = _fold_name(fold, names, path)
         if seed not in (None, *seeds):
             raise RunFolderError(f"{path}: no seed {seed}; there are {', '.join(map(str, seeds))}")
         wanted = [f for f in run_folder.folds(run) if fold in (None, f.fold.name) and seed in (None, f.seed)]
@@ -97,6 +99,16 @@ class Ensemble:
             if folder.record.is_file() and (damage := folder.damage()):
                 raise RunFolderError(f"{folder.path}: {damage}; type the same `mer train` command again to mend it")
         return cls(run, there, len(wanted) - len(there))
+
+
+def _fold_name(fold: str, names: Sequence[str], path: Path) -> str:
+    """The fold that is meant; a subject without its dataset is enough where no other has its name."""
+    subjects = Counter(name.rpartition("/")[2] for name in names)
+    short = {subject: name for name in names if subjects[subject := name.rpartition("/")[2]] == 1}
+    try:
+        return chosen(fold, names, "fold", short)
+    except ConfigError as error:
+        raise RunFolderError(f"{path}: {error}") from error
 
 
 def predict_store(

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from schemas.errors import ConfigError
 from schemas.registry import Registry
 from schemas.settings import problems
+from schemas.words import chosen
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
 from training.models.facts import ModelFacts
@@ -83,6 +84,16 @@ class ModelInfo:
 def model_names() -> tuple[str, ...]:
     """Names that ``create_model`` knows, in the order of tables."""
     return tuple(sorted(MODELS.names(), key=lambda name: MODELS[name].facts.place))
+
+
+def model_name(text: str) -> str:
+    """The name of the model that somebody means, who may have typed its title in tables.
+
+    Raises:
+        ConfigError: no such model; the message has those that are nearly called so.
+    """
+    names = model_names()
+    return chosen(text, names, "model", {model_facts(name).label: name for name in names})
 
 
 def model_facts(name: str) -> ModelFacts:

@@ -3,7 +3,6 @@
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 from schemas.model import Model
 from schemas.settings import problems
+from schemas.words import chosen
 from training.protocols.catalogue import TASKS
 from training.protocols.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Split
 from training.protocols.tasks import DatasetRule, LabelField, Task, select_clips
@@ -63,9 +63,7 @@ def find_protocol(name: str) -> Protocol:
     if name.endswith(".toml"):
         return _read_protocol(Path(name))
     task_name, _, split_name = name.partition("/")
-    if task_name not in TASKS:
-        raise ConfigError(f"no protocol {name!r}; {_hint(task_name, TASKS)}; a task may be followed by /split")
-    return Protocol(task=TASKS[task_name], split=_find_split(split_name or "loso"))
+    return Protocol(task=TASKS[chosen(task_name, TASKS, "protocol")], split=_find_split(split_name or "loso"))
 
 
 def infer_protocol(classes: Sequence[str], manifests: Sequence[Manifest]) -> Protocol:
@@ -99,7 +97,7 @@ def choose_protocol(name: str | None, manifests: Sequence[Manifest]) -> Protocol
     """
     if name is None:
         return default_protocol(manifests)
-    if name.rpartition("-")[0] == "kfold" or name in _SPLITS:
+    if name.casefold().rpartition("-")[0] == "kfold" or name.casefold() in _SPLITS:
         return Protocol(task=default_protocol(manifests).task, split=_find_split(name))
     return find_protocol(name)
 
@@ -147,17 +145,12 @@ def _of_labels(dataset: str, manifests: Sequence[Manifest]) -> Task | None:
 
 
 def _find_split(name: str) -> Split:
-    kind, dash, number = name.rpartition("-")
+    kind, dash, number = name.casefold().rpartition("-")
     if kind == "kfold" and dash and number.isdecimal() and int(number) >= 2:
         return KFold(folds=int(number))
-    if name not in _SPLITS:
-        raise ConfigError(f"no split {name!r}; {_hint(name, _SPLITS)}; kfold may carry its number of folds: kfold-10")
-    return _SPLITS[name]
-
-
-def _hint(name: str, known: dict[str, Task] | dict[str, Split]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    if kind == "kfold":
+        raise ConfigError(f"no split {name!r}; kfold may carry its number of folds, 2 or more: kfold-10")
+    return _SPLITS[chosen(name, _SPLITS, "split")]
 
 
 def _read_protocol(path: Path) -> Protocol:

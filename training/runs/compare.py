@@ -13,10 +13,11 @@ from schemas.output import locked, log_file, write_text
 from schemas.settings import problems
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
+from schemas.words import count
 from training.config import RecipeName, TrainConfig
 from training.evaluation.comparison import ComparisonResult
 from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, RunFolder
-from training.models.registry import model_names
+from training.models.registry import model_name, model_names
 from training.runs.budget import Budget, epochs_within, seconds_per_epoch, within_epochs
 from training.runs.comparison import summarise
 from training.runs.folds import Resources, train_folds
@@ -59,11 +60,9 @@ def configs_of(models: str, recipe: RecipeName, *layers: Mapping[str, Any]) -> d
     Raises:
         ConfigError: no such model, one named twice, or a layer that is not for all models.
     """
-    names = model_names() if models == "all" else tuple(name.strip() for name in models.split(","))
+    names = model_names() if models == "all" else tuple(model_name(name.strip()) for name in models.split(","))
     if len(set(names)) < len(names):
         raise ConfigError(f"--models {models}: a model stands there twice")
-    if unknown := [name for name in names if name not in model_names()]:
-        raise ConfigError(f"--models: no model {unknown[0]!r}; known: all, {', '.join(model_names())}")
     for field in ("model", "model_options"):
         if any(field in layer for layer in layers):
             raise ConfigError(f"the config sets {field}, but a comparison is of several models; remove it")
@@ -193,7 +192,7 @@ def _announce(
     plans: Mapping[str, PlannedRun], failures: Mapping[str, str], asked: Comparison, resources: Resources, out: Path
 ) -> None:
     first = next(iter(plans.values()))
-    announce(first, resources, f"{len(first.run.config.seeds)} seeds, {len(plans)} models -> {out}")
+    announce(first, resources, f"{count(len(first.run.config.seeds), 'seed')}, {count(len(plans), 'model')} -> {out}")
     if asked.epochs is not None:
         resources.say(f"  budget: {asked.epochs} epochs of each fold, a model's own pre-training included")
     for name, why in failures.items():

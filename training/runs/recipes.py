@@ -7,7 +7,7 @@ from schemas.errors import ConfigError
 from schemas.settings import validated
 from training.config import RecipeName, TrainConfig
 from training.models.base import ClipClassifier
-from training.models.registry import model_facts
+from training.models.registry import model_facts, model_name
 
 # The paper's own settings are the defaults of `TrainConfig`. `fast` is for a laptop: a third of the pixels, half
 # the frames, few epochs, one seed. `native` is how a model's authors train it. What a recipe has of the model's own,
@@ -38,7 +38,8 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
         fields = over(fields, layer)
     model = fields.get("model", TrainConfig.model_fields["model"].default)
     if isinstance(model, str):  # what else it may be is a problem for the config to name
-        fields = over(_of_model(recipe, model), fields)
+        model = model_name(model)
+        fields = over(_of_model(recipe, model), {**fields, "model": model})
     return validated(TrainConfig, fields)
 
 

@@ -12,6 +12,7 @@ from schemas.errors import ConfigError, ManifestMissingError, RunFolderError
 from schemas.output import locked, log_file, write_text
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
+from schemas.words import count
 from training.config import TrainConfig
 from training.evaluation.evaluate import evaluate, lacking_classes
 from training.evaluation.predictions import concatenate, read_predictions, write_predictions
@@ -106,7 +107,7 @@ def train(
             if failures := train_folds([(first, pretraining)], resources):
                 return _failed(folder, planned, failures, resources)
             planned = replace(planned, weights=pretrained_weights(pretraining, config))
-        announce(planned, resources, f"{len(config.seeds)} seeds -> {out}")
+        announce(planned, resources, f"{count(len(config.seeds), 'seed')} -> {out}")
         if failures := train_folds([(planned, folder)], resources):
             return _failed(folder, planned, failures, resources)
         return TrainedRun(folder, planned.stores, evaluate_run(planned, folder))
@@ -119,8 +120,8 @@ def pretrain(
     planned = plan_self_supervised_pretraining([Store.open(store) for store in stores], config, resources.device)
     folder = RunFolder(out)
     with _begun(folder, planned.run, overwrite=overwrite):
-        clips, seeds = len(planned.clips.keys), len(config.seeds)
-        resources.say(f"masked frame differences: {clips} clips, {seeds} seeds -> {out}")
+        clips, seeds = len(planned.clips.keys), count(len(config.seeds), "seed")
+        resources.say(f"masked frame differences: {clips} clips, {seeds} -> {out}")
         if failures := train_folds([(planned, folder)], resources):
             return _failed(folder, planned, failures, resources)
     return TrainedRun(folder, planned.stores, None)
@@ -131,7 +132,7 @@ def announce(planned: PlannedRun, resources: Resources, rest: str) -> None:
     run, selection = planned.run, planned.selection
     assert run.protocol is not None
     assert selection is not None
-    resources.say(f"{run.protocol.name}: {len(selection.clips)} clips, {len(run.folds)} folds, {rest}")
+    resources.say(f"{run.protocol.name}: {len(selection.clips)} clips, {count(len(run.folds), 'fold')}, {rest}")
     for difference in selection.differences:
         resources.say(f"  not the published clips: {difference}")
     tested = {key for fold in run.folds for key in fold.test}
@@ -182,7 +183,7 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
 def _failed(
     folder: RunFolder, planned: PlannedRun, failures: Sequence[tuple[FoldFolder, FoldFailure]], resources: Resources
 ) -> TrainedRun:
-    table = Table("fold", "what happened", title=f"{len(failures)} folds failed")
+    table = Table("fold", "what happened", title=f"{count(len(failures), 'fold')} failed")
     for fold, failure in failures:
         table.add_row(escape(fold.name), escape(f"{failure.error}: {failure.message}"))
     resources.console.print(table)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -136,6 +137,15 @@ def test_a_picture_of_a_clip(shared_store: Store, tmp_path: Path, suffix: str) -
     else:
         start = {".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
         assert out.read_bytes().startswith(start)
+
+
+def test_a_picture_names_its_backends(shared_store: Store, tmp_path: Path) -> None:
+    """And says that the mesh's depth was not measured, that clips are synthetic, and the units of its axes."""
+    clip_figure(shared_store, KEY, tmp_path / "clip.svg")
+    words = " ".join(re.findall(r"<!-- (.*?) -->", (tmp_path / "clip.svg").read_text(encoding="utf-8"), re.DOTALL))
+    for expected in ("depth by mesh: prior", "not measured", "action units by mesh", "SYNTHETIC", "activation", "frame",
+                     "change (share of the clip's depth range)", "rise from onset to apex"):  # fmt: skip
+        assert expected in words
 
 
 def test_pictures_that_cannot_be_made(shared_store: Store, tmp_path: Path) -> None:

@@ -250,7 +250,9 @@ def test_store_that_does_not_fit_is_refused(folder: RunFolder, shared_store: Sto
 
 def test_models_that_are_not_there_are_named(folder: RunFolder, tmp_path: Path) -> None:
     """A fold, a seed, a run, a trained model."""
-    with pytest.raises(RunFolderError, match="no fold 'casme2/sub09'; there are casme2/sub01, casme2/sub02"):
+    for text in ("sub01", "CASME2/Sub01"):
+        assert {each.fold.name for each in Ensemble.open(folder, fold=text).folders} == {"casme2/sub01"}
+    with pytest.raises(RunFolderError, match="no fold 'casme2/sub09'; did you mean casme2/sub0"):
         Ensemble.open(folder, fold="casme2/sub09")
     with pytest.raises(RunFolderError, match="no seed 7; there are 0, 1"):
         Ensemble.open(folder, seed=7)

@@ -6,7 +6,7 @@ import torch
 from schemas.errors import ConfigError
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier, Prediction
-from training.models.registry import create_model, model_facts, model_info, model_names
+from training.models.registry import create_model, model_facts, model_info, model_name, model_names
 
 SHAPE = {"classes": 3, "frames": 8, "size": 32, "action_units": 5}
 NARROW = {"stem_width": 8, "dims": (8, 8, 16), "head_dim": 8, "au_width": 16}
@@ -31,6 +31,17 @@ def test_every_model_keeps_the_interface(name: str) -> None:
     assert torch.isfinite(loss)
     prefixes = tuple(f"{prefix}." for prefix in model.head_prefixes)
     assert any(parameter.startswith(prefixes) for parameter, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("MADV-Net", "madv_net"), ("madvnet", "madv_net"), ("R(2+1)D-18", "r2plus1d-18"), ("3d resnet-18", "r3d-18")],
+)
+def test_a_model_is_found_by_what_tables_call_it(text: str, name: str) -> None:
+    """Case and punctuation do not matter."""
+    assert model_name(text) == name
+    with pytest.raises(ConfigError, match=r"no model 'madvnat'; did you mean madv_net"):
+        model_name("madvnat")
 
 
 def test_unknown_model_names_the_nearest() -> None:

@@ -56,6 +56,13 @@ def test_the_hash_is_of_all_that_matters() -> None:
     assert one.sha256 == Protocol.model_validate_json(one.model_dump_json()).sha256
 
 
+def test_names_are_forgiven() -> None:
+    """Case and punctuation do not matter, neither of the task nor of the split."""
+    for name in ("CASME2-5/LOSO", "casme2_5/loso", "CASME2 5"):
+        assert find_protocol(name).name == "casme2-5/loso"
+    assert find_protocol("samm-5/KFold-10").name == find_protocol("samm-5/kfold-10").name
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -102,7 +102,7 @@ def test_what_a_model_cannot_do_is_refused(model: str, fields: dict[str, object]
         ("paper", {"seeds": ()}, "seeds: Tuple should have at least 1 item"),
         ("paper", {"optimisation": {"batch_size": 1}}, "optimisation.batch_size: Input should be greater than or"),
         ("fast", {"model": 3}, "model: Input should be a valid string, got 3"),
-        ("fast", {"model": "madvnet"}, r"'madvnet' is not among the models; did you mean madv_net\?"),
+        ("fast", {"model": "madvnat"}, r"no model 'madvnat'; did you mean madv_net"),
     ],
 )
 def test_what_is_no_config(recipe: str, fields: dict[str, object], message: str) -> None:
