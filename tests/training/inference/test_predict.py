@@ -267,6 +267,20 @@ def test_models_that_are_not_there_are_named(folder: RunFolder, tmp_path: Path) 
         Ensemble.open(empty)
 
 
+def test_windows_show_faces_and_stay_only_where_asked(folder: RunFolder, shared_casme2: Path, tmp_path: Path) -> None:
+    """Neither they nor a lock or log are left; what is left says that the recording was synthetic."""
+    recording = next(path.parent for path in sorted(shared_casme2.rglob("*.jpg")) if "sub01" in str(path))
+    here = ("--fps", "200", "--window", "32f", "--workers", "0", "--device", "cpu", "--fold", "SUB01", "--seed", "0")
+    for words, expected in (((), False), (("--keep-windows",), True)):
+        out = tmp_path / f"{expected}"
+        assert mer("predict", folder.path, recording, "--out", out, *here, *words).code == 0
+        names = {path.name for path in out.iterdir()}
+        assert names - {path.name for path in out.glob("*.png")} == {"predictions.csv", "predictions.json"} | (
+            {"windows.zarr"} if expected else set()
+        )
+        assert "the clips are synthetic: " in (out / "predictions.json").read_text()
+
+
 def test_new_videos_are_preprocessed_as_the_runs_stores(folder: RunFolder, shared_store: Store) -> None:
     """One config comes back; where the stores differ in what matters there is none."""
     run = folder.read()
