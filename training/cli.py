@@ -81,6 +81,7 @@ class _Train(TyperCommand):
     TrainConfig,
     "model",
     "protocol",
+    "motion",
     "frames",
     "size",
     "optimisation.epochs",
@@ -152,7 +153,7 @@ def train_and_report(
 
 
 @app.command()
-@options(TrainConfig, "model", "frames", "size", "optimisation.epochs", "amp", default="by recipe")
+@options(TrainConfig, "model", "motion", "frames", "size", "optimisation.epochs", "amp", default="by recipe")
 @options(TrainExecution)
 def pretrain(
     store: Stores,
@@ -219,7 +220,7 @@ def ablate(
 
 
 @app.command()
-@options(TrainConfig, "protocol", "frames", "size", "amp", default="by recipe")
+@options(TrainConfig, "protocol", "motion", "frames", "size", "amp", default="by recipe")
 @options(TrainExecution)
 def compare(
     store: Stores,

@@ -38,10 +38,12 @@ class Attention:
     Attributes:
         weights: name of the level -> ``(S, h, w)``.
         kept: name of the level -> ``(S, h, w) bool``, for levels that discard.
+        streams: what the S streams are of.
     """
 
     weights: dict[str, NDArray[np.float32]]
     kept: dict[str, NDArray[np.bool_]]
+    streams: tuple[str, ...] = _STREAMS
 
     def preferences(self) -> dict[str, NDArray[np.float64]]:
         """Name of the level -> ``(S, h, w)``: log2 of the weight over the mean of the blocks that were kept."""
@@ -78,6 +80,7 @@ def attention_at_apex(example: Example) -> Attention:
     return Attention(
         {name.removeprefix(_ATTENTION): value for name, value in at_apex.items() if name.startswith(_ATTENTION)},
         {name.removeprefix(_KEPT): value for name, value in at_apex.items() if name.startswith(_KEPT)},
+        tuple(name for name in _STREAMS if name in network.inputs),
     )
 
 
@@ -94,7 +97,7 @@ def attention_figure(found: Sequence[tuple[Example, Attention]]) -> Figure:
     grid = figure.subplots(len(found), columns, squeeze=False)
     for row, (example, attention), preference in zip(grid, found, preferences, strict=True):
         pictures = _backgrounds(example)
-        row[0].imshow(pictures[0], interpolation="none")
+        row[0].imshow(next(iter(pictures.values())), interpolation="none")
         row[0].set_xlabel("apex", fontsize=8)
         name_row(row, example.title)
         for column, axes in enumerate(row[1:]):
@@ -102,9 +105,9 @@ def attention_figure(found: Sequence[tuple[Example, Attention]]) -> Figure:
             if stream < len(preference[level]):
                 kept = attention.kept.get(level)
                 shares = (preference[level][stream] / scale).clip(-1, 1)
-                shown = over_face(pictures[stream], shares, None if kept is None else kept[stream])
+                shown = over_face(pictures[attention.streams[stream]], shares, None if kept is None else kept[stream])
                 axes.imshow(shown, interpolation="none")
-            axes.set_xlabel(f"{level}, {_STREAMS[stream]}", fontsize=8)
+            axes.set_xlabel(f"{level}, {attention.streams[stream]}", fontsize=8)
         for axes in row:
             bare(axes)
     names = (f"{2**scale:.2g} times an even share, or more", f"1/{2**scale:.2g} of it, or less")
@@ -131,12 +134,14 @@ def over_face(
     return np.asarray((shown * 255).round().clip(0, 255), np.uint8)
 
 
-def _backgrounds(example: Example) -> list[NDArray[np.uint8]]:
-    """Texture and, where the store has it, depth at the apex, ``(H, W, 3)``."""
+def _backgrounds(example: Example) -> dict[str, NDArray[np.uint8]]:
+    """Texture and depth at the apex, ``(H, W, 3)``, those that the store has."""
     store = example.store
     apex = int(store.column("apex_index")[store.manifest.index[example.key]])
-    pictures = [store.texture(example.key)[apex]]
+    pictures = {}
+    if "texture" in store.manifest.arrays:
+        pictures["texture"] = store.texture(example.key)[apex]
     if "depth" in store.manifest.arrays:
         depth = store.depth(example.key)[apex].astype(np.float64).clip(0, 1)
-        pictures.append(np.repeat((depth * 255).astype(np.uint8)[..., None], 3, axis=2))
+        pictures["depth"] = np.repeat((depth * 255).astype(np.uint8)[..., None], 3, axis=2)
     return pictures

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.output import write_text
 from schemas.store.location import StoreLocation
-from training.config import TrainConfig
+from training.config import Motion, TrainConfig
 from training.evaluation.ablation import ABLATION_FILE, Ablation, AblationVariant
 from training.evaluation.result import EvaluationResult, Spread
 from training.models.registry import model_facts
@@ -17,6 +17,7 @@ from training.runs.train import TrainedRun, train
 
 _METRICS = ("uf1", "uar")
 _FULL = "full"
+_INPUTS: dict[str, Motion] = {"raw frames": "none", "adjacent differences": "adjacent", "optical flow": "flow"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class _Variant:
     switched_off: str
     options: Mapping[str, Any]
     pretrain: StoreLocation | None
+    motion: Motion | None = None
 
 
 def ablate(
@@ -52,6 +54,9 @@ def ablate(
     for variant in variants:
         resources.console.rule(f"{variant.name}", align="left")
         changed = config.model_copy(update={"model_options": {**config.model_options, **variant.options}})
+        if variant.motion is not None:
+            depth = "adjacent" if variant.motion == "flow" else variant.motion  # of depth there is no flow
+            changed = changed.model_copy(update={"motion": variant.motion, "depth_motion": depth})
         runs.append(
             train(
                 stores,
@@ -75,6 +80,9 @@ def _variants(config: TrainConfig, pretrain: StoreLocation | None) -> list[_Vari
     found = [_Variant(_FULL, "", {}, pretrain)]
     for name, options in model_facts(config.model).ablations.items():
         found.append(_Variant(f"no {name}", name, options, pretrain))
+    for title, motion in _INPUTS.items():
+        if motion != config.motion:
+            found.append(_Variant(title, f"motion is {config.motion}", {}, pretrain, motion))
     if pretrain is not None:
         found.append(_Variant("no pre-training", "pre-training", {}, None))
     return found

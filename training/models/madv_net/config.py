@@ -13,6 +13,7 @@ def _odd(kernel: int) -> int:
     return kernel
 
 
+STREAMS: tuple[Literal["texture", "depth"], ...] = ("texture", "depth")
 Positive = Annotated[int, Field(ge=1)]
 Kernel = Annotated[Positive, AfterValidator(_odd)]
 Weight = Annotated[float, Field(ge=0)]
@@ -26,6 +27,7 @@ class MADVNetConfig(ModelConfig):
         frames: T that the temporal positions are learned for; other lengths interpolate them.
         size: H = W, px.
         action_units: A.
+        texture: the texture stream (Eq. 2's RGB channels). Off: depth tokens alone.
         depth: the depth stream (Eq. 2's D, a depth channel). Off: texture tokens alone.
         au: the AU encoder, AU attention and L_AU (Eqs. 3-12, 18). Off: none of the three.
         discard: discarding of blocks with low attention weight (3.2.3). Off: every block stays.
@@ -64,6 +66,7 @@ class MADVNetConfig(ModelConfig):
     size: int = Field(default=112, ge=32)
     action_units: Positive = 20
 
+    texture: bool = True
     depth: bool = True
     au: bool = True
     discard: bool = True
@@ -104,7 +107,13 @@ class MADVNetConfig(ModelConfig):
             raise ValueError(f"dims {self.dims} must be multiples of head_dim {self.head_dim}")
         return self
 
+    @model_validator(mode="after")
+    def _sees_something(self) -> Self:
+        if not self.streams:
+            raise ValueError("neither texture nor depth: for action units alone there is the model au-encoder")
+        return self
+
     @property
-    def streams(self) -> int:
-        """Token streams per frame: texture, and depth."""
-        return 2 if self.depth else 1
+    def streams(self) -> tuple[Literal["texture", "depth"], ...]:
+        """Token streams of each frame."""
+        return tuple(name for name in STREAMS if getattr(self, name))

@@ -103,8 +103,11 @@ class Stage(nn.Module):
     config=MADVNetConfig,
     fast={"stem_width": 16, "dims": (32, 64, 128), "depths": (1, 1, 1)},  # half the width, a third of the blocks
     ablations={  # that section 3.2.5 of the paper promises: each path off
+        "texture": {"texture": False},
         "depth": {"depth": False},
         "action units": {"au": False},
+        "depth and action units": {"depth": False, "au": False},
+        "texture and action units": {"texture": False, "au": False},
         "discarding": {"discard": False},
         "stage heads": {"stage_heads": False},
         "frame difference": {"frame_difference": False},
@@ -135,11 +138,13 @@ class MADVNet(ClipClassifier):
     def __init__(self, config: MADVNetConfig) -> None:
         super().__init__()
         self.config = config
-        switched_off = {name for name in ("depth", "au") if not getattr(config, name)}
+        switched_off = {name for name in ("texture", "depth", "au") if not getattr(config, name)}
         self.inputs = INPUTS - switched_off
         self.feature_width = config.dims[-1]
-        channels = (3, 1)[: config.streams]
-        self.stems = nn.ModuleList(VideoToTokens(c, config.stem_width, config.stem_kernel) for c in channels)
+        channels = {"texture": 3, "depth": 1}
+        self.stems = nn.ModuleList(
+            VideoToTokens(channels[name], config.stem_width, config.stem_kernel) for name in config.streams
+        )
         self.au_encoder = (
             ActionUnitEncoder(
                 config.action_units,
@@ -158,12 +163,12 @@ class MADVNet(ClipClassifier):
         stages = []
         for level, (dim, stride) in enumerate(zip(config.dims, config.strides, strict=True)):
             side = -(-side // stride)
-            grid = Grid(config.streams, side, side)
+            grid = Grid(len(config.streams), side, side)
             stages.append(Stage(config, level, width=width, grid=grid, frames=-(-config.frames // 2)))
             width = dim
         self.stages = nn.ModuleList(stages)
 
-        self.fusion = FusionFeature(config.streams, config.dims)
+        self.fusion = FusionFeature(len(config.streams), config.dims)
         self.head = nn.Linear(self.fusion.width, config.classes)
         head_dims = config.dims if config.frequency_split == "pyramid" else (config.dims[-1],) * len(LEVELS)
         self.stage_heads = (
@@ -198,7 +203,7 @@ class MADVNet(ClipClassifier):
         if batch.texture.shape[-2:] != (side, side):
             height, width = batch.texture.shape[-2:]
             raise ValueError(f"frames are {width}x{height} px, this model was built for {side}x{side}")
-        videos = (batch.texture, batch.depth)[: self.config.streams]
+        videos = [getattr(batch, name) for name in self.config.streams]
         maps = [stem(video.transpose(1, 2)) for stem, video in zip(self.stems, videos, strict=True)]  # (B, D, T', h, w)
         x = torch.stack(maps, 1).permute(0, 3, 1, 2, 4, 5)  # (B, T', S, D, h, w)
         keep = self.keep if self.config.discard else None
