@@ -51,6 +51,8 @@ class MADVNetConfig(ModelConfig):
         frequency_weights: Eq. 20's alpha, beta, gamma (renamed; the paper uses beta for three things).
         au_width: width of v_i in Eq. 3.
         au_layers: n in Eq. 3: hidden layers, each with a bottleneck term and each an AU token.
+        au_logits: Eq. 11's logits are added to Eq. 14's in the answer. The paper trains that classifier, and never says
+            what it is for in a test; without them the whole did no better than either of its parts.
         bottleneck_beta: Eqs. 4-8's beta. Without a task a gate settles at 1 / (1 + beta).
         bottleneck_scale: Eq. 8's r.
         au_classifier: Eq. 11: binary cross entropy on the one-hot label, as printed, or categorical.
@@ -91,6 +93,7 @@ class MADVNetConfig(ModelConfig):
 
     au_width: Positive = 128
     au_layers: Positive = 2
+    au_logits: bool = True
     bottleneck_beta: Weight = 0.1
     bottleneck_scale: float = Field(default=1.0, gt=0)
     au_classifier: Literal["binary", "categorical"] = "binary"

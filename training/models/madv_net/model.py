@@ -186,9 +186,11 @@ class MADVNet(ClipClassifier):
         code = None if self.au_encoder is None else self.au_encoder(batch.au)
         stages = self.forward_features(batch, None if code is None else code.tokens)
         prediction = self.forward_head(stages)
-        if code is not None:
-            prediction.auxiliary.update(au=code.logits, bottleneck=code.bottleneck)
-        return prediction
+        if code is None:
+            return prediction
+        prediction.auxiliary.update(au=code.logits, bottleneck=code.bottleneck)
+        logits = prediction.logits + code.logits if self.config.au_logits else prediction.logits
+        return Prediction(logits, prediction.auxiliary)
 
     def feature_maps(self, batch: ClipBatch) -> Tensor:
         """``(B, D, T', h, w)``: the last stage's tokens, the mean of the streams."""
