@@ -17,6 +17,7 @@ from schemas.manifest import Manifest
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
 from training.evaluation.bootstrap import bootstrap_intervals
+from training.evaluation.calibration import calibrate
 from training.evaluation.chance import majority_class, prior_guesser
 from training.evaluation.metrics import METRICS, count_by_group, score
 from training.evaluation.predictions import Predictions, read_predictions
@@ -118,6 +119,7 @@ def evaluate(
         ties=ties,
         seeds=tuple(answers),
         groups=groups,
+        calibration=calibrate(list(probabilities.values()), np.array([clip.label for clip in clips])),
         subjects=tuple(_subjects(subjects, protocol.task.classes, tuple(answers), confusion)),
         caveats=(
             *_synthetic(manifests),

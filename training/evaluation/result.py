@@ -8,6 +8,7 @@ from pydantic import Field
 
 from schemas.model import Model
 from training.evaluation.bootstrap import Interval
+from training.evaluation.calibration import Calibration
 from training.evaluation.chance import ChanceLevel
 from training.evaluation.input_effects import InputEffect
 from training.evaluation.metrics import Scores
@@ -89,6 +90,7 @@ class EvaluationResult(Model):
         ties: clip and seed pairs with two largest probabilities; the first class was taken.
         groups: dataset -> result, and ``composite`` where there is more than one.
         caveats: sentences to stand beside the numbers.
+        calibration: of the probabilities; ``None`` in results of earlier versions.
         inputs: what each input is worth to the models, where they are there to ask.
     """
 
@@ -110,6 +112,7 @@ class EvaluationResult(Model):
     groups: dict[str, GroupResult] = Field(min_length=1)
     subjects: tuple[SubjectResult, ...]
     caveats: tuple[str, ...]
+    calibration: Calibration | None = None
     inputs: tuple[InputEffect, ...] = ()
 
     @property

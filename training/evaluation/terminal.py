@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation.ablation import Ablation
+from training.evaluation.calibration import Calibration
 from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES, METRICS
 from training.evaluation.result import EvaluationResult, GroupResult
@@ -19,6 +20,8 @@ def evaluation_report(result: EvaluationResult) -> RenderableType:
     parts += [f"[bold yellow]note[/] {escape(caveat)}" for caveat in result.caveats]
     parts += [_scores(name, group) for name, group in result.groups.items()]
     parts += [_classes(result.headline), _confusion(result.headline), _subjects(result)]
+    if result.calibration is not None:
+        parts.append(_calibration(result.calibration))
     if result.inputs:
         parts.append(_inputs(result))
     return Group(*parts)
@@ -80,6 +83,14 @@ def _subjects(result: EvaluationResult) -> Table:
     table = Table("subject", "clips", "accuracy", title=f"hardest of {len(ordered)} subjects")
     for subject in ordered[:_LOWEST]:
         table.add_row(subject.subject, str(sum(subject.class_clips.values())), f"{mean[subject.subject]:.3f}")
+    return table
+
+
+def _calibration(found: Calibration) -> Table:
+    title = f"the surest answers alone; expected calibration error {found.expected_calibration_error:.3f}"
+    table = Table("share answered", "accuracy", title=title)
+    for part in found.selective:
+        table.add_row(f"{part.coverage:.0%}", f"{part.accuracy:.3f}")
     return table
 
 

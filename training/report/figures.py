@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from training.evaluation.calibration import Calibration
 from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
 from training.evaluation.result import GroupResult, SubjectResult
 from training.report.drawing import BLUE, CYCLE, INK, LINE, ORANGE, WIDTH, new_figure
@@ -89,6 +90,28 @@ def confusion_figure(scores: Scores) -> Figure:
 def _cell(corner: tuple[float, float], share: float) -> Rectangle:
     # Opacity, not a colour map: an empty cell is the page itself, light or dark.
     return Rectangle(corner, 0.96, 0.96, facecolor=to_rgba(_CELL, share), edgecolor=LINE, linewidth=0.6)
+
+
+def calibration_figure(found: Calibration) -> Figure:
+    """Left: right ones against what the probabilities say; right: accuracy of the surest answers alone."""
+    figure = new_figure(WIDTH, 3.0)
+    reliability, selective = figure.subplots(1, 2)
+    most = max(part.answers for part in found.bins)
+    reliability.plot((0, 1), (0, 1), ":", color=INK, label="as sure as right")
+    reliability.bar(
+        [(part.low + part.high) / 2 for part in found.bins], [part.answers / most / 4 for part in found.bins],
+        width=0.09, color=LINE, label=f"answers, up to {most} a bar",
+    )  # fmt: skip
+    reliability.plot(
+        [part.confidence for part in found.bins], [part.accuracy for part in found.bins], "o-", color=BLUE,
+        label="this model",
+    )  # fmt: skip
+    reliability.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the answer", ylabel="share of right ones")
+    reliability.legend(loc="upper left", fontsize=7.5)
+    shares = [100 * part.coverage for part in found.selective]
+    selective.plot(shares, [part.accuracy for part in found.selective], "o-", color=BLUE)
+    selective.set(xlim=(105, 0), ylim=(0, 1.02), xlabel="clips that are answered, the surest, %", ylabel="accuracy")
+    return figure
 
 
 def curves_figure(curves: Mapping[str, TrainingCurve], *, runs: int) -> Figure:

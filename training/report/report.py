@@ -19,6 +19,7 @@ from schemas.output import output_errors, write_text
 from schemas.settings import problems
 from schemas.store.reader import Store
 from training.evaluation.ablation import ABLATION_FILE, Ablation
+from training.evaluation.calibration import Calibration
 from training.evaluation.input_effects import INERT
 from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
 from training.fit.folder import FoldFailure, Run, RunFolder
@@ -137,6 +138,8 @@ class _Report:
             yield "datasets", "Each dataset", self._datasets()
         if self.result is not None and self.result.inputs:
             yield "inputs", "What the models read", self._inputs()
+        if self.result is not None and self.result.calibration is not None:
+            yield "calibration", "Calibration", self._calibration(self.result.calibration)
         yield "classes", "Classes", self._classes()
         yield "confusion", "Confusion", self._confusion()
         yield "training", "Training", self._training()
@@ -176,6 +179,15 @@ class _Report:
         else:
             most = max(shares, key=lambda title: shares[title])
             yield Text(f"What changes most answers, {shares[most]:.0%} of them, is {most}.")
+
+    def _calibration(self, found: Calibration) -> Iterator[Part]:
+        surer = "surer than it is right" if found.confidence > found.accuracy else "more often right than it is sure"
+        caption = (
+            "Left: of answers with such a probability, how many are right; on the dotted line probabilities mean what "
+            "they say. Right: accuracy if only the surest answers are given. All test clips and seeds together; the "
+            f"model is {surer}, by {found.expected_calibration_error:.3f} on average (expected calibration error)."
+        )
+        yield self._picture("calibration", caption, figures.calibration_figure(found))
 
     def _classes(self) -> Iterator[Part]:
         for name, group in self.groups.items():

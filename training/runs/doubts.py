@@ -2,29 +2,27 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from training.evaluation.input_effects import INERT, FoldInputs, InputEffect, inert_inputs, input_effects
 from training.evaluation.predictions import Predictions
-from training.fit.folder import RunFolder
-from training.runs.plan import PlannedRun
+from training.fit.folder import FoldFolder
 
 _LEARNED = 0.03  # of accuracy on training clips, above the share of their largest class
 
 
-def effects_of_inputs(planned: PlannedRun, folder: RunFolder, predictions: Predictions) -> Iterator[InputEffect]:
+def effects_of_inputs(
+    folds: Sequence[FoldFolder], labels: Mapping[str, int], predictions: Predictions
+) -> Iterator[InputEffect]:
     """What the inputs are worth; nothing where folds of an earlier version did not ask."""
     altered = [
-        (fold.seed, FoldInputs.model_validate_json(fold.inputs.read_bytes()))
-        for fold in folder.folds(planned.run)
-        if fold.inputs.is_file()
+        (fold.seed, FoldInputs.model_validate_json(fold.inputs.read_bytes())) for fold in folds if fold.inputs.is_file()
     ]
     answers = predictions.probabilities.argmax(axis=1)
     plain: dict[int, dict[str, int]] = {}
     for seed, clip, answer in zip(predictions.seeds, predictions.clips, answers.tolist(), strict=True):
         plain.setdefault(seed, {})[clip] = answer
-    labels = dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
-    yield from input_effects(altered, plain, labels, len(planned.run.classes))
+    yield from input_effects(altered, plain, labels, len(predictions.classes))
 
 
 def unread_inputs(effects: Sequence[InputEffect]) -> Iterator[str]:
@@ -36,10 +34,8 @@ def unread_inputs(effects: Sequence[InputEffect]) -> Iterator[str]:
         )
 
 
-def untaught_folds(planned: PlannedRun, folder: RunFolder) -> Iterator[str]:
-    """A word on folds that did not even learn their training clips."""
-    labels = dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
-    folds = list(folder.folds(planned.run))
+def untaught_folds(folds: Sequence[FoldFolder], labels: Mapping[str, int]) -> Iterator[str]:
+    """A word on finished folds that did not even learn their training clips; ``labels`` is clip key -> class index."""
     stuck = 0
     for fold in folds:
         counts = Counter(labels[key] for key in fold.fold.train)

@@ -173,8 +173,9 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
     write_predictions(folder.predictions, predictions)
     manifests = [store.manifest for store in planned.stores]
     result = evaluate(predictions, manifests, planned.run.protocol, counts=planned.run.config.counts)
-    effects = tuple(effects_of_inputs(planned, folder, predictions))
-    caveats = (*result.caveats, *planned.caveats, *untaught_folds(planned, folder), *unread_inputs(effects))
+    folds, labels = list(folder.folds(planned.run)), dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
+    effects = tuple(effects_of_inputs(folds, labels, predictions))
+    caveats = (*result.caveats, *planned.caveats, *untaught_folds(folds, labels), *unread_inputs(effects))
     result = result.model_copy(update={"caveats": caveats, "inputs": effects})
     write_text(folder.result, result.model_dump_json(indent=1) + "\n")
     return result

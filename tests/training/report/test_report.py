@@ -128,6 +128,8 @@ def test_every_number_is_that_of_the_result(whole: RunFolder) -> None:
         assert row[:5] == [
             scores.name, clips, f"{scores.accuracy:.3f}", f"{scores.precision:.3f}", f"{scores.f1:.3f}"
         ]  # fmt: skip
+    assert result.calibration is not None
+    assert f"{result.calibration.expected_calibration_error:.3f} on average" in whole.report.read_text()
     confusion = [re.findall(r"\d+(?= \()", " ".join(row)) for row in tables["confusion of casme2 as numbers"][1:]]
     assert [[int(count) for count in row] for row in confusion] == [list(row) for row in group.pooled.confusion]
     subjects = {row[0]: row[-2:] for row in tables["subjects as numbers"][1:]}
