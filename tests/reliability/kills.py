@@ -72,6 +72,14 @@ def kill_often(command: Command, folder: Path, *, kills: int, seed: int = 0) -> 
     return Kills(command.name, killed, finished, different)
 
 
+def outcome(command: Command, out: Path, log: Path) -> tuple[int | None, str]:
+    """Exit code of a command that nobody kills, and what it printed."""
+    process = _context().Process(target=_run, args=(command.arguments(out), log))
+    process.start()
+    process.join()
+    return process.exitcode, log.read_text()
+
+
 def fingerprint(out: Path, timed: Collection[str] = ()) -> str:
     """One hash of everything below an output that has to be equal to the byte: no times, no logs, no pictures."""
     listing = hashlib.sha256()

@@ -22,6 +22,13 @@ def test_killed_at_random_moments_a_command_ends_in_the_same_bytes(rig: Rig, com
     assert figure.broken == ()
 
 
+def test_a_full_disk_is_said_and_more_room_is_enough(rig: Rig) -> None:
+    figure = rig.fill("pull", shares=[0.5])
+    assert figure.broken == ()
+    if not figure.times:
+        pytest.skip(figure.what)
+
+
 def test_every_damage_to_a_store_is_found(rig: Rig) -> None:
     assert rig.damage(damages=25).broken == ()
 
