@@ -42,9 +42,11 @@ def clip_dataset(store: Store, key: str) -> "xarray.Dataset":
         "time": ("frame", frame_times(entry), attributes["time"]),
         **_names(store.manifest),
     }
-    about = {"clip": key, "emotion": entry.label.emotion or "", "fps": entry.fps}
+    about: dict[str, object] = {"clip": key, "emotion": entry.label.emotion or "", "fps": entry.fps}
     about |= dict(zip(("onset_index", "apex_index"), store.phases(key), strict=True))
-    return _xarray().Dataset(variables, coordinates, about | {"store": store.manifest.content_sha256})
+    about["store"] = store.manifest.content_sha256
+    found: xarray.Dataset = _xarray().Dataset(variables, coordinates, about)
+    return found
 
 
 def store_dataset(store: Store, keys: Sequence[str]) -> "xarray.Dataset":
@@ -77,7 +79,7 @@ def store_dataset(store: Store, keys: Sequence[str]) -> "xarray.Dataset":
             variables[name] = (dims, values, attributes[name])
     coordinates = {"clip": list(keys), **_names(manifest)}
     about = {"store": manifest.content_sha256, "datasets": ", ".join(manifest.datasets)}
-    found = _xarray().Dataset(variables, coordinates, about)
+    found: xarray.Dataset = _xarray().Dataset(variables, coordinates, about)
     return found.set_coords(["subject", "emotion", "n_frames", "is_frame", "frame_number", "time"])
 
 

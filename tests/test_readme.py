@@ -4,12 +4,17 @@ import re
 import tomllib
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import madv_mer
 from schemas.datasets import FACTS
 from schemas.store.reader import Store
+from tests.pipeline.clip.videos import write_video
+from tests.training.inference.test_predict import PROTOCOL
 from training.models.registry import create_model
 from training.runs.recipes import resolve
 
@@ -20,8 +25,8 @@ def test_the_readmes_python_runs(store: Store, monkeypatch: pytest.MonkeyPatch) 
     """Its lines on plain Zarr and on xarray, typed exactly, read what the store's own reader reads; no warnings."""
     monkeypatch.chdir(store.path.parent)
     key = store.manifest.clips[0].key
-    with_zarr, with_xarray = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict[str, np.ndarray] = {}
+    with_zarr, with_xarray, with_ours, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, Any] = {}
     exec(with_zarr.replace("casme2/sub01/EP02_01f", key), names)
     np.testing.assert_array_equal(names["texture"], store.texture(key))
     np.testing.assert_array_equal(names["depth"], store.depth(key))
@@ -30,7 +35,46 @@ def test_the_readmes_python_runs(store: Store, monkeypatch: pytest.MonkeyPatch) 
     assert names["smile"][key] == store.action_units(key)[1][store.manifest.action_units.names.index("AU12")]
     happy = sum(entry.label.emotion == "happiness" for entry in store.manifest.clips)
     assert names["happy"].sizes["clip"] == happy
-    np.testing.assert_array_equal(names["texture"][: store.entry(key).n_frames], store.texture(key))
+    np.testing.assert_array_equal(names["texture"], store.texture(key))
+    exec(with_ours.replace("casme2/sub01/EP02_01f", key), names)
+    onset, apex = store.action_units(key)
+    twelve = store.manifest.action_units.names.index("AU12")
+    assert names["smile"] == pytest.approx(apex[twelve] - onset[twelve])
+    np.testing.assert_array_equal(names["peak"], store.texture(key)[store.phases(key)[1]])
+    assert names["lengths"] == [entry.n_frames / 200 for entry in store.manifest.clips]
+    assert len(names["table"]) == 4
+    mean = store.depth(key).astype(np.float32).mean(0)
+    np.testing.assert_allclose(names["mean_depth"].sel(clip=key), mean, atol=1e-5)
+    assert set(names["happy"].to_pandas()["emotion"]) <= {"happiness", "surprise"}
+
+
+@pytest.mark.slow
+def test_the_readmes_training_runs(
+    store: Store, shared_casme2: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    """Its lines, with a protocol that two people can meet, one epoch, and the backend that needs no weights."""
+    monkeypatch.chdir(store.path.parent)
+    Path("two.toml").write_text(PROTOCOL)
+    frames = [np.asarray(Image.open(file)) for file in sorted(shared_casme2.rglob("EP*"))[0].iterdir()]
+    write_video(Path("talk.mp4"), frames)
+    *_, lines = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    here = 'workers=0, device="cpu"'
+    for old, new in {
+        '"casme2.zarr")': f'"casme2.zarr", depth="mesh", au="mesh", size=112, {here})',
+        "/data/CASME2": str(shared_casme2),
+        '"loso")  # or': f'"two.toml", optimisation={{"epochs": 1, "warmup_epochs": 0}}, {here})  # or',
+        '"loso")': '"two.toml")',
+        '"talk.mp4")': '"talk.mp4", device="cpu")',
+    }.items():
+        assert old in lines
+        lines = lines.replace(old, new)
+    names: dict[str, Any] = {"madv_mer": madv_mer}
+    exec(lines, names)
+    assert names["logits"].shape == (2, 2)
+    assert names["again"].metrics.equals(names["scores"])
+    assert names["answers"].index.names == ["video", "start_s", "end_s"]
+    assert set(names["answers"].columns) == {"predicted", "low", "high", "reason"}
+    assert not list(Path().glob("*windows*"))
 
 
 def test_the_readme_names_no_command_that_is_not_there() -> None:
