@@ -1,10 +1,11 @@
 """What takes a while: preprocess, train, evaluate. Each is the command of that name, with an error for an exit code.
 
-Progress is printed. More than one worker means processes of their own: a script then needs the usual guard
+Progress is printed. Workers are processes of their own: a script then needs the usual guard
 ``if __name__ == "__main__":``; a notebook needs nothing, and ``workers=0`` stays in this process.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,10 +53,12 @@ def preprocess(
         ConfigError: a field is unknown or has a wrong value.
         DatasetError: there is no dataset, or its annotation cannot be used.
         StoreError: another store is at ``out``.
+        RunError: workers were asked for by a script without a guard.
     """
     from pipeline.preprocessing.preprocess import preprocess as run
 
     config, execution = divided(fields, PreprocessConfig, Execution, without=("dataset",))
+    _check_guard(execution)
     run(
         Path(root),
         out=Path(out),
@@ -97,12 +100,14 @@ def train(
         ConfigError: a field is unknown or has a wrong value.
         ProtocolError: the stores do not hold the protocol's clips; ``counts="any"`` takes what there is.
         RunFolderError: another run is at ``out``.
-        RunError: folds failed; the message says which. The same call tries them again.
+        RunError: folds failed; the message says which, and the same call tries them again. Or workers were asked for
+            by a script without a guard.
     """
     from training.cli import train_and_report
     from training.runs.recipes import resolve
 
     config, execution = divided(fields, TrainConfig, TrainExecution, without=_STARTS)
+    _check_guard(execution)
     trained, _ = train_and_report(
         _located(stores),
         resolve(recipe, config),
@@ -156,3 +161,14 @@ def evaluate(
 def _located(stores: Place | Sequence[Place]) -> list[StoreLocation]:
     listed = [stores] if isinstance(stores, (Path, str, Store)) else stores
     return [store.path if isinstance(store, Store) else located(store) for store in listed]
+
+
+def _check_guard(execution: Mapping[str, Any]) -> None:
+    """Refuse to start workers from a script that each of them would run again: they would start workers, and so on."""
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    here = execution.get("workers") == 0 or execution.get("scheduler") is not None
+    if not here and script.is_file() and b"__name__" not in script.read_bytes():
+        raise RunError(
+            f"{script}: worker processes would run this script again; put its calls below "
+            '`if __name__ == "__main__":`, or give workers=0 to work in one process'
+        )

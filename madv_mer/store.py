@@ -159,16 +159,20 @@ class Store:
 
     def keys(self) -> list[str]:
         """Keys of the clips, ``dataset/subject/clip``, in the order of the store."""
-        return [entry.key for entry in self.entries if entry.failure is None]
+        return [key for key, entry in self._by_key.items() if entry.failure is None]
+
+    @cached_property
+    def _by_key(self) -> dict[str, ClipEntry]:
+        return {entry.key: entry for entry in self.entries}
 
     def __len__(self) -> int:
-        return len(self.keys())
+        return sum(entry.failure is None for entry in self.entries)
 
     def __iter__(self) -> Iterator[Clip]:
         return (Clip(entry, self._store) for entry in self.entries if entry.failure is None)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.keys()
+        return key in self._by_key and self._by_key[str(key)].failure is None
 
     def __getitem__(self, key: str) -> Clip:
         """The clip of a key.
@@ -177,7 +181,7 @@ class Store:
             ClipNotFoundError: it is not in the store, or not among the selected clips.
         """
         entry = self._store.entry(key)
-        if entry not in self.entries:
+        if key not in self._by_key:
             raise ClipNotFoundError(f"{key}: in {self.path}, but not among the {len(self.entries)} clips selected here")
         return Clip(entry, self._store)
 

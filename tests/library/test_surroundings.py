@@ -1,4 +1,4 @@
-"""A user's own `training/` or `schemas.py` beside a script: who is taken for whom is said, in one line."""
+"""What surrounds a call: modules called like ours, scripts that workers would run again, what an import loads."""
 
 import os
 import subprocess
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import madv_mer
+from schemas.errors import DatasetNotFoundError, RunError
 
 ROOT = Path(__file__).parents[2]
 IMPORT = "import madv_mer; madv_mer.open_store"
@@ -60,3 +63,23 @@ def test_importing_it_loads_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.strip() == "set()", done.stderr
     tables = "import sys, madv_mer; madv_mer.open_store, madv_mer.train; print({'torch', 'dask'} & set(sys.modules))"
     assert _python("-c", tables, cwd=tmp_path).stdout.strip() == "set()"
+
+
+def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read; with the guard, without workers, or in a notebook, which is no file, it goes on."""
+    bare, guarded = tmp_path / "bare.py", tmp_path / "guarded.py"
+    bare.write_text("import madv_mer\nmadv_mer.preprocess(...)\n")
+    guarded.write_text('import madv_mer\nif __name__ == "__main__":\n    madv_mer.preprocess(...)\n')
+    main, root, out = sys.modules["__main__"], tmp_path / "raw", tmp_path / "s.zarr"
+    monkeypatch.setattr(main, "__file__", str(bare))
+    with pytest.raises(RunError, match=r"bare\.py: worker processes would run this script again; .* workers=0"):
+        madv_mer.preprocess(root, out)
+    with pytest.raises(DatasetNotFoundError):
+        madv_mer.preprocess(root, out, workers=0)
+    for other in (str(guarded), "<stdin>"):
+        monkeypatch.setattr(main, "__file__", other)
+        with pytest.raises(DatasetNotFoundError):
+            madv_mer.preprocess(root, out)
+    monkeypatch.delattr(main, "__file__")
+    with pytest.raises(DatasetNotFoundError):
+        madv_mer.preprocess(root, out)
