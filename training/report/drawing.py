@@ -80,6 +80,7 @@ def name_row(row: Sequence[Axes], name: str) -> None:
     """A name above a row of pictures that takes height but no width."""
     for axes in row:
         axes.set_title(" ", fontsize=6)
+        axes.set_anchor("N")  # below the name, also a picture that is taller than the first
     text = row[0].annotate(
         name, (0, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", fontsize=8
     )
