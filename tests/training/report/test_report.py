@@ -241,7 +241,7 @@ def test_figures_are_files_too(whole: RunFolder) -> None:
     page = whole.report.read_text(encoding="utf-8")
     names = set(re.findall(r'<figure id="figure-([^"]*)"', page))
     assert names == {
-        "result", "confusion-casme2", "curves", "loss-terms", "subjects", "attention", "depth-disparity"
+        "result", "confusion-casme2", "calibration", "curves", "loss-terms", "subjects", "attention", "depth-disparity"
     }  # fmt: skip
     for name in names:
         with Image.open(whole.figures / f"{name}.png") as picture:
