@@ -106,7 +106,7 @@ def calibration_figure(found: Calibration) -> Figure:
         [part.confidence for part in found.bins], [part.accuracy for part in found.bins], "o-", color=BLUE,
         label="this model",
     )  # fmt: skip
-    reliability.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the answer", ylabel="share of right ones")
+    reliability.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="probability of the answer", ylabel="share of right ones")
     reliability.legend(loc="upper left", fontsize=7.5)
     shares = [100 * part.coverage for part in found.selective]
     selective.plot(shares, [part.accuracy for part in found.selective], "o-", color=BLUE)
