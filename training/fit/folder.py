@@ -69,7 +69,7 @@ class Run(Model):
     """
 
     format: Literal["mer-run"] = "mer-run"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2  # 1: raw frames
     config: TrainConfig
     objective: Literal["supervised", "frame_difference"] = "supervised"
     protocol: Protocol | None

@@ -57,7 +57,7 @@ class TrainedModelHeader(Model):
     """
 
     format: Literal["mer-model"] = "mer-model"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2  # 1: raw frames, another inter-frame difference
     model: str
     model_options: dict[str, Any]
     classes: tuple[str, ...]
