@@ -87,7 +87,7 @@ class TrainConfig(Model):
     )
     counts: Counts = Field("published", description="Accept stores without the published number of clips: any.")
     motion: Motion = Field(
-        "adjacent",
+        "flow",
         description="What a model sees of the texture: raw frames (none), each minus the onset or minus the frame "
         "before (adjacent), or optical flow from the onset.",
     )

@@ -64,7 +64,8 @@ def source_of(store: Store) -> ClipSource:
 
 
 def planned(store: Store, protocol: str, **fields: Any) -> PlannedRun:
-    return plan_training([store], resolve("paper", FIELDS, {"protocol": protocol}, fields), "cpu")
+    read = {"protocol": protocol, "motion": "adjacent"}  # the sources of these tests hold texture, not its flow
+    return plan_training([store], resolve("paper", FIELDS, read, fields), "cpu")
 
 
 def first_fold(run: Run, out: Path) -> FoldFolder:
@@ -287,7 +288,7 @@ def test_statistics_are_of_the_training_clips(tiny: Store, kept: ClipSource, pro
     folder = trained(plan, kept, tmp_path)
     data = plan.clips
     with BatchReader(StoreDataset(kept, data.labels, frames=8), device=torch.device("cpu")) as reader:
-        moving: dict[str, Any] = {"motion": "adjacent", "depth_motion": "adjacent"}  # the default
+        moving: dict[str, Any] = {"motion": "adjacent", "depth_motion": "adjacent"}  # as ``planned`` has it
         expected = measure_normalisation(reader.read([data.positions(folder.fold.train)]), **moving)
         every = measure_normalisation(reader.read([range(len(kept))]), **moving)
     found = load_trained_model(folder.model).header.normalisation

@@ -101,6 +101,7 @@ class Stage(nn.Module):
     paper="Kong, You, Lv, Sensors 2025, 25(10), 3175",
     place=0,
     config=MADVNetConfig,
+    motion="flow",
     fast={"stem_width": 16, "dims": (32, 64, 128), "depths": (1, 1, 1)},  # half the width, a third of the blocks
     ablations={  # that section 3.2.5 of the paper promises: each path off
         "texture": {"texture": False},
