@@ -18,6 +18,7 @@ from schemas.config import Execution, PreprocessConfig
 from schemas.errors import RunError
 from schemas.options import Given, console
 from schemas.settings import validated
+from schemas.store import reader
 from schemas.store.location import StoreLocation, located
 from training.config import RecipeName, TrainConfig, TrainExecution
 
@@ -154,7 +155,8 @@ def evaluate(
     places = _located(stores)
     if isinstance(predictions, pd.DataFrame):
         columns = {str(name): values.tolist() for name, values in predictions.items()}
-        return Evaluation(evaluate_predictions(from_columns(columns), places, protocol=protocol, counts=counts))
+        manifests = [reader.Store.open(place).manifest for place in places]
+        return Evaluation(evaluate_predictions(from_columns(columns), manifests, protocol=protocol, counts=counts))
     return Evaluation(evaluate_file(Path(predictions), places, protocol=protocol, counts=counts))
 
 

@@ -69,7 +69,7 @@ def test_a_model_with_its_input_repeats_the_folds_test(run: madv_mer.Run, place:
     written = run.predictions.query("fold == 'casme2/sub02'")
     assert list(written["clip"]) == store.where("subject=sub02").keys()
     np.testing.assert_allclose(found, written[["happy", "surprised"]], atol=1e-6)
-    with pytest.raises(RunFolderError, match=r"no fold 'sub09'; there are casme2/sub01"):
+    with pytest.raises(RunFolderError, match=r"no fold 'sub09'; did you mean casme2/sub0"):
         run.model("sub09")
 
 

@@ -71,7 +71,7 @@ def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path, monkey
     bare.write_text("import madv_mer\nmadv_mer.preprocess(...)\n")
     guarded.write_text('import madv_mer\nif __name__ == "__main__":\n    madv_mer.preprocess(...)\n')
     main, root, out = sys.modules["__main__"], tmp_path / "raw", tmp_path / "s.zarr"
-    monkeypatch.setattr(main, "__file__", str(bare))
+    monkeypatch.setattr(main, "__file__", str(bare), raising=False)
     with pytest.raises(RunError, match=r"bare\.py: worker processes would run this script again; .* workers=0"):
         madv_mer.preprocess(root, out)
     with pytest.raises(DatasetNotFoundError):

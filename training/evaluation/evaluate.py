@@ -45,24 +45,24 @@ def evaluate_file(
         PredictionsError: the file is not a complete set of predictions.
         StoreError: a store cannot be opened.
     """
+    if not stores:
+        raise ConfigError("no store given; the labels are read from stores made by `mer preprocess`")
+    manifests = [Store.open(store).manifest for store in stores]
     predictions = read_predictions(path)
     try:
-        return evaluate_predictions(predictions, stores, protocol=protocol, counts=counts)
+        return evaluate_predictions(predictions, manifests, protocol=protocol, counts=counts)
     except PredictionsError as error:
         raise PredictionsError(f"{path}: {error}") from error
 
 
 def evaluate_predictions(
     predictions: Predictions,
-    stores: Sequence[StoreLocation],
+    manifests: Sequence[Manifest],
     *,
     protocol: str | None = None,
     counts: Counts = "published",
 ) -> EvaluationResult:
-    """Evaluate predictions that are no file; the other arguments and errors as of ``evaluate_file``."""
-    if not stores:
-        raise ConfigError("no store given; the labels are read from stores made by `mer preprocess`")
-    manifests = [Store.open(store).manifest for store in stores]
+    """Evaluate predictions that are no file, by the labels of stores; all else as of ``evaluate_file``."""
     chosen = infer_protocol(predictions.classes, manifests) if protocol is None else find_protocol(protocol)
     return evaluate(predictions, manifests, chosen, counts=counts)
 

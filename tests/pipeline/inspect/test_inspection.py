@@ -154,7 +154,7 @@ def test_pictures_that_cannot_be_made(shared_store: Store, tmp_path: Path) -> No
     for words, expected in (
         ((KEY, "--out", tmp_path / "a.jpg"), "a.jpg: expected a name ending in .png, .pdf, .svg"),
         (("EP02_01", "--out", tmp_path / "a.png"), f"no clip 'EP02_01'; did you mean {KEY}?"),
-        ((KEY, "--out", tmp_path / "file" / "a.png"), "a.png: it cannot be written ("),
+        ((KEY, "--out", tmp_path / "file" / "a.png"), "a.png: a file is where a folder is needed"),
     ):
         code, _, error = mer("show", shared_store.path, *words)
         assert code == 2

@@ -395,7 +395,7 @@ def test_a_browser_shows_it(whole: RunFolder, tmp_path: Path, dark: bool) -> Non
     assert found["title"] == "madv_net on two/loso"
     assert len(found["console"]) == 1, found["console"]  # our own line, so that silence means silence
     assert "measured" in found["console"][0]
-    assert len(found["figures"]) == 7
+    assert len(found["figures"]) == 8
     for name, (width, height) in found["figures"].items():
         assert 200 < width <= 1000, name
         assert height > 100, name

@@ -303,6 +303,7 @@ def tasks_of(finished: RunFolder, store: Store, folds: Sequence[FoldFolder], cac
         keys=keys,
         labels=tuple(int("surprise" in key) for key in keys),
         size=32,
+        inputs=frozenset({"flow", "depth", "au"}),
     )
     weights = {fold.seed: fold.model for fold in pretraining.folds(pretraining.read())}
     return [FoldTask(finished.read(), fold, clips, weights[fold.seed], cache, loaders=1) for fold in folds]

@@ -87,6 +87,8 @@ class FlowLogistic(SolvedRegression):
     def features(self, batch: ClipBatch) -> Tensor:
         """``(B, 2 x 14 x 14)``: to the right, and down; of the last frame where nobody knows the apex."""
         batch = batch.held()
-        clip = torch.arange(len(batch), device=batch.texture.device)
-        at_apex = batch.texture[:, -1] if batch.apex is None else batch.texture[clip, batch.apex]
+        at_apex = batch.texture[:, -1]
+        if batch.apex is not None:
+            place = batch.apex.view(-1, 1, 1, 1, 1).expand(-1, 1, *batch.texture.shape[2:])
+            at_apex = batch.texture.gather(1, place)[:, 0]
         return F.adaptive_avg_pool2d(at_apex[:, :2], _SIDE).flatten(1)
