@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,10 +11,7 @@ import pandas as pd
 from madv_mer.store import Store
 from schemas import options
 from schemas.errors import RunFolderError
-from schemas.manifest import MANIFEST_NAME
 from schemas.settings import validated
-from schemas.store import reader
-from schemas.store.location import located
 from training.config import TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
@@ -191,29 +187,20 @@ class Run:
             RunFolderError: a model is missing or damaged.
         """
         from pipeline.preprocessing.cluster import choose_device
-        from pipeline.preprocessing.windows import Windowing, preprocess_windows
-        from training.inference.predict import Ensemble, predict_store, preprocessing_of
+        from pipeline.preprocessing.windows import Windowing
+        from training.cli import clips_to_predict
+        from training.inference.predict import Ensemble, predict_store
 
         execution = validated(TrainExecution, {"device": device, "workers": 0})
         ensemble = Ensemble.open(self.folder, fold=fold, seed=seed)
         chosen = choose_device(execution)
-        store = _store_at(source)
-        if store is not None:
-            return _predicted(predict_store(ensemble, store, device=chosen))
+        if isinstance(source, Store):
+            return _predicted(predict_store(ensemble, source._store, device=chosen))
         windowing = validated(Windowing, {"window": window, "stride": stride})
-        with TemporaryDirectory() as scratch:
-            place = Path(scratch) / "windows.zarr"
-            windows = preprocess_windows(
-                Path(str(source)),
-                place,
-                like=preprocessing_of(ensemble.run),
-                windowing=windowing,
-                execution=execution,
-                console=options.console(),
-                fps=fps,
-            )
-            found = predict_store(ensemble, reader.Store.open(place), device=chosen, left_out=windows.doubts)
-            return _predicted(found, windows.spans)
+        with clips_to_predict(source, self.record, windowing, execution, fps=fps, folder=None) as (store, windows):
+            if windows is None:
+                return _predicted(predict_store(ensemble, store, device=chosen))
+            return _predicted(predict_store(ensemble, store, device=chosen, left_out=windows.doubts), windows.spans)
 
     def __repr__(self) -> str:
         protocol = "without labels" if self.record.protocol is None else self.record.protocol.name
@@ -222,16 +209,6 @@ class Run:
     def _repr_html_(self) -> str:
         scores = self.evaluation._repr_html_() if self.folder.result.is_file() else "<p>unfinished: no result</p>"
         return f"<p>{escape(repr(self))}</p>{scores}"
-
-
-def _store_at(source: Path | str | Store) -> reader.Store | None:
-    """The store that is meant, or none where it is a video."""
-    if isinstance(source, Store):
-        return source._store
-    place = located(source)
-    if isinstance(place, Path) and place.suffix != ".zip" and not (place / MANIFEST_NAME).is_file():
-        return None
-    return reader.Store.open(place)
 
 
 def _predicted(prediction: Any, spans: Any = None) -> pd.DataFrame:

@@ -6,7 +6,8 @@ action units and the windows of videos to functions that know nothing of them, a
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,11 +20,12 @@ from schemas.settings import assignments
 from training.config import RecipeName, TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
+    from pipeline.preprocessing.windows import Windowing, Windows
     from pipeline.view.predictions import RunPredictions
     from pipeline.weights.locate import LocatedWeights
     from schemas.store.location import StoreLocation
     from schemas.store.reader import Store
-    from training.fit.folder import RunFolder
+    from training.fit.folder import Run, RunFolder
     from training.runs.folds import Resources
     from training.runs.train import TrainedRun as Trained
 
@@ -380,34 +382,22 @@ def predict(
 ) -> None:
     """Class probabilities for sliding windows over new videos, or for the clips of a store."""
     import time
-    from contextlib import ExitStack
-    from tempfile import TemporaryDirectory
 
     from pipeline.preprocessing.cluster import choose_device
-    from pipeline.preprocessing.windows import Windowing, preprocess_windows
+    from pipeline.preprocessing.windows import Windowing
     from schemas.errors import ConfigError
-    from schemas.manifest import MANIFEST_NAME
     from schemas.settings import validated
-    from schemas.store.location import located
-    from schemas.store.reader import Store
     from training.fit.folder import RUN_FILE, RunFolder
     from training.inference.output import prediction_report, write_prediction
-    from training.inference.predict import Ensemble, faces_seen, predict_store, preprocessing_of
+    from training.inference.predict import Ensemble, faces_seen, predict_store
 
     started, execution = time.monotonic(), given.make(TrainExecution)
     windowing = validated(Windowing, {"window": window, "stride": stride})
     if (out / RUN_FILE).exists():
         raise ConfigError(f"--out {out}: a run, whose own predictions would be replaced; choose another folder")
     ensemble = Ensemble.open(RunFolder(run), fold=fold, seed=seed)
-    windows, place = None, located(source)
-    with ExitStack() as stack:
-        if isinstance(place, Path) and place.suffix != ".zip" and not (place / MANIFEST_NAME).is_file():
-            scratch = out if keep_windows else Path(stack.enter_context(TemporaryDirectory()))
-            place, like = scratch / "windows.zarr", preprocessing_of(ensemble.run)
-            windows = preprocess_windows(
-                Path(source), place, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
-            )
-        store = Store.open(place)
+    kept = out if keep_windows else None
+    with clips_to_predict(source, ensemble.run, windowing, execution, fps=fps, folder=kept) as (store, windows):
         doubts = None if windows is None else windows.doubts
         prediction = predict_store(ensemble, store, device=choose_device(execution), left_out=doubts)
     files = write_prediction(out, prediction, None if windows is None else windows.spans)
@@ -419,6 +409,37 @@ def predict(
     for file in files:
         print(file)
     raise typer.Exit(1 if any(prediction.reasons) else 0)
+
+
+@contextmanager
+def clips_to_predict(
+    source: Path | str,
+    run: "Run",
+    windowing: "Windowing",
+    execution: TrainExecution,
+    *,
+    fps: float | None,
+    folder: Path | None,
+) -> "Iterator[tuple[Store, Windows | None]]":
+    """The store that a user names, or the windows of new videos as one; those are in a folder, or there for a while."""
+    from tempfile import TemporaryDirectory
+
+    from pipeline.preprocessing.windows import preprocess_windows
+    from schemas.manifest import MANIFEST_NAME
+    from schemas.store.location import located
+    from schemas.store.reader import Store
+    from training.inference.predict import preprocessing_of
+
+    place = located(source)
+    if not isinstance(place, Path) or place.suffix == ".zip" or (place / MANIFEST_NAME).is_file():
+        yield Store.open(place), None
+        return
+    with nullcontext(folder) if folder is not None else TemporaryDirectory() as holder:
+        out, like = Path(holder) / "windows.zarr", preprocessing_of(run)
+        windows = preprocess_windows(
+            Path(source), out, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
+        )
+        yield Store.open(out), windows
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ def metrics_csv(history: Sequence[Metrics]) -> str:
     writer.writeheader()
     writer.writerows({**line, "epoch": int(line["epoch"] or 0)} for line in history)
     return text.getvalue()
+
+
+def read_metrics(file: Path) -> Iterator[dict[str, str]]:
+    """The lines of a ``metrics.csv``: column -> cell."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
 
 
 class Means:

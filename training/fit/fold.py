@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -144,7 +145,7 @@ class _Fit:
     def epoch(self, epoch: int) -> Metrics:
         """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
         if self.network.solved:
-            means, lr = self._solve(), 0.0
+            means, lr = self._solved, 0.0
         else:
             means, lr = self._train(self.network, self.optimiser, self.scaler, self.config.optimisation, epoch)
         metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(means)}  # of the last step
@@ -154,15 +155,17 @@ class _Fit:
         self._show(metrics)
         return metrics
 
-    @torch.no_grad()
-    def _solve(self) -> dict[str, float]:
-        """Fit a model that is solved; every epoch ends at the same weights, so that one number of them serves all."""
+    @cached_property
+    def _solved(self) -> dict[str, float]:
+        """The means of a model that is solved, fitted once: every epoch would end at the same weights."""
         raw = list(self.reader.read(batches(np.array(self.train), self.config.optimisation.batch_size)))
         batch = self.state.normalisation.apply(join(raw))
         self.network.solve(batch)
-        prediction, sums = self.network(batch), Means()
-        right = (prediction.logits.argmax(-1) == batch.classes()).float().mean()
-        sums.add(len(batch), {**self.network.loss(prediction, batch), "accuracy": right})
+        sums = Means()
+        with torch.no_grad():
+            prediction = self.network(batch)
+            right = (prediction.logits.argmax(-1) == batch.classes()).float().mean()
+            sums.add(len(batch), {**self.network.loss(prediction, batch), "accuracy": right})
         return sums.means()
 
     def _pretrain(self, network: ClipClassifier) -> None:

@@ -91,7 +91,7 @@ class Run(Model):
 
     def seen(self, folds: Iterable[Fold]) -> tuple[SeenBefore, ...]:
         """All that weights of these folds have seen, the earliest first: what taught them, what chose their epoch."""
-        keys = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+        keys = {key for fold in folds for key in fold.learned}
         own = SeenBefore(
             run_sha256=self.sha256,
             stores=tuple(store.name for store in self.stores),

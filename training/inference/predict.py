@@ -209,7 +209,7 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
     if store.manifest.synthetic:
         yield f"the clips are {SYNTHETIC_NOTE}"
     folds = [folder.fold for folder in ensemble.folders]
-    learned = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+    learned = {key for fold in folds for key in fold.learned}
     seen = {subject_of(key) for key in learned}
     subjects = {subject_of(entry.key) for entry in store.manifest.clips}
     if known := sorted(subjects & seen):

@@ -64,6 +64,11 @@ class Fold(Model):
     validation: tuple[str, ...] | None
     test: tuple[str, ...]
 
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What a model of the fold has seen: the clips that teach it, and those that choose its epoch."""
+        return (*self.train, *(self.validation or ()))
+
 
 def make_folds(
     split: Split, clips: Sequence[LabelledClip], *, validation: float | None = None, seed: int = 0

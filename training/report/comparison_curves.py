@@ -1,4 +1,4 @@
-"""TrainingCurves of all models together, over epochs, and their last part enlarged (the paper's Figs. 3-18)."""
+"""Curves of all models together, over epochs, and their last part enlarged (the paper's Figs. 3-18)."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,6 +1,5 @@
 """What the folds and seeds of a run did over the epochs."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.fit.epoch_metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,12 @@ def read_curves(files: Sequence[Path]) -> dict[str, TrainingCurve]:
     """Column -> its curve over all these ``metrics.csv``; a column that is blank everywhere is left out."""
     values: dict[str, dict[int, list[float]]] = {}
     for file in files:
-        with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                epoch = int(row.pop("epoch"))
-                for name, cell in row.items():
-                    number = float(cell) if cell else math.nan
-                    if math.isfinite(number):
-                        values.setdefault(name, {}).setdefault(epoch, []).append(number)
+        for row in read_metrics(file):
+            epoch = int(row.pop("epoch"))
+            for name, cell in row.items():
+                number = float(cell) if cell else math.nan
+                if math.isfinite(number):
+                    values.setdefault(name, {}).setdefault(epoch, []).append(number)
     return {name: _curve(by_epoch) for name, by_epoch in values.items()}
 
 

@@ -1,11 +1,11 @@
 """What must be said of a run whose models learned nothing, or do not read what they are given."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from training.evaluation.input_effects import INERT, FoldInputs, InputEffect, inert_inputs, input_effects
 from training.evaluation.predictions import Predictions
+from training.fit.epoch_metrics import read_metrics
 from training.fit.folder import FoldFolder
 
 _LEARNED = 0.03  # of accuracy on training clips, above the share of their largest class
@@ -40,8 +40,7 @@ def untaught_folds(folds: Sequence[FoldFolder], labels: Mapping[str, int]) -> It
     for fold in folds:
         counts = Counter(labels[key] for key in fold.fold.train)
         share = max(counts.values()) / counts.total()
-        with fold.metrics.open(encoding="utf-8", newline="") as lines:
-            accuracy = max(float(line["accuracy"]) for line in csv.DictReader(lines))
+        accuracy = max(float(line["accuracy"]) for line in read_metrics(fold.metrics))
         stuck += accuracy < share + _LEARNED
     if stuck:
         yield (

@@ -138,7 +138,7 @@ def _planned(
         read_initial_weights(file, config).load(model)
     inputs = stored_inputs(model.inputs, config.motion)
     check_stores(stores, size=config.size, inputs=inputs)
-    learned = {key for fold in folds for key in (*fold.train, *(fold.validation or ()))}
+    learned = {key for fold in folds for key in fold.learned}
     run = Run(
         config=config,
         objective="frame_difference" if protocol is None else "supervised",

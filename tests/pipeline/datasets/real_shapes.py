@@ -59,6 +59,9 @@ SAMM_EMOTIONS = {
     "Anger": 57, "Happiness": 26, "Other": 26, "Surprise": 15, "Contempt": 12, "Disgust": 9, "Fear": 8, "Sadness": 6,
 }  # fmt: skip
 SAMM_PEOPLE = [f"{n:03d}" for n in range(6, 38) if n not in (8, 27, 29)]
+CASME2_COLUMNS = (
+    "Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units", "Estimated Emotion",
+)  # fmt: skip
 CASME2_EMOTIONS = {
     "others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2,
 }  # fmt: skip
@@ -108,20 +111,7 @@ def casme2(
     """
     real, rng, numbers = Real(root), random.Random(3), Counter[str]()
     emotions = CASME2_EMOTIONS | ({"surprise": 28, "sadness": 4} if objective == "2019" else {})
-    rows: list[Sequence[Cell]] = [
-        [
-            "Subject",
-            "Filename",
-            None,
-            "OnsetFrame",
-            "ApexFrame",
-            "OffsetFrame",
-            None,
-            "Action Units",
-            "Estimated Emotion",
-            *(["Objective Classes"] if objective == "2019" else []),
-        ]
-    ]
+    rows: list[Sequence[Cell]] = [[*CASME2_COLUMNS, *(["Objective Classes"] if objective == "2019" else [])]]
     classes: list[Sequence[Cell]] = [["Subject", "Filename", "Objective Class"]]
     for subject, emotion in shared(emotions, [f"{n:02d}" for n in range(1, 27)], 4):
         numbers[subject] += 1

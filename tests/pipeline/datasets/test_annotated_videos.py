@@ -7,26 +7,15 @@ from av.video.stream import VideoStream
 from pipeline.datasets import scan_dataset
 from schemas.clip import Clip
 from tests.pipeline.clip.videos import picture, remux, write_video
-from tests.pipeline.datasets.real_shapes import workbook
+from tests.pipeline.datasets.real_shapes import CASME2_COLUMNS, workbook
 
-HEADER = [
-    "Subject",
-    "Filename",
-    None,
-    "OnsetFrame",
-    "ApexFrame",
-    "OffsetFrame",
-    None,
-    "Action Units",
-    "Estimated Emotion",
-]
 PICTURES = [picture(i) for i in range(40)]
 
 
 def scanned(root: Path, rows: dict[str, tuple[int, int, int]]) -> dict[str, Clip]:
     """The clips of CASME II's videos at 200 fps, by name."""
     lines = [["01", name, None, *phases, None, "4", "disgust"] for name, phases in rows.items()]
-    workbook(root / "CASME2-coding-20140508.xlsx", {"Sheet1": [HEADER, *lines]})
+    workbook(root / "CASME2-coding-20140508.xlsx", {"Sheet1": [CASME2_COLUMNS, *lines]})
     return {clip.name: clip for clip in scan_dataset(root)[1].clips}
 
 

@@ -1,10 +1,12 @@
 """AU encoder with a layerwise variational information bottleneck (Eqs. 3-12)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from training.models.madv_net.config import MADVNetConfig
 
 
 class BottleneckLayer(nn.Module):
@@ -57,6 +59,18 @@ class ActionUnitEncoder(nn.Module):
         beta: of Eq. 8.
         scale: r of Eq. 8.
     """
+
+    @classmethod
+    def of(cls, config: MADVNetConfig) -> Self:
+        """The encoder of a network with this config."""
+        return cls(
+            config.action_units,
+            config.classes,
+            width=config.au_width,
+            layers=config.au_layers,
+            beta=config.bottleneck_beta,
+            scale=config.bottleneck_scale,
+        )
 
     def __init__(self, action_units: int, classes: int, *, width: int, layers: int, beta: float, scale: float) -> None:
         super().__init__()

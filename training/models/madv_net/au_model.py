@@ -23,15 +23,8 @@ class AUEncoderModel(ClipClassifier):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        sizes = MADVNetConfig(classes=config.classes)
-        self.encoder = ActionUnitEncoder(
-            config.action_units,
-            config.classes,
-            width=sizes.au_width,
-            layers=sizes.au_layers,
-            beta=sizes.bottleneck_beta,
-            scale=sizes.bottleneck_scale,
-        )
+        sizes = MADVNetConfig(classes=config.classes, action_units=config.action_units)
+        self.encoder = ActionUnitEncoder.of(sizes)
 
     def forward(self, batch: ClipBatch) -> Prediction:
         """Logits of Eq. 11's classifier, and the bottleneck terms ``(B, n)``."""

@@ -146,18 +146,7 @@ class MADVNet(ClipClassifier):
         self.stems = nn.ModuleList(
             VideoToTokens(channels[name], config.stem_width, config.stem_kernel) for name in config.streams
         )
-        self.au_encoder = (
-            ActionUnitEncoder(
-                config.action_units,
-                config.classes,
-                width=config.au_width,
-                layers=config.au_layers,
-                beta=config.bottleneck_beta,
-                scale=config.bottleneck_scale,
-            )
-            if config.au
-            else None
-        )
+        self.au_encoder = ActionUnitEncoder.of(config) if config.au else None
 
         side = -(-config.size // 4)  # Eq. 2 halves twice
         width = config.stem_width
