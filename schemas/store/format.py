@@ -129,7 +129,7 @@ def array_metadata(place: StoreLocation, text: bytes, manifest: Manifest) -> dic
         root = strict_json(text)
         arrays = root["consolidated_metadata"]["metadata"]
         fault = _group_fault(root) or next(_array_faults(arrays, manifest), None)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         fault = f"{type(error).__name__}: {error}"
     if fault is not None:
         raise StoreDamagedError(

@@ -335,6 +335,15 @@ def test_any_metadata_is_that_of_mer_or_refused(folder: Store, data: st.DataObje
     assert kept == {"metadata": content["consolidated_metadata"]["metadata"]}
 
 
+@pytest.mark.parametrize("shape", [[], [2], [2, -1], [2, None]])
+def test_arrays_without_a_frame_axis_are_refused(folder: Store, shape: list[int | None]) -> None:
+    """``frame_number`` says how long the frame axis is; one of no or one dimension has none."""
+    content = json.loads((folder.path / "zarr.json").read_bytes())
+    changed = replaced(content, ("consolidated_metadata", "metadata", "frame_number", "shape"), shape)
+    with pytest.raises(StoreDamagedError, match="not what mer writes"):
+        array_metadata(URL, json.dumps(changed).encode(), folder.manifest)
+
+
 @given(st.binary(max_size=50) | st.text(alphabet='[]{}",:0eE-.\\u ', max_size=30).map(str.encode))
 def test_strict_json_fails_in_one_way(text: bytes) -> None:
     """With ``ValueError``, whatever the text."""
