@@ -33,7 +33,7 @@ def new_output(out: Path) -> Iterator[Path]:
             _require_free(out)
             unfinished.rename(out)
         except BaseException:
-            _delete(unfinished)
+            _delete(unfinished, ignore_errors=True)  # what is left the next run deletes; why this one failed is told
             raise
         flush(out.parent)
 
@@ -58,8 +58,8 @@ def _require_free(out: Path) -> None:
         raise StoreExistsError(f"{out}: exists; choose another name, or delete it first")
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path, *, ignore_errors: bool = False) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=ignore_errors)
     else:
         path.unlink(missing_ok=True)

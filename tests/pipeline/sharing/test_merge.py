@@ -1,5 +1,6 @@
 """`mer merge`: a set union of clips, whose bytes are copied."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from schemas.errors import (
     StoreDamagedError,
     StoreError,
     StoreExistsError,
+    StoreWriteError,
 )
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
@@ -205,6 +207,25 @@ def test_two_writers_of_one_output(tmp_path: Path, whole: Store) -> None:
             merge([whole], tmp_path / "out.zarr")
         assert (unfinished / "mine").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_cleaning_up_does_not_hide_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of Zarr that still write delete their own temporary files, and the folder changes while it is deleted."""
+
+    def gone(*arguments: object, **options: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    def fill_the_disk() -> None:
+        with monkeypatch.context() as patched, new_output(tmp_path / "out") as unfinished:
+            unfinished.mkdir()
+            patched.setattr("os.rmdir", gone)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreWriteError, match="the disk is full"):
+        fill_the_disk()
+    with new_output(tmp_path / "out") as unfinished:
+        assert not unfinished.exists(), "what was left is deleted by the next run"
+        unfinished.touch()
 
 
 KILLED = """
