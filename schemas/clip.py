@@ -1,9 +1,9 @@
 """A clip as it lies on disk: where its frames are, its phases and labels, and what is odd about it."""
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.datasets import Licence
 from schemas.labels import Label
@@ -104,13 +104,33 @@ class VideoSegment(Model):
 FrameSource = Annotated[ImageSequence | VideoSegment, Field(discriminator="kind")]
 
 
+class ExpressionInterval(Model):
+    """An expression in a long recording; onset, apex and offset are inclusive frame numbers, as of a ``Clip``.
+
+    ``label.expression_type`` says whether it is a micro- or a macro-expression.
+    """
+
+    name: str
+    onset: int
+    apex: int | None = None
+    offset: int
+    label: Label = Field(default_factory=Label)
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.offset < self.onset:
+            raise ValueError(f"{self.name}: offset {self.offset} before onset {self.onset}")
+        return self
+
+
 class Clip(Model):
     """One expression. Onset, apex and offset are inclusive frame numbers as in the file names.
 
     ``source`` is ``None`` when the annotation has a row that nothing on disk answers to; ``metadata`` is what a table
     of clips says beyond the fields known here, column -> cell. ``times`` are those of its frames, s from the first,
     where the frame rate varies. ``depth`` are images of measured depth under the numbers of its frames, where the
-    dataset ships some.
+    dataset ships some. ``long``: a whole recording, from its first frame to its last, with the ``intervals`` of the
+    expressions in it, sorted by onset.
     """
 
     dataset: str
@@ -126,6 +146,8 @@ class Clip(Model):
     times: tuple[float, ...] = ()
     depth: ImageSequence | None = None
     findings: tuple[Finding, ...] = ()
+    long: bool = False
+    intervals: tuple[ExpressionInterval, ...] = ()
 
     @cached_property
     def key(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator, with_config
 from typing_extensions import TypedDict
 
-from schemas.clip import Finding
+from schemas.clip import ExpressionInterval, Finding
 from schemas.config import ApexMethod, PreprocessConfig, canonical_sha256
 from schemas.datasets import Licence
 from schemas.errors import Stage
@@ -76,6 +76,13 @@ class Failure(Model):
     message: str
 
 
+class Segment(Model):
+    """Frames ``start`` to ``stop - 1``, by position, in which one face was followed without a cut."""
+
+    start: NonNegativeInt
+    stop: NonNegativeInt
+
+
 class ClipEntry(Model):
     """One clip of a store; its position in ``Manifest.clips`` is its index in every array.
 
@@ -85,6 +92,10 @@ class ClipEntry(Model):
     this clip of it (``schemas.layout.object_path``). ``made_by`` is a position in ``Manifest.provenances``. ``times``
     are those of the frames, s from the first, of a clip whose frame rate varies; ``fps`` is then the median.
     ``metadata`` are the columns of a table of clips that mean nothing to us, as they are written there.
+
+    A long recording (`mer preprocess --long`) has ``segments``, the stretches in which its face was followed, and the
+    ``intervals`` of its expressions; its onset and offset are its first and last frame. Stores of clips have neither,
+    and readers of before there were any refuse a manifest with them.
     """
 
     key: Annotated[str, Field(pattern=r"^[^/]+/[^/]+/[^/]+$")]
@@ -104,6 +115,8 @@ class ClipEntry(Model):
     made_by: NonNegativeInt = 0
     times: tuple[FiniteFloat, ...] = ()
     metadata: dict[str, str] = Field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    intervals: tuple[ExpressionInterval, ...] = ()
 
     @property
     def subject(self) -> str:

@@ -34,6 +34,7 @@ FLOORS = {  # of each package, from the ground up; a room imports only from floo
         {"data"},
         {"models"},
         {"evaluation"},
+        {"spotting"},
         {"fit"},
         {"runs", "report"},
         {"inference"},

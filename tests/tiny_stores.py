@@ -1,6 +1,6 @@
 """Stores of a few smooth frames, written by the arrays' own writer: no dataset, no models, a few kB a clip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.preprocessing.finish import write_store
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
 from pipeline.preprocessing.store_arrays import write_clip
-from schemas.clip import Finding
+from schemas.clip import ExpressionInterval, Finding
 from schemas.config import PreprocessConfig
 from schemas.datasets import licences
 from schemas.labels import ActionUnit, ActionUnitCode, Emotion, Label
@@ -22,6 +22,7 @@ from schemas.manifest import (
     Manifest,
     Provenance,
     Quality,
+    Segment,
     Source,
 )
 from schemas.store.format import Dimensions, create_arrays
@@ -41,6 +42,7 @@ def tiny_store(
     lengths: dict[str, int] | None = None,
     failed: Iterable[str] = (),
     change: dict[str, int] | None = None,
+    intervals: Mapping[str, Sequence[ExpressionInterval]] | None = None,
     **provenance: Any,
 ) -> Store:
     """A complete store. A clip's values follow from its key, so that clips of one key are equal in all stores.
@@ -53,6 +55,7 @@ def tiny_store(
         lengths: of clips, in frames; 3 to 5 by default.
         failed: those of the keys that failed.
         change: key -> a number that makes its pixels others.
+        intervals: of the keys, which are then long recordings at 10 frames per second; the frames count from 10.
         **provenance: fields of the provenance, or of its config.
     """
     keys, failed = sorted(keys), set(failed)
@@ -67,6 +70,8 @@ def tiny_store(
         else _record(path, index, key, length[key], depth=depth, seed=_seed(key) + (change or {}).get(key, 0))
         for index, key in enumerate(keys)
     ]
+    if intervals is not None:
+        records = [_long(record, intervals.get(record.entry.key, ())) for record in records]
     manifest = Manifest(
         provenance=run,
         config_sha256=run.config.sha256,
@@ -115,6 +120,12 @@ def _record(path: Path, index: int, key: str, n_frames: int, *, depth: bool, see
     )
     au = np.asarray(columns.au, np.float32).tolist()  # as it is read again
     return ClipRecord(index=index, entry=entry, columns=columns.model_copy(update={"au": au}))
+
+
+def _long(record: ClipRecord, intervals: Sequence[ExpressionInterval]) -> ClipRecord:
+    whole = (Segment(start=0, stop=record.entry.n_frames),)
+    update = {"label": Label(), "fps": 10.0, "segments": whole, "intervals": tuple(intervals)}
+    return record.model_copy(update={"entry": record.entry.model_copy(update=update)})
 
 
 def _failed(index: int, key: str) -> ClipRecord:

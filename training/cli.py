@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -279,8 +279,17 @@ def compare(
 @app.command()
 @options(TrainConfig, "protocol")
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="CSV: clip, fold, seed, and a column of probabilities a class.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV: clip, fold, seed, and a column of probabilities a class; for --task spot video, onset, offset, "
+            "and as you like apex, type, score, emotion, seed."
+        ),
+    ],
     store: Annotated[list[str], typer.Option(help="Store that labels are read from; several for composite tasks.")],
+    task: Annotated[
+        Literal["recognise", "spot"], typer.Option(help="Score classes of clips, or intervals in long recordings.")
+    ] = "recognise",
     partial: Partial = False,
     as_json: Json = False,
     *,
@@ -288,12 +297,24 @@ def evaluate(
 ) -> None:
     """Score anybody's predictions: pooled over folds, beside chance levels, with intervals over subjects."""
     from schemas.store.location import located
+
+    stores = [located(place) for place in store]
+    if task == "spot":
+        from training.spotting.evaluate import evaluate_intervals
+        from training.spotting.terminal import spotting_report
+
+        spotting = evaluate_intervals(predictions, stores)
+        if as_json:
+            print(spotting.model_dump_json())
+        else:
+            console().print(spotting_report(spotting))
+        return
     from training.evaluation.evaluate import evaluate_file
     from training.evaluation.terminal import evaluation_report
 
     result = evaluate_file(
         predictions,
-        [located(place) for place in store],
+        stores,
         protocol=given.fields(TrainConfig).get("protocol"),
         counts="any" if partial else "published",
     )

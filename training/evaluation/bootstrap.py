@@ -57,7 +57,7 @@ def resample(
         Metric -> ``(B,)``, B the usable draws.
     """
     runs, subjects, classes, _ = confusion.shape
-    weights = _draw(strata, replicates, np.random.default_rng(seed)).astype(np.float64)  # exact, and multiplies fast
+    weights = draw_subjects(strata, replicates, seed=seed).astype(np.float64)  # exact, and multiplies fast
     counts = confusion.transpose(1, 0, 2, 3).reshape(subjects, -1)
     pooled = (weights @ counts).reshape(replicates, runs, classes, classes)
     usable = pooled[(pooled.sum(-1) > 0).all(axis=(1, 2))]
@@ -72,8 +72,9 @@ def percentile_interval(values: NDArray[np.float64], subjects: int, *, level: fl
     return Interval(low=float(low), high=float(high), level=level, replicates=len(values))
 
 
-def _draw(strata: Sequence[str], replicates: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """``(B, S)``: how often each subject is drawn."""
+def draw_subjects(strata: Sequence[str], replicates: int, *, seed: int) -> NDArray[np.int64]:
+    """``(B, S)``: how often each subject is drawn; arguments as of ``resample``."""
+    random = np.random.default_rng(seed)
     names = np.array(strata)
     weights = np.zeros((replicates, len(names)), dtype=np.int64)
     for stratum in sorted(set(strata)):
