@@ -1,5 +1,6 @@
 """The words of the README and of the pages in `docs/`, tried."""
 
+import json
 import re
 import tomllib
 import unicodedata
@@ -107,6 +108,17 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
     assert len(links) > 12
     assert not [link for link in links if not (ROOT / link).is_file()]
+
+
+def test_notebooks_are_kept_without_outputs_and_shown() -> None:
+    """What they show is made while the site is built; outputs in git would be of another version."""
+    shown = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    assert len(notebooks) == 4
+    for notebook in notebooks:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+        assert f"notebooks/{notebook.name}" in shown
 
 
 def test_the_format_page_has_every_array_as_it_is_written() -> None:
