@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import madv_mer
@@ -108,6 +109,14 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
     assert len(links) > 12
     assert not [link for link in links if not (ROOT / link).is_file()]
+
+
+def test_the_citation_file_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert citation["authors"] == project["authors"]
 
 
 def test_notebooks_are_kept_without_outputs_and_shown() -> None:

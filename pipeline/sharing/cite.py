@@ -3,6 +3,7 @@
 from pipeline.clip.backends import ACTION_UNITS, DEPTH
 from pipeline.datasets import DATASETS
 from schemas.datasets import SYNTHETIC_NOTE
+from schemas.manifest import Manifest
 from schemas.store.reader import Store
 
 MADV_NET = """\
@@ -17,9 +18,17 @@ MADV_NET = """\
   doi     = {10.3390/s25103175}
 }"""
 
+_MER = """\
+@misc{{mer,
+  author       = {{{{the mer authors}}}},
+  title        = {{mer: micro-expression recognition, from raw datasets to verified stores and honest results}},
+  year         = {{2026}},
+  howpublished = {{Software{version}}}
+}}"""
+
 
 def cite(store: Store) -> str:
-    """BibTeX of what a store is made of, below comment lines with its content id, tools and terms.
+    """BibTeX of what a store is made of and with, below comment lines with its content id, tools and terms.
 
     A backend of another package is cited where that package is installed.
     """
@@ -39,5 +48,13 @@ def cite(store: Store) -> str:
         found.append(DEPTH[manifest.depth.tool].bibtex)
     if manifest.action_units.tool in ACTION_UNITS.names():
         found.append(ACTION_UNITS[manifest.action_units.tool].bibtex)
-    entries = filter(None, dict.fromkeys([*found, MADV_NET]))  # the cameras of SMIC share one paper
+    entries = filter(
+        None, dict.fromkeys([*found, MADV_NET, _mer(store.manifest)])
+    )  # the cameras of SMIC share one paper
     return "\n".join(f"% {line}" for line in lines) + "\n\n" + "\n\n".join(entries)
+
+
+def _mer(manifest: Manifest) -> str:
+    """The entry of ``mer`` itself, in the versions that made the store's clips."""
+    made_by = {run.packages.get("madv-mer") for run in manifest.provenances} - {None}
+    return _MER.format(version=f", version {', '.join(sorted(map(str, made_by)))}" if made_by else "")

@@ -96,10 +96,19 @@ def test_the_citation_names_store_datasets_and_tools(store: Store, tmp_path: Pat
     assert "% 5 clips of 4 subjects: casme2, smic-hs, smic-vis\n" in text
     assert "% casme2: for research, under the agreement signed" in text
     keys = re.findall(r"^@\w+\{(\w+),$", text, re.MULTILINE)
-    assert keys == ["yan2014casme2", "li2013smic", "cheong2023pyfeat", "kong2025madvnet"]
+    assert keys == ["yan2014casme2", "li2013smic", "cheong2023pyfeat", "kong2025madvnet", "mer"]
+    assert text.count("{") == text.count("}")
     assert store.manifest.depth is not None
     deep = store.manifest.depth.model_copy(update={"tool": "depth-anything-v2-small"})
     assert BIBTEX in cite(edited(store, depth=deep))
+
+
+def test_mer_is_cited_in_the_versions_that_made_the_clips(store: Store) -> None:
+    """Not in the one that prints the citation; a store that says nothing has no version."""
+    first = store.manifest.provenance
+    one, other = (first.model_copy(update={"packages": {"madv-mer": name}}) for name in ("7.1.0", "6.0.2"))
+    assert "Software, version 6.0.2, 7.1.0}" in cite(edited(store, provenance=one, further_provenances=(other,)))
+    assert "Software}" in cite(edited(store, provenance=first.model_copy(update={"packages": {}})))
 
 
 @pytest.mark.parametrize("name", ["samm", "casme2", "casme-sq", "smic-hs", "smic-vis", "smic-nir", "smic-hs-e"])
