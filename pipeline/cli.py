@@ -31,7 +31,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the store 
 
 
 @app.command()
-@options(PreprocessConfig, "dataset")
+@options(PreprocessConfig, "dataset", "long")
 def scan(
     root: Root,
     annotation: Annotation = None,
@@ -51,7 +51,8 @@ def scan(
         write_template(root)
         print(f"{root}: an example; next: mer scan {root}")
         return
-    _, found = scan_dataset(root, given.fields(PreprocessConfig).get("dataset"), annotation)
+    fields = given.fields(PreprocessConfig)
+    _, found = scan_dataset(root, fields.get("dataset"), annotation, long=bool(fields.get("long")))
     if as_json:
         print(json.dumps(scan_json(found), ensure_ascii=False))
     else:
@@ -331,17 +332,39 @@ def synth(
     dataset: Annotated[str, typer.Argument(help="Dataset whose layout is written: samm, casme2, casme-sq or smic.")],
     out: Annotated[Path, typer.Argument(help="Folder to write; the truth goes to OUT-truth.")],
     subjects: Annotated[int, typer.Option(min=1, help="People, each a real face.")] = 4,
-    clips: Annotated[int, typer.Option(min=1, help="Clips of each.")] = 4,
-    frames: Annotated[int, typer.Option(min=8, help="Frames from onset to offset, on average.")] = 24,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each, or long recordings.")] = 4,
+    frames: Annotated[
+        int | None, typer.Option(min=8, help="Frames from onset to offset, on average.  [default: 24]")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of each recording of --layout long.  [default: 30]")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; equal seeds give equal bytes.")] = 0,
-    layout: Annotated[str | None, typer.Option(help="One of the dataset's layouts on disk.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="One of the dataset's layouts on disk; long: long videos with few expressions (casme-sq)."),
+    ] = None,
     quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of the real files.")] = False,
 ) -> None:
     """Write synthetic micro-expressions on real faces, exactly as the dataset lies on disk."""
     from pipeline.synthesis.generator import synthesise
+    from pipeline.synthesis.long_recordings import LONG_LAYOUT, synthesise_long
+    from schemas.errors import ConfigError
 
+    if layout == LONG_LAYOUT:
+        if frames is not None or quirks:
+            raise ConfigError("--frames and --quirks are of short clips; --layout long has --seconds")
+        long = synthesise_long(
+            dataset, out, subjects=subjects, recordings=clips, seconds=30 if seconds is None else seconds, seed=seed
+        )
+        expressions = sum(long.emotions.values())
+        print(f"{out}: {len(long.keys)} recordings with {expressions} expressions; truth in {long.truth}")
+        print(f"next: mer preprocess {out} --long")
+        return
+    if seconds is not None:
+        raise ConfigError("--seconds is the length of long recordings; add --layout long")
     report = synthesise(
-        dataset, out, subjects=subjects, clips=clips, frames=frames, seed=seed, layout=layout, quirks=quirks
+        dataset, out, subjects=subjects, clips=clips, frames=frames or 24, seed=seed, layout=layout, quirks=quirks
     )
     print(f"{out}: {len(report.keys)} clips of {subjects} subjects; truth in {report.truth}")
     print(f"next: mer preprocess {out} --depth mesh --au mesh")

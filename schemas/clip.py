@@ -110,7 +110,6 @@ class ExpressionInterval(Model):
     ``label.expression_type`` says whether it is a micro- or a macro-expression.
     """
 
-    name: str
     onset: int
     apex: int | None = None
     offset: int
@@ -119,7 +118,7 @@ class ExpressionInterval(Model):
     @model_validator(mode="after")
     def _forwards(self) -> Self:
         if self.offset < self.onset:
-            raise ValueError(f"{self.name}: offset {self.offset} before onset {self.onset}")
+            raise ValueError(f"offset {self.offset} before onset {self.onset}")
         return self
 
 
@@ -166,7 +165,8 @@ class DatasetScan(Model):
     ``expected`` maps a count's name (``clips``, ``subjects``, ``emotion:surprise``, ...) to the
     published figure, so that a scan can show found against expected. ``disagreement`` says why the annotation cannot
     be that of the images, where so much is on one side only; such a dataset is not to be processed. ``synthetic``:
-    `mer synth` made some of the clips.
+    `mer synth` made some of the clips. ``recordings`` are the whole recordings that the clips are parts of, and those
+    without any clip: path of the folder or video -> ``subject/name``.
     """
 
     dataset: str
@@ -178,6 +178,7 @@ class DatasetScan(Model):
     licences: tuple[Licence, ...] = ()
     disagreement: str = ""
     synthetic: bool = False
+    recordings: dict[str, str] = Field(default_factory=dict)
 
     @property
     def missing_clips(self) -> int:

@@ -37,6 +37,7 @@ class PreprocessConfig(Model):
         "motion", description="Estimate a missing or unusable apex by the largest motion, or take the middle."
     )
     tolerate: bool = Field(False, description="Leave damaged frames out, with a finding, instead of failing the clip.")
+    long: bool = Field(False, description="Keep whole recordings and the intervals of their expressions, for spotting.")
     subjects: tuple[str, ...] = Field((), description="Process these subjects alone, separated by commas.")
     clips: tuple[str, ...] = Field((), description="Process these clips alone, names or keys, separated by commas.")
     limit: int | None = Field(None, ge=1, description="Process the first N of the selected clips alone.")
@@ -48,11 +49,20 @@ class PreprocessConfig(Model):
             raise ValueError(f"{value} is not a multiple of 14, the patch of Depth Anything")
         return value
 
+    @model_validator(mode="after")
+    def _long_is_texture_alone(self) -> Self:
+        if self.long and (self.depth != "none" or self.au != "mesh" or self.au_frames == "all"):
+            raise ValueError(
+                "long recordings are stored as texture alone: --depth none --au mesh, without --au-frames all; depth "
+                "and action units are of clips"
+            )
+        return self
+
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON form; a field that older stores lack counts where it is not the default."""
         fields = type(self).model_fields
-        young = {name for name in ("detector", "tolerate") if getattr(self, name) == fields[name].default}
+        young = {name for name in ("detector", "tolerate", "long") if getattr(self, name) == fields[name].default}
         return canonical_sha256(self.model_dump(mode="json", exclude=young))
 
     def differences(self, other: "PreprocessConfig") -> Differences:

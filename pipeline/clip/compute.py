@@ -20,11 +20,11 @@ from pipeline.clip.mesh.facial_motion import largest_motion
 from schemas.clip import Clip, Finding
 from schemas.config import ApexMethod, PreprocessConfig
 from schemas.errors import ActionUnitError, ClipError, DepthError, FaceNotFoundError, FrameError, UnusableClipError
-from schemas.manifest import Quality, Source
+from schemas.manifest import Quality, Segment, Source
 
 log = logging.getLogger("mer")
 
-_SAME_SCENE = 0.85  # correlation of neighbouring crops: of two people it is at most 0.80, of a quickly turned head 0.92
+SAME_SCENE = 0.85  # correlation of neighbouring crops: of two people it is at most 0.80, of a quickly turned head 0.92
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -54,6 +54,7 @@ class ComputedClip:
         depth_scale: with ``depth_offset``, leads back to the model's depth: ``depth * scale + offset``.
         depth_offset: see ``depth_scale``.
         findings: what makes the clip doubtful, beside what the scan has found.
+        segments: of a long recording, where its face was followed.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -67,6 +68,7 @@ class ComputedClip:
     depth_scale: float = 0.0
     depth_offset: float = 0.0
     findings: tuple[Finding, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
 
 def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Models) -> ComputedClip:
@@ -91,23 +93,23 @@ def compute_clip(clip: Clip, root: Path, config: PreprocessConfig, models: Model
     read = list(frames.paths)
     if config.depth != "none" and DEPTH[config.depth].measured:
         read += filter(None, depth_files)
-    with _stage(FrameError):
+    with stage(FrameError):
         size_bytes, sha256 = digest(read)
-    with _stage(FaceNotFoundError):
+    with stage(FaceNotFoundError):
         face, found_on = locate_face(models.detector, frames, onset=onset, apex=apex)
-    with _stage(FrameError):
+    with stage(FrameError):
         aligned = replace(align(frames, face, onset, config.size), depth_files=depth_files)
         quality = _quality(face, found_on, aligned)
     estimated = config.apex if apex is None else None
     if apex is None:
-        with _stage(ActionUnitError):
+        with stage(ActionUnitError):
             apex = largest_motion(aligned.texture, onset) if estimated == "motion" else len(frames) // 2
     arrays: dict[str, NDArray[Any]] = {"texture": aligned.texture}
     scale = offset = 0.0
     if models.depth is not None:
-        with _stage(DepthError):
+        with stage(DepthError):
             arrays["depth"], scale, offset = normalised_depth(models.depth, aligned)
-    with _stage(ActionUnitError):
+    with stage(ActionUnitError):
         if config.au_frames == "all":
             arrays["au_frames"] = models.action_units.estimate(aligned, range(len(frames)))
             au = arrays["au_frames"][[onset, apex]]
@@ -195,6 +197,13 @@ def residual_motion(texture: NDArray[np.uint8], onset: int) -> float:
     return float(np.percentile(np.hypot(*shifts.T), 95) * texture.shape[1] / half)
 
 
+def glance(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """A crop ``(S, S, 3) uint8`` as ``(784,)`` of mean 0 and length 1: products of two are correlations."""
+    small = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (28, 28), interpolation=cv2.INTER_AREA)
+    view = small.ravel().astype(np.float64) - small.mean()
+    return np.asarray(view / max(float(np.linalg.norm(view)), 1e-9), np.float64)
+
+
 def cut(texture: NDArray[np.uint8]) -> int | None:
     """Position of the frame that differs most from the one before it, if they do not show the same scene.
 
@@ -203,11 +212,9 @@ def cut(texture: NDArray[np.uint8]) -> int | None:
     Args:
         texture: ``(T, S, S, 3) uint8`` RGB crops.
     """
-    small = [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (28, 28), interpolation=cv2.INTER_AREA) for f in texture]
-    views = np.stack([view.ravel().astype(np.float64) - view.mean() for view in small])
-    views /= np.maximum(np.linalg.norm(views, axis=1, keepdims=True), 1e-9)
+    views = np.stack([glance(frame) for frame in texture])
     together = (views[1:] * views[:-1]).sum(1)
-    if not len(together) or together.min() >= _SAME_SCENE:
+    if not len(together) or together.min() >= SAME_SCENE:
         return None
     return int(together.argmin()) + 1
 
@@ -244,7 +251,7 @@ def _quality(face: Face, found_on: Phase, clip: AlignedClip) -> Quality:
 
 
 @contextmanager
-def _stage(error_type: type[ClipError]) -> Iterator[None]:
+def stage(error_type: type[ClipError]) -> Iterator[None]:
     """Give an unforeseen failure of a stage its type, so that it fails one clip and not the run."""
     try:
         yield

@@ -68,7 +68,7 @@ def turned(points: NDArray[np.float64], turns: int, shape: tuple[int, ...]) -> N
     return points
 
 
-def _detect_upright(detector: FaceDetector, frame: Frame) -> Face | None:
+def detect_upright(detector: FaceDetector, frame: Frame) -> Face | None:
     """The face of a frame; where it is unsure or tilted, the frame is also looked at turned by quarters."""
     found = detector.detect(frame)
     if found is not None and found.probability >= _SURE and abs(found.roll) <= _UPRIGHT:
@@ -101,7 +101,7 @@ def locate_face(detector: FaceDetector, frames: Frames, *, onset: int, apex: int
     tries.setdefault(len(frames) // 2, "middle")
     tries.setdefault(len(frames) - 1, "offset")
     for position, phase in tries.items():
-        face = _detect_upright(detector, frames[position])
+        face = detect_upright(detector, frames[position])
         if face is not None:
             return face, phase
     numbers = ", ".join(f"{phase} {frames.numbers[position]}" for position, phase in tries.items())

@@ -26,7 +26,7 @@ USUAL_VIDEOS = ".avi, .mkv, .mov, .mp4, .webm and others"  # for messages
 
 _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"}
 _DEEP = re.compile(r"(RGB[AaX]?|LA);16")  # raw modes of which Pillow keeps the high bytes, unasked
-_KEEP_BYTES = 512 * 2**20  # a decoded clip up to this size is held, so that later stages need not decode again
+_KEEP_BYTES = 512 * 2**20
 
 
 class Frames:
@@ -35,13 +35,14 @@ class Frames:
     Args:
         root: dataset root that the source's paths are relative to.
         source: where the frames are.
+        keep_bytes: decoded frames up to this size are held, so that later stages need not decode again.
 
     Raises:
         FrameError: on decoding, naming the file, what was found and what was expected.
     """
 
-    def __init__(self, root: Path, source: ImageSequence | VideoSegment) -> None:
-        self._root, self._source = root, source
+    def __init__(self, root: Path, source: ImageSequence | VideoSegment, *, keep_bytes: int = _KEEP_BYTES) -> None:
+        self._root, self._source, self._keep_bytes = root, source, keep_bytes
         self._held: dict[int, Frame] = {}
         self._held_bytes = 0
 
@@ -88,7 +89,7 @@ class Frames:
             yield from (self[i] for i in range(len(self)))
 
     def _keep(self, index: int, frame: Frame) -> Frame:
-        if index not in self._held and self._held_bytes + frame.nbytes <= _KEEP_BYTES:
+        if index not in self._held and self._held_bytes + frame.nbytes <= self._keep_bytes:
             self._held[index] = frame
             self._held_bytes += frame.nbytes
         return frame

@@ -75,8 +75,14 @@ def assemble(
         findings=tuple(notes),
         expected=(source.counts or facts.counts).expected,
         licences=facts.licences,
+        recordings=_recordings(placed.values(), base) if source.whole else {},
         disagreement=disagreement(pairs, placed, unread, whole=source.whole),
     )
+
+
+def _recordings(placed: Iterable[PlacedClip], base: Path) -> dict[str, str]:
+    """Path -> subject and name; of several rows of a table that name one video, those of the last."""
+    return {clip.files.path.relative_to(base).as_posix(): f"{clip.subject}/{clip.name}" for clip in placed}
 
 
 def _base(tree: Tree, source: Source) -> Path:

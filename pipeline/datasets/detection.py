@@ -9,6 +9,7 @@ from pipeline.clip.video_stream import printable
 from pipeline.datasets.adapter import DATASETS, Adapter
 from pipeline.datasets.clip_table import TABLE_SUFFIXES, scan_clip_table
 from pipeline.datasets.image_trees import ImageTree
+from pipeline.datasets.recordings import whole_recordings
 from pipeline.datasets.synthetic import is_synthetic
 from pipeline.datasets.tree import Tree, survey
 from pipeline.datasets.video import scan_video_file
@@ -18,7 +19,9 @@ from schemas.errors import AmbiguousDatasetError, DatasetNotFoundError
 _SHOWN_NAMES = 12
 
 
-def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None = None) -> tuple[Path, DatasetScan]:
+def scan_dataset(
+    root: Path, dataset: str | None = None, annotation: Path | None = None, *, long: bool = False
+) -> tuple[Path, DatasetScan]:
     """Find the dataset at a path, and check its annotation against its files. No image is decoded.
 
     Args:
@@ -26,6 +29,7 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
             file, or a table of clips.
         dataset: a name in ``DATASETS``, to override detection.
         annotation: the dataset's spreadsheet, to override the search for it.
+        long: whole recordings with the intervals of their expressions, instead of clips.
 
     Returns:
         The effective root, absolute, which all paths in the scan are relative to, and the scan. The root is the
@@ -38,6 +42,8 @@ def scan_dataset(root: Path, dataset: str | None = None, annotation: Path | None
         ConfigError: no such name.
     """
     base, scan = _scan(root, dataset, annotation)
+    if long:
+        scan = whole_recordings(base, scan)
     return base, scan.model_copy(update={"synthetic": is_synthetic(base, scan.clips)})
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from schemas.clip import Finding
 from schemas.datasets import SYNTHETIC_NOTE
+from schemas.labels import Label
 from schemas.layout import SPECS
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store.reader import Store
@@ -41,8 +42,9 @@ def summarise(store: Store) -> dict[str, Any]:
         "clips": {"ok": len(good), "failed": len(manifest.clips) - len(good)},
         "subjects": len({entry.key.rpartition("/")[0] for entry in good}),
         "frames": sum(entry.n_frames for entry in good),
-        "emotions": _counts(entry.label.emotion for entry in good),
-        "expression_types": _counts(entry.label.expression_type for entry in good),
+        "long": _long(good),
+        "emotions": _counts(label.emotion for entry in good for label in _labels(entry)),
+        "expression_types": _counts(label.expression_type for entry in good for label in _labels(entry)),
         "apex_estimated": sum(entry.apex_estimated is not None for entry in good),
         "metadata": {
             name: _counts(entry.metadata.get(name) for entry in good)
@@ -61,6 +63,26 @@ def summarise(store: Store) -> dict[str, Any]:
         "findings": _counts(finding.kind for finding in _findings(manifest)),
         "failures": {e.key: e.failure.model_dump() for e in manifest.clips if e.failure is not None},
         "outliers": _outliers(good),
+    }
+
+
+def _labels(entry: ClipEntry) -> tuple[Label, ...]:
+    """Of the clip, or of each expression in a long recording."""
+    return tuple(interval.label for interval in entry.intervals) if entry.segments else (entry.label,)
+
+
+def _long(good: list[ClipEntry]) -> dict[str, float] | None:
+    """Minutes, expressions and stretches with a face of long recordings; ``None`` for a store of clips."""
+    recordings = [entry for entry in good if entry.segments]
+    if not recordings:
+        return None
+    minutes = sum(entry.n_frames / entry.fps / 60 for entry in recordings)
+    followed = sum((part.stop - part.start) / entry.fps / 60 for entry in recordings for part in entry.segments)
+    return {
+        "minutes": minutes,
+        "minutes_with_face": followed,
+        "intervals": sum(len(entry.intervals) for entry in recordings),
+        "segments": sum(len(entry.segments) for entry in recordings),
     }
 
 
@@ -87,7 +109,7 @@ def report(summary: dict[str, Any]) -> RenderableType:
 
 
 def _facts(summary: dict[str, Any]) -> Table:
-    clips, arrays, units, depth = (summary[name] for name in ("clips", "arrays", "action_units", "depth"))
+    clips, arrays, units, depth, long = (summary[name] for name in ("clips", "arrays", "action_units", "depth", "long"))
     stored = sum(array["stored_bytes"] for array in arrays.values())
     raw = sum(array["bytes"] for array in arrays.values())
     facts = {
@@ -97,6 +119,10 @@ def _facts(summary: dict[str, Any]) -> Table:
         "people": SYNTHETIC_NOTE if summary["synthetic"] else None,
         "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
         "frames": str(summary["frames"]),
+        "long": long
+        and f"{long['minutes']:.1f} minutes, {long['intervals']} expressions, "
+        f"{long['intervals'] / long['minutes']:.1f} a minute; face followed for "
+        f"{long['minutes_with_face']:.1f} minutes in {long['segments']} segments",
         "labels": _listing(summary["emotions"]),
         "types": _listing(summary["expression_types"]),
         "columns": "; ".join(f"{name}: {_most(counts)}" for name, counts in summary["metadata"].items()),

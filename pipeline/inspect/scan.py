@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from schemas.clip import DatasetScan, Finding
+from schemas.clip import Clip, DatasetScan, Finding
 from schemas.datasets import FACTS, SYNTHETIC_NOTE
+from schemas.labels import Label
 
 _SHOWN_SUBJECTS = 40
 
@@ -57,7 +58,7 @@ def scan_json(scan: DatasetScan, root: Path | None = None) -> dict[str, Any]:
     """
     return {
         "root": None if root is None else str(root),
-        **scan.model_dump(mode="json", exclude={"clips", "findings", "expected", "licences"}),
+        **scan.model_dump(mode="json", exclude={"clips", "findings", "expected", "licences", "recordings"}),
         "uncertain": _uncertain(scan),
         "counts": {name: {"found": found, "expected": expected} for name, found, expected in _counts(scan)},
         "usable": sum(clip.usable for clip in scan.clips),
@@ -83,12 +84,19 @@ def all_findings(scan: DatasetScan) -> Iterator[Finding]:
 def _counts(scan: DatasetScan) -> list[tuple[str, int, int | None]]:
     """``(name, found, expected)``, in the published order, then what only we found."""
     found: Counter[str] = Counter(clips=len(scan.clips), subjects=len({clip.subject for clip in scan.clips}))
-    for clip in scan.clips:
-        found[f"emotion:{clip.label.emotion or 'unknown'}"] += 1
-        found[f"type:{clip.label.expression_type}"] += 1
+    labels = [label for clip in scan.clips for label in _labels(clip)]
+    for label in labels:
+        found[f"emotion:{label.emotion or 'unknown'}"] += 1
+        found[f"type:{label.expression_type}"] += 1
+    if any(clip.long for clip in scan.clips):
+        found["intervals"] = len(labels)
     names = ["clips", "subjects", *(n for n in scan.expected if n not in ("clips", "subjects"))]
     names += sorted(set(found) - set(names))
     return [(name, found[name], scan.expected.get(name)) for name in names]
+
+
+def _labels(clip: Clip) -> tuple[Label, ...]:
+    return tuple(interval.label for interval in clip.intervals) if clip.long else (clip.label,)
 
 
 def _heading(scan: DatasetScan, root: Path | None) -> Text:

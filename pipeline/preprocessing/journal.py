@@ -117,6 +117,7 @@ def bare_entry(clip: Clip) -> ClipEntry:
         findings=clip.findings,
         times=clip.times,
         metadata=clip.metadata,
+        intervals=clip.intervals,
     )
 
 

@@ -25,6 +25,8 @@ from schemas.settings import read_toml, validated
 
 log = logging.getLogger("mer")
 
+LONG_DEFAULTS = {"depth": "none", "au": "mesh", "size": 112}  # minutes of video: 38 kB a frame before compression
+
 
 def preprocess(
     root: Path,
@@ -58,14 +60,16 @@ def preprocess(
         MerError: wrong input or usage; see ``pipeline.preprocessing.run.execute``.
     """
     fields = {**read_toml(config_file), **options}
-    root, found = scan_dataset(root, fields.get("dataset"), annotation)
+    if long := bool(fields.get("long")):
+        fields = {**LONG_DEFAULTS, **fields}
+    root, found = scan_dataset(root, fields.get("dataset"), annotation, long=long)
     if found.disagreement:
         raise AnnotationError(f"{root}: {found.disagreement}")
     config = validated(PreprocessConfig, {**fields, "dataset": found.dataset})
-    out = out or Path(f"{found.dataset}.zarr")
+    out = out or Path(f"{found.dataset}{'-long' if long else ''}.zarr")
     plan = plan_run(root, out, found, config, execution)
     say = partial(console.print, markup=False, highlight=False)  # paths and labels may hold brackets
-    say(f"{found.dataset} ({found.layout}): {len(plan.clips)} clips -> {out}")
+    say(f"{found.dataset} ({found.layout}): {len(plan.clips)} {'recordings' if long else 'clips'} -> {out}")
     for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
         say(f"  {name} = {value}")
     if (depth := depth_backend(config)) is not None and depth.prior:

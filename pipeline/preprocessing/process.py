@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.clip.compute import ComputedClip, Models, compute_clip
 from pipeline.clip.frames import without_damage
+from pipeline.clip.recording import compute_recording
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord, bare_entry, failed_record
 from pipeline.preprocessing.store_arrays import write_clip
 from schemas.clip import Clip
@@ -48,7 +49,8 @@ class ClipProcessor:
             try:
                 if self.config.tolerate:
                     clip = without_damage(self.root, clip)
-                return self._write(index, clip, compute_clip(clip, self.root, self.config, self.models))
+                compute = compute_recording if clip.long else compute_clip
+                return self._write(index, clip, compute(clip, self.root, self.config, self.models))
             except StoreWriteError:
                 raise
             except ClipError as error:
@@ -70,6 +72,7 @@ class ClipProcessor:
                 "source": computed.source,
                 "quality": computed.quality,
                 "findings": clip.findings + computed.findings,
+                "segments": computed.segments,
                 "objects": write_clip(self.out, index, computed.arrays),
             }
         )

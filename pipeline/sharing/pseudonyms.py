@@ -104,6 +104,10 @@ def _anonymous(entry: ClipEntry, key: str, first: int | None) -> ClipEntry:
             "offset": moved(entry.offset),
             "findings": tuple(f.model_copy(update={"clip": key, "message": "left out"}) for f in entry.findings),
             "failure": failure,
+            "intervals": tuple(
+                one.model_copy(update={phase: moved(getattr(one, phase)) for phase in ("onset", "apex", "offset")})
+                for one in entry.intervals
+            ),
             "metadata": {},  # anything may stand there, names too
         }
     )

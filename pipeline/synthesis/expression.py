@@ -92,25 +92,17 @@ CLASS_COUNTS: dict[str, dict[Emotion, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Script:
-    """One recording, frame by frame; ``T`` frames with the neutral lead-in and lead-out.
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """What moves in a recording of ``T`` frames, frame by frame.
 
     Attributes:
-        emotion: the class.
-        member: the emotion shown (differs from ``emotion`` for positive and negative).
-        onset, apex, offset: positions.
         au: ``(T, 20, 2) float64`` activations by ``AU_NAMES`` and side; blinks are in AU43.
         head: ``(T, 6) float64``: shift x, y in face widths; pitch, yaw, roll in radians; log of the scale.
         wobble: ``(T, K) float64`` in face widths: weights of smooth motions that no action unit explains.
         light: ``(T, 3) float64``: brightness, and its slope across and down the frame; 0 = unchanged.
     """
 
-    emotion: str
-    member: str
-    onset: int
-    apex: int
-    offset: int
     au: Array
     head: Array
     wobble: Array
@@ -118,6 +110,23 @@ class Script:
 
     def __len__(self) -> int:
         return len(self.au)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script(Motion):
+    """One recording of one expression, with a neutral lead-in and lead-out.
+
+    Attributes:
+        emotion: the class.
+        member: the emotion shown (differs from ``emotion`` for positive and negative).
+        onset, apex, offset: positions.
+    """
+
+    emotion: str
+    member: str
+    onset: int
+    apex: int
+    offset: int
 
 
 WOBBLES = 6
@@ -153,16 +162,16 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
         fps: frames a second.
         rng: source of every choice.
     """
-    member = _draw(rng, MEMBERS[emotion]) if emotion in MEMBERS else emotion
+    member = draw_member(emotion, rng)
     length = max(3, round(frames * rng.uniform(0.75, 1.25)))
     lead_in, lead_out = (int(n) for n in rng.integers(3, 5 + round(fps / 30), 2))
     total, onset, offset = lead_in + length + lead_out, lead_in, lead_in + length - 1
     middle = onset + (length - 1) * rng.uniform(0.3, 0.55)
 
     au = np.zeros((total, len(AU_NAMES), 2))
-    for name, sides in _activations(member, rng).items():
+    for name, sides in activations(member, rng).items():
         own_apex = float(np.clip(middle + rng.normal(0, 0.05) * length, onset + 1, offset - 1))
-        au[:, AU_NAMES.index(name)] = _course(total, onset, own_apex, offset, rng)[:, None] * sides
+        au[:, AU_NAMES.index(name)] = course(total, onset, own_apex, offset, rng)[:, None] * sides
     apex = int(au.sum((1, 2)).argmax())  # units do not all peak at once
     time = np.arange(total) / fps
     # A lid already tightened has less way to go: together they must not cross.
@@ -175,11 +184,23 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
         apex=apex,
         offset=offset,
         au=au,
-        head=_drift(time, rng, [0.004, 0.004, 0.004, 0.006, 0.004, 0.002]),
-        wobble=_drift(time, rng, [0.0013] * WOBBLES, fastest=4.0),
-        light=_drift(time, rng, [0.008, 0.006, 0.006])
-        + 0.002 * np.sin(2 * np.pi * 7.3 * time + rng.uniform(0, 6))[:, None],
+        **background(time, rng),
     )
+
+
+def background(time: Array, rng: np.random.Generator) -> dict[str, Array]:
+    """``head``, ``wobble`` and ``light`` of a person who sits still, at times ``(T,)`` s."""
+    return {
+        "head": _drift(time, rng, [0.004, 0.004, 0.004, 0.006, 0.004, 0.002]),
+        "wobble": _drift(time, rng, [0.0013] * WOBBLES, fastest=4.0),
+        "light": _drift(time, rng, [0.008, 0.006, 0.006])
+        + 0.002 * np.sin(2 * np.pi * 7.3 * time + rng.uniform(0, 6))[:, None],
+    }
+
+
+def draw_member(emotion: str, rng: np.random.Generator) -> str:
+    """The emotion shown, of a class that stands for several."""
+    return _draw(rng, MEMBERS[emotion]) if emotion in MEMBERS else emotion
 
 
 def _draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
@@ -187,12 +208,12 @@ def _draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return list(weights)[int(rng.choice(len(share), p=share / share.sum()))]
 
 
-def _activations(member: str, rng: np.random.Generator) -> dict[str, Array]:
-    """AU name -> activation at the apex, ``(2,)`` by side."""
+def activations(member: str, rng: np.random.Generator, intensity: tuple[float, float] = (0.1, 0.5)) -> dict[str, Array]:
+    """AU name -> activation at the apex, ``(2,)`` by side, of an intensity between two bounds."""
     choices = PROTOTYPES[member]
     share = np.array([p.weight for p in choices])
     prototype = choices[int(rng.choice(len(choices), p=share / share.sum()))]
-    intensity = rng.uniform(0.1, 0.5)
+    strength = rng.uniform(*intensity)
     stronger = np.clip(rng.normal(0, 0.15), -0.4, 0.4)
     sides = np.array([1 + stronger, 1 - stronger])
     if prototype.unilateral:
@@ -200,10 +221,12 @@ def _activations(member: str, rng: np.random.Generator) -> dict[str, Array]:
     units = dict(prototype.units)
     if rng.random() < 0.4:  # something beside the point
         units.setdefault(str(rng.choice(["AU02", "AU04", "AU07", "AU12", "AU14", "AU17", "AU24", "AU25"])), 0.35)
-    return {name: np.clip(intensity * s * rng.lognormal(0, 0.2) * sides, 0, 0.6) for name, s in units.items()}
+    return {
+        name: np.clip(strength * s * rng.lognormal(0, 0.2) * sides, 0, 1.2 * intensity[1]) for name, s in units.items()
+    }
 
 
-def _course(total: int, onset: int, apex: float, offset: int, rng: np.random.Generator) -> Array:
+def course(total: int, onset: int, apex: float, offset: int, rng: np.random.Generator) -> Array:
     """0 up to the onset, 1 at its apex, near 0 at the offset; rise and fall have shapes of their own."""
     position = np.arange(total, dtype=np.float64)
     rise = np.clip((position - onset) / (apex - onset), 0, 1) ** rng.uniform(0.8, 1.25)
@@ -214,15 +237,18 @@ def _course(total: int, onset: int, apex: float, offset: int, rng: np.random.Gen
 
 
 def _blinks(time: Array, rng: np.random.Generator) -> Array:
-    """Lid closure: a fast fall, a slower rise, about one blink in five seconds, more often outside the expression."""
-    closure = np.zeros_like(time)
+    """Lid closure: about one blink in five seconds, more often outside the expression."""
     if rng.random() < 0.15 + time[-1] / 5:
-        start, depth = rng.uniform(-0.1, time[-1]), rng.uniform(0.55, 0.8)
-        since = time - start
-        down, up = rng.uniform(0.06, 0.09), rng.uniform(0.13, 0.2)
-        closing, opening = np.clip(since / down, 0, 1), np.clip((down + up - since) / up, 0, 1)
-        closure = depth * (0.5 - 0.5 * np.cos(np.pi * np.where(since < down, closing, opening)))
-    return closure
+        return blink(time, rng.uniform(-0.1, time[-1]), rng)
+    return np.zeros_like(time)
+
+
+def blink(time: Array, start: float, rng: np.random.Generator) -> Array:
+    """Lid closure of one blink from a time on, s: a fast fall, a slower rise."""
+    depth, since = rng.uniform(0.55, 0.8), time - start
+    down, up = rng.uniform(0.06, 0.09), rng.uniform(0.13, 0.2)
+    closing, opening = np.clip(since / down, 0, 1), np.clip((down + up - since) / up, 0, 1)
+    return np.asarray(depth * (0.5 - 0.5 * np.cos(np.pi * np.where(since < down, closing, opening))))
 
 
 def _drift(time: Array, rng: np.random.Generator, amplitude: list[float], *, fastest: float = 1.5) -> Array:

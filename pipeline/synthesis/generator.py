@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.clip.frames import Frame
 from pipeline.clip.mesh.geometry import AU_NAMES
-from pipeline.synthesis.anatomy import SIDES, muscles, smooth_field
-from pipeline.synthesis.expression import WOBBLES, emotion_plan, write_script
+from pipeline.synthesis.anatomy import SIDES, Muscles, muscles, smooth_field
+from pipeline.synthesis.expression import WOBBLES, Motion, Script, emotion_plan, write_script
 from pipeline.synthesis.identities import Identity, identities, load_still
 from pipeline.synthesis.layouts import SyntheticClip, write_dataset
 from pipeline.synthesis.recording import CAMERAS, take_portrait
@@ -88,7 +88,9 @@ def synthesise(
     Raises:
         ConfigError: unknown dataset or layout, too many subjects, counts too small, or ``out`` is not empty.
     """
-    people = _checked(dataset, out, subjects, clips, frames)
+    if clips < 1 or frames < 5:
+        raise ConfigError(f"{clips} clips of {frames} frames asked for; at least 1 clip of 5 frames is needed")
+    people = cast_people(dataset, out, subjects)
     truth = out.with_name(f"{out.name}-truth")
     made = {"synthetic": True, "made_by": "mer synth", "dataset": dataset, "subjects": subjects, "clips": clips}
     records: list[dict[str, object]] = []
@@ -113,7 +115,7 @@ def synthesise(
     return SynthesisReport(out, truth, tuple(keys), rendered, emotions)
 
 
-class _Frames(Sequence[Frame]):
+class PerformanceFrames(Sequence[Frame]):
     """The frames of a performance, each rendered when it is asked for: a whole dataset does not fit in memory."""
 
     def __init__(self, performance: Performance) -> None:
@@ -133,11 +135,14 @@ class _Frames(Sequence[Frame]):
         return self._performance.frame(positions)
 
 
-def _checked(dataset: str, out: Path, subjects: int, clips: int, frames: int) -> tuple[Identity, ...]:
+def cast_people(dataset: str, out: Path, subjects: int) -> tuple[Identity, ...]:
+    """The people of a new dataset.
+
+    Raises:
+        ConfigError: unknown dataset, too many subjects, or ``out`` is not empty.
+    """
     if dataset not in CAMERAS:
         raise ConfigError(f"no synthetic dataset {dataset!r}; known: {', '.join(CAMERAS)}")
-    if clips < 1 or frames < 5:
-        raise ConfigError(f"{clips} clips of {frames} frames asked for; at least 1 clip of 5 frames is needed")
     for folder in (out, out.with_name(f"{out.name}-truth")):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder}: already holds something; name another folder, or remove it first")
@@ -156,15 +161,14 @@ def _clips(
         for index, emotion in enumerate(emotion_plan(dataset, subject, clips, seed)):
             rng = np.random.default_rng([seed, 4, subject, index])
             script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng)
-            wobble = smooth_field(own.place, rng, scale=0.2, columns=3 * WOBBLES).reshape(-1, WOBBLES, 3).swapaxes(0, 1)
-            performance = Performance(stage, own, script, wobble, (seed, 5, subject, index))
+            performance = perform(stage, own, script, rng, (seed, 5, subject, index))
             peak = script.au[script.apex]
             clip = SyntheticClip(
                 subject=subject,
                 index=index,
                 emotion=emotion,
-                action_units=_coded(peak),
-                frames=_Frames(performance),
+                action_units=coded(peak),
+                frames=PerformanceFrames(performance),
                 onset=script.onset,
                 apex=script.apex,
                 offset=script.offset,
@@ -182,10 +186,16 @@ def _clips(
                 "frames": len(script),
                 "au": {n: [round(float(a), 4) for a in peak[i]] for i, n in enumerate(AU_NAMES) if peak[i].any()},
             }
-            yield clip, record, _arrays(performance)
+            yield clip, record, _arrays(performance, script)
 
 
-def _coded(peak: np.ndarray) -> dict[str, str]:
+def perform(stage: Stage, own: Muscles, script: Motion, rng: np.random.Generator, seed: tuple[int, ...]) -> Performance:
+    """A script played by a person, with smooth motions of the skin that no action unit explains."""
+    wobble = smooth_field(own.place, rng, scale=0.2, columns=3 * WOBBLES).reshape(-1, WOBBLES, 3).swapaxes(0, 1)
+    return Performance(stage, own, script, wobble, seed)
+
+
+def coded(peak: np.ndarray) -> dict[str, str]:
     """What a coder would write: unit with its side -> FACS intensity letter, from the activations ``(20, 2)``."""
     units: dict[str, str] = {}
     for name, (right, left) in zip(AU_NAMES, peak, strict=True):
@@ -197,8 +207,8 @@ def _coded(peak: np.ndarray) -> dict[str, str]:
     return units
 
 
-def _arrays(performance: Performance) -> dict[str, np.ndarray]:
-    script, stage = performance.script, performance.stage
+def _arrays(performance: Performance, script: Script) -> dict[str, np.ndarray]:
+    stage = performance.stage
     vertices = np.stack([performance.vertices(position) for position in range(len(script))])
     start, end = performance.forward(script.onset), performance.forward(script.apex)
     return {

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from pipeline.clip.frames import Frame
 from pipeline.clip.mesh.geometry import face_mesh
 from pipeline.synthesis.anatomy import Muscles
-from pipeline.synthesis.expression import Script
+from pipeline.synthesis.expression import Motion
 from pipeline.synthesis.recording import Camera, Portrait
 
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ class Stage:
 
         Args:
             moved: ``(478, 2)`` px, displacement of the mesh with the head's pitch and yaw in it.
-            head: a row of ``Script.head``.
+            head: a row of ``Motion.head``.
         """
         field = (self._weights @ moved.astype(np.float32)).reshape(*self._shape, 2)
         field = cv2.GaussianBlur(field, (0, 0), 0.006 * self.portrait.face_width / _STEP)
@@ -185,7 +185,7 @@ class Performance:
         seed: of the sensor noise; each frame has its own stream, so that frames can be rendered in any order.
     """
 
-    def __init__(self, stage: Stage, muscles: Muscles, script: Script, wobble: Array, seed: tuple[int, ...]) -> None:
+    def __init__(self, stage: Stage, muscles: Muscles, script: Motion, wobble: Array, seed: tuple[int, ...]) -> None:
         self.stage, self.muscles, self.script = stage, muscles, script
         self._wobble, self._seed = wobble, seed
 

@@ -13,7 +13,8 @@ from pipeline.synthesis.layouts.files import (
     write_stray_folder,
     write_workbook,
 )
-from pipeline.synthesis.layouts.writer import LayoutWriter, RgbFrame, SyntheticClip
+from pipeline.synthesis.layouts.writer import LayoutWriter, RgbFrame, SyntheticClip, SyntheticRecording
+from schemas.errors import ConfigError
 
 _FOLDERS = (15, 16, *range(19, 28), *range(29, 37), 37, 38, 40)  # of subjects 1 to 22
 _VIDEOS = {
@@ -78,6 +79,27 @@ class CasmeSqWriter(LayoutWriter):
                 write_litter(images)
         self._rows.append(self._row(clip, name, first, oddity))
         return f"casme-sq/{subject}/{name}"
+
+    def write_recording(self, recording: SyntheticRecording) -> str:
+        """Write one long recording as a video, and a row for each expression in it; gives its key.
+
+        Raises:
+            ConfigError: more recordings of a subject than there are stimulus videos.
+        """
+        if recording.index >= len(_VIDEOS):
+            raise ConfigError(f"CAS(ME)^2 has {len(_VIDEOS)} videos of a subject; no more recordings can be written")
+        code, (stem, title) = list(_VIDEOS.items())[recording.index]
+        subject = self.subjects[recording.subject]
+        video = VideoFile(self._tree / subject / f"{subject[1:]}_{code}{title}.avi", self.fps)
+        video.append(recording.frames)
+        video.close()
+        for number, one in enumerate(recording.expressions, 1):
+            self._rows.append(
+                [recording.subject + 1, f"{stem}_{number}", one.onset + 1, one.apex + 1, one.offset + 1,
+                 "+".join(one.action_units) or "NULL", one.emotion, f"{one.kind}-expression",
+                 _SELF_REPORT[one.emotion]]
+            )  # fmt: skip
+        return f"casme-sq/{subject}/{code}"
 
     def _subject_folder(self, subject: str) -> str:
         return subject[1:] if self.layout == "cropped" else subject

@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.labels import ExpressionType
+
 RgbFrame = NDArray[np.uint8]
 
 
@@ -42,6 +44,28 @@ class SyntheticClip:
     def random(self, seed: int) -> random.Random:
         """Choices of this clip (frame numbers, spelling): the same in every layout and in any order of clips."""
         return random.Random(f"{seed}/{self.subject}/{self.index}")
+
+
+@dataclass(frozen=True)
+class SyntheticExpression:
+    """An expression in a long recording; positions, class and units as of a ``SyntheticClip``."""
+
+    kind: ExpressionType
+    emotion: str
+    action_units: dict[str, str]
+    onset: int
+    apex: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class SyntheticRecording:
+    """A long recording: 0-based subject and index, all frames, and the expressions in it, if any."""
+
+    subject: int
+    index: int
+    frames: Sequence[RgbFrame]
+    expressions: tuple[SyntheticExpression, ...]
 
 
 class LayoutWriter(ABC):

@@ -29,7 +29,7 @@ def truth(*spans: Pair, kind: str = "micro", emotions: Sequence[str | None] = ()
     names = [*emotions, *[None] * len(spans)]
     return tuple(
         ExpressionInterval(
-            name=f"e{i}", onset=a, offset=b, label=Label.model_validate({"emotion": names[i], "expression_type": kind})
+            onset=a, offset=b, label=Label.model_validate({"emotion": names[i], "expression_type": kind})
         )
         for i, (a, b) in enumerate(spans)
     )
