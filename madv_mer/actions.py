@@ -20,6 +20,7 @@ from schemas.options import Given, console
 from schemas.settings import validated
 from schemas.store import reader
 from schemas.store.location import StoreLocation, located
+from schemas.words import count
 from training.config import RecipeName, TrainConfig, TrainExecution
 
 Place = Path | str | Store
@@ -121,7 +122,7 @@ def train(
     if trained.failures:
         fold, why = trained.failures[0]
         raise RunError(
-            f"{out}: {len(trained.failures)} folds failed, {fold.name} with {why.error}: {why.message}; "
+            f"{out}: {count(len(trained.failures), 'fold')} failed, {fold.name} with {why.error}: {why.message}; "
             "train again to try those folds once more"
         )
     return open_run(out)

@@ -12,6 +12,7 @@ from madv_mer.store import Store
 from schemas import options
 from schemas.errors import RunFolderError
 from schemas.settings import validated
+from schemas.words import count
 from training.config import TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class Run:
 
     def __repr__(self) -> str:
         protocol = "without labels" if self.record.protocol is None else self.record.protocol.name
-        return f"<Run {self.path}: {self.config.model}, {protocol}, {len(self.config.seeds)} seeds>"
+        return f"<Run {self.path}: {self.config.model}, {protocol}, {count(len(self.config.seeds), 'seed')}>"
 
     def _repr_html_(self) -> str:
         scores = self.evaluation._repr_html_() if self.folder.result.is_file() else "<p>unfinished: no result</p>"

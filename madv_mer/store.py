@@ -21,6 +21,7 @@ from schemas.layout import PHASES
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store import reader
 from schemas.store.location import StoreLocation
+from schemas.words import count
 
 if TYPE_CHECKING:
     import xarray
@@ -126,7 +127,7 @@ class Clip:
         return clip_dataset(self._store, self.key)
 
     def __repr__(self) -> str:
-        what = f"{self.n_frames} frames, {self.fps:g} fps" if self.entry.failure is None else "failed"
+        what = f"{count(self.n_frames, 'frame')}, {self.fps:g} fps" if self.entry.failure is None else "failed"
         return f"<Clip {self.key}: {label_of(self.entry)}, {what}>"
 
     def _repr_html_(self) -> str:
@@ -239,7 +240,7 @@ class Store:
     def _counts(self) -> str:
         subjects = len({entry.key.rpartition("/")[0] for entry in self.entries})
         failed = len(self.entries) - len(self)
-        counts = f"{len(self)} clips of {subjects} subjects"
+        counts = f"{count(len(self), 'clip')} of {count(subjects, 'subject')}"
         return counts + (f", {failed} failed" if failed else "")
 
 

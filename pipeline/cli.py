@@ -10,6 +10,7 @@ import typer
 
 from schemas.config import Execution, PreprocessConfig
 from schemas.options import Given, Json, console, options
+from schemas.words import count
 
 app = typer.Typer(rich_markup_mode=None)
 weights_app = typer.Typer(
@@ -147,7 +148,7 @@ def verify(
         if dropped := [problem.path for problem in found if problem not in problems]:
             print(f"extra files, harmless: {', '.join(dropped)}")
         if problems:
-            print(f"{store}: {len(problems)} problems; copy the store again, or preprocess with --overwrite")
+            print(f"{store}: {count(len(problems), 'problem')}; copy the store again, or preprocess with --overwrite")
         else:
             print(f"{store}: sound" + (", every clip decodes" if deep else "; --deep also decodes every clip"))
     raise typer.Exit(1 if problems else 0)
@@ -176,7 +177,7 @@ def merge(
     from schemas.store.reader import Store
 
     manifest = combine([Store.open(store) for store in stores], out)
-    print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
+    print(f"{out}: {count(len(manifest.clips), 'clip')}, content {manifest.content_sha256}")
 
 
 @app.command()
@@ -212,7 +213,8 @@ def subset(
     if anonymise:
         pseudonyms = Pseudonyms.from_file(key) if key is not None else Pseudonyms.random()
     manifest = take(opened, out, selection=selection, without=left_out, pseudonyms=pseudonyms)
-    print(f"{out}: {len(manifest.clips)} of {len(opened.manifest.clips)} clips, content {manifest.content_sha256}")
+    taken = f"{len(manifest.clips)} of {count(len(opened.manifest.clips), 'clip')}"
+    print(f"{out}: {taken}, content {manifest.content_sha256}")
     if anonymise and "texture" in manifest.arrays:
         print("the texture still shows the faces: --without texture leaves it out", file=sys.stderr)
 
@@ -230,7 +232,7 @@ def relabel(
     from schemas.store.reader import Store
 
     manifest, changed = write(Store.open(store), table, out)
-    print(f"{out}: {changed} of {len(manifest.clips)} clips relabelled, content {manifest.content_sha256}")
+    print(f"{out}: {changed} of {count(len(manifest.clips), 'clip')} relabelled, content {manifest.content_sha256}")
 
 
 @app.command()
@@ -249,7 +251,7 @@ def diff(
     else:
         for difference in differences:
             print(f"{difference.kind}: {difference.name}: {difference.mine!r} / {difference.theirs!r}")
-        print(f"{len(differences)} differences" if differences else "equal: the same content to the byte")
+        print(count(len(differences), "difference") if differences else "equal: the same content to the byte")
     raise typer.Exit(1 if differences else 0)
 
 
@@ -278,7 +280,7 @@ def unpack(
 
     out = out or archive.with_suffix(".zarr")
     manifest = read(archive, out)
-    print(f"{out}: {len(manifest.clips)} clips, content {manifest.content_sha256}")
+    print(f"{out}: {count(len(manifest.clips), 'clip')}, content {manifest.content_sha256}")
 
 
 @app.command()
@@ -299,7 +301,7 @@ def push(
 
     with partial(Store.open(store), clip_arrays(without)) as shared:
         done = send(shared, url, confirm=confirm, console=console(), overwrite=overwrite)
-    print(f"{done.url}: {done.objects} objects, {done.bytes / 1e6:.1f} MB pushed, {done.deleted} deleted")
+    print(f"{done.url}: {count(done.objects, 'object')}, {done.bytes / 1e6:.1f} MB pushed, {done.deleted} deleted")
 
 
 @app.command()
@@ -315,7 +317,9 @@ def pull(
 
     done = fetch(url, out, console=console(), overwrite=overwrite)
     content = done.manifest.content_sha256
-    print(f"{done.path}: {len(done.manifest.clips)} clips, content {content}, {done.bytes / 1e6:.1f} MB fetched")
+    print(
+        f"{done.path}: {count(len(done.manifest.clips), 'clip')}, content {content}, {done.bytes / 1e6:.1f} MB fetched"
+    )
 
 
 @app.command("cite")
@@ -366,7 +370,7 @@ def synth(
     report = synthesise(
         dataset, out, subjects=subjects, clips=clips, frames=frames or 24, seed=seed, layout=layout, quirks=quirks
     )
-    print(f"{out}: {len(report.keys)} clips of {subjects} subjects; truth in {report.truth}")
+    print(f"{out}: {count(len(report.keys), 'clip')} of {count(subjects, 'subject')}; truth in {report.truth}")
     print(f"next: mer preprocess {out} --depth mesh --au mesh")
 
 

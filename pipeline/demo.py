@@ -52,12 +52,11 @@ def run_demo(out: Path, mer: Callable[[Sequence[str]], int], console: Console) -
                 style="bold",
             )
         before = time.monotonic()
-        console.rule(Text(f"mer {shlex.join(command)}", style="bold"), align="left")
+        console.print(Text(f"\n$ mer {shlex.join(command)}", style="bold"))
         if code := mer(command):
             return code
         console.print(f"{time.monotonic() - before:.0f} s", style="dim")
-    console.rule()
-    console.print(f"done in {time.monotonic() - started:.0f} s. Open {run / 'report.html'}. With your own data:")
+    console.print(f"\ndone in {time.monotonic() - started:.0f} s. Open {run / 'report.html'}. With your own data:")
     console.print("  mer scan /path/to/casme2          what is there, and what is odd about it")
     console.print("  mer preprocess /path/to/casme2    Depth Anything and py-feat, on the GPU if there is one")
     console.print("  mer train --store casme2.zarr     MADV-Net as in the paper, leave-one-subject-out")

@@ -1,6 +1,7 @@
 """What the commands share: options, each a Pydantic field that says type, bounds, default and help; the console."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 Command = Callable[..., None]
 
+_UNBOUNDED = 10_000  # columns of a pipe or a file: no table is cropped there, and no key divided
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def console() -> "Console":
-    """Where commands print tables and progress."""
+    """Where commands print tables and progress: as wide as the terminal, or as what is printed where there is none."""
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty())
+    made = Console(soft_wrap=not sys.stdout.isatty())
+    if not (made.is_terminal or made.is_jupyter or os.environ.get("COLUMNS")):
+        made.width = _UNBOUNDED
+    return made
 
 
 class Given:

@@ -5,11 +5,13 @@ import sys
 
 import pytest
 import typer
+from rich.table import Table
 
 import cli
 from pipeline.cli import app as pipeline_app
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError
+from schemas.options import console
 from schemas.settings import assignments
 from tests.command_line import mer
 from training.cli import app as training_app
@@ -85,3 +87,14 @@ def test_assignments_are_toml_or_plain_texts() -> None:
 def test_an_assignment_to_nothing_names_what_there_is(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         assignments([text], TrainConfig)
+
+
+def test_a_table_in_a_pipe_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no terminal there are no columns to fit into: what comes behind a pipe is searched by lines."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = Table("clip", "what happened")
+    table.add_row("casme2/sub01/EP02_01f" * 20, "a long story " * 40)
+    console().print(table)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "EP02" in line]
+    assert "casme2/sub01/EP02_01f" * 20 in line
+    assert line.count("a long story") == 40

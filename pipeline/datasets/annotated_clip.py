@@ -14,6 +14,7 @@ from pipeline.datasets.image_trees import PlacedClip
 from pipeline.datasets.video_findings import oddities, same_rate
 from schemas.clip import Clip, Finding, FindingKind, FrameSource, ImageSequence, VideoSegment
 from schemas.labels import Label
+from schemas.words import count
 
 _INTEGER = re.compile(r"(\d{1,12})(?:\.0*)?")
 _FEWEST_INTERPOLATED = 3  # clips of one length, before that says anything
@@ -167,7 +168,7 @@ def _depth(
     names = dict(zip(frames.numbers, frames.names, strict=True))
     kept = [number for number in source.numbers if number in names]
     if missing := len(source.numbers) - len(kept):
-        findings.add("depth_incomplete", f"{path}: no depth for {missing} of {len(source.numbers)} frames")
+        findings.add("depth_incomplete", f"{path}: no depth for {missing} of {count(len(source.numbers), 'frame')}")
     return ImageSequence(folder=path, names=tuple(names[n] for n in kept), numbers=tuple(kept)) if kept else None
 
 
@@ -327,7 +328,7 @@ def _check_selection(
     elif missing:
         # Everything downstream is measured against the onset frame: without it there is nothing to compare with.
         without_onset = kept[0] != onset
-        message = f"{path}: {missing} of {offset - onset + 1} frames missing: {_gaps(kept, onset, offset)}"
+        message = f"{path}: {missing} of {count(offset - onset + 1, 'frame')} missing: {_gaps(kept, onset, offset)}"
         if without_onset:
             message += ", the onset among them"
         findings.add("missing_frames", message, unusable=without_onset)

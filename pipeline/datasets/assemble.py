@@ -17,6 +17,7 @@ from pipeline.datasets.tree import Tree, common_folder
 from pipeline.datasets.video_findings import examine_all
 from schemas.clip import Clip, DatasetScan, Finding
 from schemas.datasets import Counts, DatasetFacts
+from schemas.words import count
 
 Key = tuple[str, str]
 
@@ -164,7 +165,9 @@ def _left_out(tree: Tree, base: Path) -> Iterator[Finding]:
 def _layout_choice(trees: Sequence[ImageTree], base: Path) -> Iterator[Finding]:
     if len(trees) == 1:
         return
-    taken, *others = (f"{t.path.relative_to(base).as_posix()} ({t.layout}, {len(t.clips)} clips)" for t in trees)
+    taken, *others = (
+        f"{t.path.relative_to(base).as_posix()} ({t.layout}, {count(len(t.clips), 'clip')})" for t in trees
+    )
     message = (
         f"several image trees; taken: {taken}; left out: {'; '.join(others)}; pass a tree's own folder to choose it"
     )

@@ -19,6 +19,7 @@ from schemas.datasets import FACTS
 from schemas.errors import DatasetNotFoundError, FrameError
 from schemas.labels import Label
 from schemas.output import replacing
+from schemas.words import count
 
 TABLE_SUFFIXES = SPREADSHEET_SUFFIXES | {".parquet"}
 _REQUIRED = ("subject", "clip", "path")
@@ -72,7 +73,7 @@ def scan_clip_table(path: Path) -> tuple[Path, DatasetScan]:
         expressions.append(_expression(row, table, place, clip))
     if not placed:
         raise DatasetNotFoundError(
-            f"{path}: no path of the {len(table.rows)} rows leads to a video or a folder with images; paths are "
+            f"{path}: no path of {count(len(table.rows), 'row')} leads to a video or a folder with images; paths are "
             f"relative to {path.parent}"
         )
     files = ImageTree(common_folder([clip.files.path.parent for clip in placed]), "table", tuple(placed))

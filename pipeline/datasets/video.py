@@ -17,6 +17,7 @@ from schemas.clip import Clip, DatasetScan, Finding, FindingKind, VideoSegment
 from schemas.datasets import FACTS
 from schemas.errors import DatasetNotFoundError, FrameError
 from schemas.labels import Label
+from schemas.words import count
 
 _FPS_UNKNOWN = 25.0
 _SHOWN_NAMES = 12
@@ -56,7 +57,9 @@ def scan_video_folder(tree: Tree) -> tuple[Path, DatasetScan]:
         shown = ", ".join(others[:_SHOWN_NAMES]) + (
             f" and {len(others) - _SHOWN_NAMES} more" if len(others) > _SHOWN_NAMES else ""
         )
-        notes.append(Finding(kind="no_video", clip=".", message=f"{len(others)} files are no videos: {shown}"))
+        notes.append(
+            Finding(kind="no_video", clip=".", message=f"{count(len(others), 'file')} that cannot be a video: {shown}")
+        )
     return tree.root, _scan(tuple(_clips(paths, tree.root)), "folder", tuple(notes))
 
 

@@ -15,6 +15,7 @@ from schemas.errors import ConfigError
 from schemas.manifest import ClipEntry, Manifest
 from schemas.output import replacing
 from schemas.store.reader import Store
+from schemas.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,6 +228,7 @@ def _title(store: Store, key: str) -> str:
     emotion = label.emotion or label.raw_emotion
     config = store.manifest.provenance.config
     described = f"{key}" + (f"   {emotion}{code}" if emotion or code else "")
-    return f"{described}   ({entry.n_frames} frames at {entry.fps:g} fps; depth {config.depth}, AUs {config.au})" + (
-        "   SYNTHETIC" if store.manifest.synthetic else ""
+    return (
+        f"{described}   ({count(entry.n_frames, 'frame')} at {entry.fps:g} fps; depth {config.depth}, AUs {config.au})"
+        + ("   SYNTHETIC" if store.manifest.synthetic else "")
     )

@@ -16,6 +16,7 @@ from schemas.labels import Label
 from schemas.layout import SPECS
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store.reader import Store
+from schemas.words import count
 
 _OUTLIER = 3.5  # robust z-score (Iglewicz and Hoaglin, 1993) beyond which a clip deserves a look
 _MANY_PIXELS_OF_MOTION = 2.0  # px; a micro-expression itself moves less
@@ -117,7 +118,7 @@ def _facts(summary: dict[str, Any]) -> Table:
         "edited": "the manifest is not as it was written: `mer verify` says more" if summary["edited"] else None,
         "dataset": f"{', '.join(summary['datasets'])} ({summary['layout']})",
         "people": SYNTHETIC_NOTE if summary["synthetic"] else None,
-        "clips": f"{clips['ok']} of {summary['subjects']} subjects, {clips['failed']} failed",
+        "clips": f"{clips['ok']} of {count(summary['subjects'], 'subject')}, {clips['failed']} failed",
         "frames": str(summary["frames"]),
         "long": long
         and f"{long['minutes']:.1f} minutes, {long['intervals']} expressions, "

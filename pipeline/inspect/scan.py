@@ -12,6 +12,7 @@ from rich.text import Text
 from schemas.clip import Clip, DatasetScan, Finding
 from schemas.datasets import FACTS, SYNTHETIC_NOTE
 from schemas.labels import Label
+from schemas.words import count
 
 _SHOWN_SUBJECTS = 40
 
@@ -41,7 +42,7 @@ def _uncertain(scan: DatasetScan) -> str:
 
 def _verdict(scan: DatasetScan) -> str:
     usable = sum(clip.usable for clip in scan.clips)
-    words = [f"{usable} of {len(scan.clips)} clips can be processed"]
+    words = [f"{usable} of {count(len(scan.clips), 'clip')} can be processed"]
     if scan.missing_clips:
         words.append(f"{scan.missing_clips} of the {scan.expected['clips']} published ones were not found")
     if scan.disagreement:

@@ -22,6 +22,7 @@ from schemas.errors import AnnotationError
 from schemas.manifest import Manifest
 from schemas.output import log_file
 from schemas.settings import read_toml, validated
+from schemas.words import count
 
 log = logging.getLogger("mer")
 
@@ -69,7 +70,8 @@ def preprocess(
     out = out or Path(f"{found.dataset}{'-long' if long else ''}.zarr")
     plan = plan_run(root, out, found, config, execution)
     say = partial(console.print, markup=False, highlight=False)  # paths and labels may hold brackets
-    say(f"{found.dataset} ({found.layout}): {len(plan.clips)} {'recordings' if long else 'clips'} -> {out}")
+    taken = count(len(plan.clips), "recording" if long else "clip")
+    say(f"{found.dataset} ({found.layout}): {taken} -> {out}")
     for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
         say(f"  {name} = {value}")
     if (depth := depth_backend(config)) is not None and depth.prior:
@@ -95,12 +97,12 @@ def _summarise(manifest: Manifest, out: Path, console: Console) -> int:
     good = sum(entry.status == "ok" for entry in manifest.clips)
     failures = {entry.key: entry.failure for entry in manifest.clips if entry.failure is not None}
     if failures:
-        table = Table("clip", "stage", "what happened", title=f"{len(failures)} clips failed")
+        table = Table("clip", "stage", "what happened", title=f"{count(len(failures), 'clip')} failed")
         for key, failure in failures.items():
             table.add_row(escape(key), failure.stage, escape(f"{failure.error}: {failure.message}"))
         console.print(table)
     if good:
-        outcome = f"{out}: complete, {good} clips" + (f", {len(failures)} failed" if failures else "")
+        outcome = f"{out}: complete, {count(good, 'clip')}" + (f", {len(failures)} failed" if failures else "")
     else:
         outcome = f"all {len(failures)} clips failed: {out} holds no data"
     advice = "once they are mended, add --retry-failed to the same command" if failures else f"next: mer inspect {out}"

@@ -25,6 +25,7 @@ from schemas.store.files import stored_object
 from schemas.store.format import create_arrays
 from schemas.store.manifest_file import JOURNAL_NAME, read_manifest
 from schemas.store.reader import Store
+from schemas.words import count
 
 log = logging.getLogger("mer")
 
@@ -92,7 +93,7 @@ def _process(plan: Plan, execution: Execution, console: Console, *, done: Collec
         else:
             client = stack.enter_context(cluster.connect(execution, device=plan.provenance.device, clips=len(tasks)))
             clip_tasks.check_workers(client, root=plan.root, out=plan.out, device=plan.provenance.device)
-            console.print(f"{len(client.nthreads())} workers, dashboard {client.dashboard_link}")
+            console.print(f"{count(len(client.nthreads()), 'worker')}, dashboard {client.dashboard_link}")
             run = stack.enter_context(clip_tasks.on_cluster(build, client, device=plan.provenance.device))
         yield from run(tasks)
 

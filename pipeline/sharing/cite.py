@@ -5,6 +5,7 @@ from pipeline.datasets import DATASETS
 from schemas.datasets import SYNTHETIC_NOTE
 from schemas.manifest import Manifest
 from schemas.store.reader import Store
+from schemas.words import count
 
 MADV_NET = """\
 @article{kong2025madvnet,
@@ -36,7 +37,7 @@ def cite(store: Store) -> str:
     lines = [f"mer store, format {manifest.format_version}, content sha256:{manifest.content_sha256}"]
     good = [entry for entry in manifest.clips if entry.status == "ok"]
     people = {entry.key.rpartition("/")[0] for entry in good}
-    lines.append(f"{len(good)} clips of {len(people)} subjects: {', '.join(manifest.datasets)}")
+    lines.append(f"{count(len(good), 'clip')} of {count(len(people), 'subject')}: {', '.join(manifest.datasets)}")
     if manifest.synthetic:
         lines.append(SYNTHETIC_NOTE)
     for what, column in (("depth", manifest.depth), ("action units", manifest.action_units)):

@@ -22,6 +22,7 @@ from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.manifest_file import manifest_bytes, parsed_manifest
 from schemas.store.reader import Store
 from schemas.store.remote import remote_files
+from schemas.words import count
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _complete(
 
     in_parallel(look, wanted.items(), lambda item: item and missing.update([item]))
     total = sum(stored["bytes"] for stored in missing.values())
-    console.print(f"{theirs.path}: {len(missing)} of {len(wanted)} objects to fetch, {total / 1e6:.1f} MB")
+    console.print(f"{theirs.path}: {len(missing)} of {count(len(wanted), 'object')} to fetch, {total / 1e6:.1f} MB")
     refuse_too_large(theirs, folder, total)
     with Progress(console, unit="bytes", total=total, title="pull") as progress:
 

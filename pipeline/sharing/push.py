@@ -33,6 +33,7 @@ from schemas.progress import Progress
 from schemas.store.location import StoreLocation
 from schemas.store.manifest_file import manifest_bytes
 from schemas.store.reader import Store
+from schemas.words import count
 
 Confirm = Callable[[str], bool]
 
@@ -134,7 +135,7 @@ def _refuse_others(
     unfinished: bool,
 ) -> None:
     if old is None and listing and not unfinished:
-        raise StoreExistsError(f"{target.url}: holds {len(listing)} files that are no store; choose another URL")
+        raise StoreExistsError(f"{target.url}: holds {count(len(listing), 'file')} and no store; choose another URL")
     if old is not None and not overwrite and not same_clips(mine, old):
         raise StoreExistsError(
             f"{target.url}: another store, without a clip in common ({', '.join(old.datasets)}); choose another URL, "
@@ -159,7 +160,7 @@ def _upload(
     store: Store, target: PushTarget, differing: Mapping[str, StoredObject], console: Console, objects: int
 ) -> None:
     total = sum(stored["bytes"] for stored in differing.values())
-    console.print(f"{target.url}: {len(differing)} of {objects} objects to push, {total / 1e6:.1f} MB")
+    console.print(f"{target.url}: {len(differing)} of {count(objects, 'object')} to push, {total / 1e6:.1f} MB")
 
     def upload(item: tuple[str, StoredObject]) -> int:
         target.put(item[0], store.object_blocks(*item))

@@ -13,6 +13,7 @@ from schemas.errors import ConfigError
 from schemas.layout import ClipArrayName
 from schemas.manifest import Manifest
 from schemas.store.reader import Store
+from schemas.words import count
 
 
 def subset(
@@ -43,7 +44,7 @@ def subset(
         raise ConfigError(f"{store.path} has no {', '.join(missing)} to leave out; it has {', '.join(manifest.arrays)}")
     parts = [part for part in parts_of(store) if selection is None or selection.takes(part.entry)]
     if not parts:
-        raise ConfigError(f"{store.path}: none of its {len(manifest.clips)} clips is {selection}")
+        raise ConfigError(f"{store.path}: of its {count(len(manifest.clips), 'clip')} none is {selection}")
     datasets = {part.entry.key.split("/")[0] for part in parts}
     left_out = sorted({*manifest.left_out, *without})
     template = manifest.model_copy(

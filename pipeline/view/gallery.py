@@ -9,6 +9,7 @@ from pipeline.view.look import WRAPPED, html, said
 from pipeline.view.thumbnails import Thumbnails
 from schemas.errors import ConfigError, MerError
 from schemas.manifest import ClipEntry
+from schemas.words import count
 
 PAGE = 24  # cards
 
@@ -111,7 +112,7 @@ class Gallery:
         first = self._page * PAGE
         shown = self.found[first : first + PAGE]
         every = len(self._clips.entries)
-        of = f"{len(self.found)} clips" + (f" (of {every})" if len(self.found) < every else "")
+        of = count(len(self.found), "clip") + (f" (of {every})" if len(self.found) < every else "")
         self.place.text = f"{first + 1} to {first + len(shown)} of {of}" if shown else of
         self.back.disabled, self.on.disabled = first == 0, first + PAGE >= len(self.found)
         self.cards.text = f'<div class="cards">{"".join(map(self._card, shown))}</div>'

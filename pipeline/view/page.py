@@ -16,6 +16,7 @@ from pipeline.view.predictions import RunPredictions
 from pipeline.view.thumbnails import Thumbnails
 from schemas.datasets import SYNTHETIC_NOTE
 from schemas.store.reader import Store
+from schemas.words import count
 
 GALLERY, CLIP = 0, 1  # numbers of the tabs
 
@@ -113,7 +114,7 @@ class Page:
         subjects = len({entry.key.rpartition("/")[0] for entry in manifest.clips})
         facts = [
             ", ".join(manifest.datasets),
-            f"{len(manifest.clips)} clips of {subjects} subjects, {failed} failed",
+            f"{count(len(manifest.clips), 'clip')} of {count(subjects, 'subject')}, {failed} failed",
             f"content {manifest.content_sha256[:12]}",
         ]
         if manifest.synthetic:

@@ -55,7 +55,7 @@ def test_a_run_is_what_its_files_say(run: madv_mer.Run, place: Path) -> None:
     assert row["majority class"] == pytest.approx(1 / 3)  # half of all clips right: F1 of 2/3 and 0
     assert run.evaluation.caveats == tuple(result["caveats"])
     assert "One seed" in run._repr_html_()
-    assert repr(run) == f"<Run {place / 'run'}: madv_net, {run.record.protocol.name}, 1 seeds>"  # type: ignore[union-attr]
+    assert repr(run) == f"<Run {place / 'run'}: madv_net, {run.record.protocol.name}, 1 seed>"  # type: ignore[union-attr]
 
 
 def test_a_model_with_its_input_repeats_the_folds_test(run: madv_mer.Run, place: Path) -> None:

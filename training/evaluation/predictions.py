@@ -21,6 +21,7 @@ from schemas.csv_cells import csv_text, unquoted
 from schemas.errors import PredictionsError
 from schemas.output import replacing
 from schemas.parquet import read_columns, write_columns
+from schemas.words import count
 from training.protocols.tasks import RESERVED_COLUMNS
 
 _SUM_TOLERANCE = 1e-3  # eight probabilities of four decimals are off by 4e-4 at most
@@ -65,8 +66,8 @@ class Predictions:
             raise PredictionsError(f"class column {_repeated(self.classes)} stands there twice")
         if not rows == len(self.folds) == len(self.seeds) or self.probabilities.shape != (rows, len(self.classes)):
             raise PredictionsError(
-                f"{rows} clips, {len(self.folds)} folds, {len(self.seeds)} seeds, probabilities of shape "
-                f"{self.probabilities.shape}; expected ({rows}, {len(self.classes)})"
+                f"{count(rows, 'clip')}, {count(len(self.folds), 'fold')}, {count(len(self.seeds), 'seed')}, "
+                f"probabilities of shape {self.probabilities.shape}; expected ({rows}, {len(self.classes)})"
             )
         self._check_rows()
         self._check_probabilities()
@@ -95,7 +96,7 @@ class Predictions:
             absent, unknown = _minus(clips, rows), _minus(rows, clips)
             if absent or unknown:
                 raise PredictionsError(
-                    f"seed {seed} has {len(rows)} clips, expected {len(clips)}: missing: {_listing(absent)}; "
+                    f"seed {seed} has {count(len(rows), 'clip')}, expected {len(clips)}: missing: {_listing(absent)}; "
                     f"not among the test clips of the protocol: {_listing(unknown)}"
                 )
             found[seed] = self.probabilities[np.ix_([rows[clip] for clip in clips], columns)]

@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.words import count
 from training.evaluation.ablation import Ablation
 from training.evaluation.calibration import Calibration
 from training.evaluation.comparison import ComparisonResult
@@ -41,7 +42,7 @@ def _facts(result: EvaluationResult) -> Table:
 
 
 def _scores(name: str, group: GroupResult) -> Table:
-    title = f"{name}: {group.clips} clips, {group.subjects} subjects"
+    title = f"{name}: {count(group.clips, 'clip')}, {count(group.subjects, 'subject')}"
     table = Table("", "result", "95 % over subjects", *(floor.name for floor in group.floors), title=title)
     for metric in METRICS:
         floors = []
@@ -80,7 +81,7 @@ def _confusion(group: GroupResult) -> Table:
 def _subjects(result: EvaluationResult) -> Table:
     mean = {s.subject: float(np.mean(list(s.accuracy.values()))) for s in result.subjects}
     ordered = sorted(result.subjects, key=lambda s: (mean[s.subject], -sum(s.class_clips.values())))
-    table = Table("subject", "clips", "accuracy", title=f"hardest of {len(ordered)} subjects")
+    table = Table("subject", "clips", "accuracy", title=f"hardest of {count(len(ordered), 'subject')}")
     for subject in ordered[:_LOWEST]:
         table.add_row(subject.subject, str(sum(subject.class_clips.values())), f"{mean[subject.subject]:.3f}")
     return table

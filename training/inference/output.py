@@ -13,6 +13,7 @@ from rich.text import Text
 
 from schemas.csv_cells import csv_text
 from schemas.output import output_errors, write_text
+from schemas.words import count
 from training.inference.predict import StorePrediction
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
 
@@ -64,7 +65,7 @@ def prediction_report(prediction: StorePrediction) -> RenderableType:
     """Clips a class, failures, and every caveat."""
     models = prediction.models
     named = models[0] if len(models) == 1 else f"mean of the softmax of {len(models)} models"
-    table = Table("predicted", "clips", "mean probability", title=f"{len(prediction.clips)} clips, {named}")
+    table = Table("predicted", "clips", "mean probability", title=f"{count(len(prediction.clips), 'clip')}, {named}")
     for index, name in enumerate(prediction.classes):
         rows = [row for row, predicted in enumerate(prediction.predicted) if predicted == name]
         mean = f"{prediction.probabilities[rows, index].mean():.3f}" if rows else ""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from schemas import words
 from schemas.config import PreprocessConfig
 from schemas.datasets import SYNTHETIC_NOTE
 from schemas.errors import ConfigError, RunFolderError
@@ -93,7 +94,7 @@ class Ensemble:
         there = tuple(folder for folder in wanted if folder.model.is_file())
         if not there:
             raise RunFolderError(
-                f"{path}: none of {len(wanted)} models is there; type the same `mer train` command again"
+                f"{path}: of {words.count(len(wanted), 'model')} none is there; type the same `mer train` command again"
             )
         for folder in there:
             if folder.record.is_file() and (damage := folder.damage()):
@@ -150,7 +151,9 @@ def predict_store(
 def faces_seen(store: Store) -> str:
     """How many faces there were on the frame that the face of each clip was looked for, in words."""
     counts = Counter(entry.quality.faces if entry.quality is not None else 0 for entry in store.manifest.clips)
-    return "faces: " + ", ".join(f"{faces or 'none'} in {clips} clips" for faces, clips in sorted(counts.items()))
+    return "faces: " + ", ".join(
+        f"{faces or 'none'} in {words.count(clips, 'clip')}" for faces, clips in sorted(counts.items())
+    )
 
 
 def preprocessing_of(run: Run) -> PreprocessConfig:
@@ -203,7 +206,7 @@ def _reads(model: TrainedModel) -> tuple[object, ...]:
 
 def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
     if ensemble.missing:
-        yield f"{ensemble.missing} models are missing: their folds failed or are unfinished"
+        yield f"{words.count(ensemble.missing, 'model')} missing: the folds failed or are unfinished"
     if any(trained.synthetic for trained in ensemble.run.stores):
         yield f"the models were trained on clips that are {SYNTHETIC_NOTE}"
     if store.manifest.synthetic:

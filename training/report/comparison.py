@@ -79,7 +79,7 @@ class _Comparison:
         result = self.result
         return [
             ("task", f"{result.protocol.task.title}, version {result.protocol.task.version}"),
-            ("protocol", f"{result.protocol.name}, {result.folds} folds, {result.protocol_sha256[:12]}"),
+            ("protocol", f"{result.protocol.name}, {count(result.folds, 'fold')}, {result.protocol_sha256[:12]}"),
             ("seeds", ", ".join(map(str, result.seeds))),
             ("recipe", result.recipe),
             ("budget", result.budget or "none: as long as the recipe says"),

@@ -45,7 +45,7 @@ def scores_table(result: ComparisonResult, group: str) -> Table:
     ]
     seeds = "Mean ± sd over seeds" if len(result.seeds) > 1 else "One seed, so no spread over seeds"
     return Table(
-        f"{group}: {of.clips} clips, {of.subjects} subjects, {count(len(result.seeds), 'seed')}",
+        f"{group}: {count(of.clips, 'clip')}, {count(of.subjects, 'subject')}, {count(len(result.seeds), 'seed')}",
         ("model", *(head for metric in _SCORES for head in (METRIC_TITLES[metric], f"{level} interval"))),
         (*_rows(result, row), *floors),
         strong=_position(result, group),
@@ -235,7 +235,7 @@ def conditions_table(result: ComparisonResult) -> Table:
         "the same for all models",
         (
             ("task", f"{result.protocol.task.title}, version {result.protocol.task.version}"),
-            ("protocol", f"{result.protocol.name}, {result.folds} folds"),
+            ("protocol", f"{result.protocol.name}, {count(result.folds, 'fold')}"),
             ("sha256 of the protocol", result.protocol_sha256),
             ("sha256 of the labels", result.labels_sha256),
             ("seeds", ", ".join(map(str, result.seeds))),

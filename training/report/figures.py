@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from schemas.words import count
 from training.evaluation.calibration import Calibration
 from training.evaluation.metrics import METRIC_TITLES, METRICS, Scores
 from training.evaluation.result import GroupResult, SubjectResult
@@ -28,7 +29,7 @@ def floors_figure(groups: Mapping[str, GroupResult]) -> Figure:
     rows = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, group) in zip(rows, groups.items(), strict=True):
         _draw_against_floors(axes, group)
-        axes.set_title(f"{name}: {group.clips} clips, {group.subjects} subjects")
+        axes.set_title(f"{name}: {count(group.clips, 'clip')}, {count(group.subjects, 'subject')}")
     rows[-1].set_xlabel("score")
     handles, labels = rows[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)

@@ -18,6 +18,7 @@ from schemas.model import Model
 from schemas.output import output_errors, write_text
 from schemas.settings import problems
 from schemas.store.reader import Store
+from schemas.words import count
 from training.evaluation.ablation import ABLATION_FILE, Ablation
 from training.evaluation.calibration import Calibration
 from training.evaluation.input_effects import INERT
@@ -101,7 +102,7 @@ class _Report:
         if protocol is not None:
             found += [
                 ("task", f"{protocol.task.title}, version {protocol.task.version}"),
-                ("protocol", f"{protocol.name}, {len(run.folds)} folds, {protocol.sha256[:12]}"),
+                ("protocol", f"{protocol.name}, {count(len(run.folds), 'fold')}, {protocol.sha256[:12]}"),
             ]
         found += [
             ("seeds", ", ".join(map(str, config.seeds))),
@@ -123,8 +124,8 @@ class _Report:
         if self.run.protocol is None and not unfinished:
             return ("Pre-training reads no labels and has no result; `mer train --pretrain` goes on from it.",)
         return (
-            f"There is no result: {len(unfinished)} of {len(self.folds)} folds are not done, and a result needs all "
-            "of them. Type the same `mer train` command again to go on.",
+            f"There is no result: {len(unfinished)} of {count(len(self.folds), 'fold')} are not done, and a result "
+            "needs all of them. Type the same `mer train` command again to go on.",
         )
 
     def sections(self) -> Iterator[tuple[str, str, Iterator[Part]]]:

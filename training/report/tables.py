@@ -26,7 +26,7 @@ def headline_table(name: str, group: GroupResult, seeds: Sequence[int], *, expla
         guesses = (f"{f.expected:.3f}" + ("" if f.low == f.high else f" ({f.low:.3f} to {f.high:.3f})") for f in floors)
         rows.append((METRIC_TITLES[metric], spread.mean_sd(), spread.low_high(), *guesses))
     return Table(
-        f"{name}: {group.clips} clips, {group.subjects} subjects, {count(len(seeds), 'seed')}",
+        f"{name}: {count(group.clips, 'clip')}, {count(group.subjects, 'subject')}, {count(len(seeds), 'seed')}",
         ("", "mean ± sd" if len(seeds) > 1 else "result", f"{level} interval", *(f.name for f in group.floors)),
         tuple(rows),
         note=note if explained else "",
@@ -169,7 +169,7 @@ def folds_table(run: Run, folders: Sequence[FoldFolder]) -> Table:
         for fold in run.folds
     )
     heads = ("fold", "training clips", "held back", "test clips", *(f"seed {seed}" for seed in seeds))
-    return Table(f"{len(run.folds)} folds", heads, tuple(rows), folded=True)
+    return Table(f"{count(len(run.folds), 'fold')}", heads, tuple(rows), folded=True)
 
 
 def packages_table(run: Run) -> Table:

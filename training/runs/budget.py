@@ -12,6 +12,7 @@ import torch
 
 from schemas.errors import ConfigError
 from schemas.model import Model
+from schemas.words import count
 from training.config import TrainConfig
 from training.data.sampling import batch_count
 from training.fit.folder import RunFolder
@@ -96,8 +97,9 @@ def epochs_within(seconds: float, plans: Mapping[str, PlannedRun], per_epoch: Ma
     epochs = int(seconds * _SHARE / one)
     if epochs < 1:
         raise ConfigError(
-            f"--budget: one epoch of {len(per_epoch)} models takes about {one / _SHARE:.0f} s here, {seconds:g} s are "
-            "given; give more, or take fewer models, seeds, folds (--protocol kfold-3), or --recipe fast"
+            f"--budget: one epoch of {count(len(per_epoch), 'model')} takes about {one / _SHARE:.0f} s here, "
+            f"{seconds:g} s are given; give more, or take fewer models, seeds, folds (--protocol kfold-3), "
+            "or --recipe fast"
         )
     return epochs
 

@@ -176,7 +176,7 @@ def _settle(
         return asked.model_copy(update={"epochs": int(asked.budget.amount)})
     if before is not None and before.model_copy(update={"epochs": None, "seconds_per_epoch": {}}) == asked:
         return before
-    resources.say(f"timing an epoch of {len(plans)} models")
+    resources.say(f"timing an epoch of {count(len(plans), 'model')}")
     taken = seconds_per_epoch(plans, resources)
     epochs = epochs_within(asked.budget.amount, plans, taken)
     return asked.model_copy(update={"epochs": epochs, "seconds_per_epoch": taken})
@@ -194,7 +194,7 @@ def _announce(
     first = next(iter(plans.values()))
     announce(first, resources, f"{count(len(first.run.config.seeds), 'seed')}, {count(len(plans), 'model')} -> {out}")
     if asked.epochs is not None:
-        resources.say(f"  budget: {asked.epochs} epochs of each fold, a model's own pre-training included")
+        resources.say(f"  budget: {count(asked.epochs, 'epoch')} of each fold, a model's own pre-training included")
     for name, why in failures.items():
         resources.say(f"  left out: {name}: {why}")
 
@@ -208,7 +208,7 @@ def _failures(
         if own := [(fold, why) for fold, why in failed if fold.path.is_relative_to(folder.path.absolute())]:
             fold, why = own[0]
             folds = len(planned.run.folds) * len(planned.run.config.seeds)
-            found[name] = f"{len(own)} of {folds} folds failed; {fold.name}: {why.error}: {why.message}"
+            found[name] = f"{len(own)} of {count(folds, 'fold')} failed; {fold.name}: {why.error}: {why.message}"
     return found
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from schemas.words import count
 from training.evaluation.input_effects import INERT, FoldInputs, InputEffect, inert_inputs, input_effects
 from training.evaluation.predictions import Predictions
 from training.fit.epoch_metrics import read_metrics
@@ -44,7 +45,7 @@ def untaught_folds(folds: Sequence[FoldFolder], labels: Mapping[str, int]) -> It
         stuck += accuracy < share + _LEARNED
     if stuck:
         yield (
-            f"In {stuck} of {len(folds)} folds the model never did better on its own training clips than naming their "
-            "largest class: it has learned nothing there, which is a matter of the recipe (learning rate, epochs, "
-            "input), not a result about the data."
+            f"In {stuck} of {count(len(folds), 'fold')} the model never did better on its own training clips than "
+            "naming their largest class: it has learned nothing there, which is a matter of the recipe (learning rate, "
+            "epochs, input), not a result about the data."
         )

@@ -102,7 +102,7 @@ def train(
     with _begun(folder, planned.run, overwrite=overwrite):
         if first is not None:
             pretraining = RunFolder(out / "pretraining")
-            resources.say(f"pre-training on {len(first.clips.keys)} clips of {pretrain}")
+            resources.say(f"pre-training on {count(len(first.clips.keys), 'clip')} of {pretrain}")
             pretraining.begin(first.run, overwrite=overwrite)
             if failures := train_folds([(first, pretraining)], resources):
                 return _failed(folder, planned, failures, resources)
@@ -121,7 +121,7 @@ def pretrain(
     folder = RunFolder(out)
     with _begun(folder, planned.run, overwrite=overwrite):
         clips, seeds = len(planned.clips.keys), count(len(config.seeds), "seed")
-        resources.say(f"masked frame differences: {clips} clips, {seeds} -> {out}")
+        resources.say(f"masked frame differences: {count(clips, 'clip')}, {seeds} -> {out}")
         if failures := train_folds([(planned, folder)], resources):
             return _failed(folder, planned, failures, resources)
     return TrainedRun(folder, planned.stores, None)
@@ -132,7 +132,9 @@ def announce(planned: PlannedRun, resources: Resources, rest: str) -> None:
     run, selection = planned.run, planned.selection
     assert run.protocol is not None
     assert selection is not None
-    resources.say(f"{run.protocol.name}: {len(selection.clips)} clips, {count(len(run.folds), 'fold')}, {rest}")
+    resources.say(
+        f"{run.protocol.name}: {count(len(selection.clips), 'clip')}, {count(len(run.folds), 'fold')}, {rest}"
+    )
     for difference in selection.differences:
         resources.say(f"  not the published clips: {difference}")
     tested = {key for fold in run.folds for key in fold.test}
@@ -151,7 +153,9 @@ def pretrained_weights(pretraining: RunFolder, config: TrainConfig) -> Mapping[i
     """
     before = pretraining.read()
     if len(before.folds) > 1:
-        raise ConfigError(f"{pretraining.path}: a run of {len(before.folds)} folds; expected one of `mer pretrain`")
+        raise ConfigError(
+            f"{pretraining.path}: a run of {count(len(before.folds), 'fold')}; expected one of `mer pretrain`"
+        )
     models = {}
     for fold in RunFolder(pretraining.path.absolute()).folds(before):
         if not fold.marked:

@@ -125,7 +125,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="columns missing: path; expected subject, clip, path"):
         scan_dataset(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("subject,clip,path\nann,x,y\n")
-    with pytest.raises(DatasetNotFoundError, match="no path of the 1 rows leads to a video or a folder with images"):
+    with pytest.raises(DatasetNotFoundError, match="no path of 1 row leads to a video or a folder with images"):
         scan_dataset(tmp_path / "b.csv")
 
 

@@ -44,7 +44,7 @@ def test_every_kind_of_video(tmp_path: Path) -> None:
     assert said["moving"].startswith("moving.gif: a GIF, whose few colours")
     assert said["caf\\xe9"] == "caf\\xe9.mp4: its name is not UTF-8; rename the file"
     (finding,) = scan.findings
-    assert (finding.kind, finding.message) == ("no_video", "1 files are no videos: notes.txt")
+    assert (finding.kind, finding.message) == ("no_video", "1 file that cannot be a video: notes.txt")
 
 
 def counted(clip: Clip) -> tuple[int, float, list[str]]:

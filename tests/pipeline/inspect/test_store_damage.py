@@ -117,7 +117,7 @@ def test_files_that_a_file_manager_dropped_are_harmless(store: Store) -> None:
     code, printed, _ = mer("verify", store.path)
     assert code == 1
     assert "unexpected: Thumbs.db.txt" in printed
-    assert "1 problems" in printed
+    assert "1 problem" in printed
 
 
 def test_verify_as_a_command(store: Store) -> None:
@@ -127,7 +127,7 @@ def test_verify_as_a_command(store: Store) -> None:
     assert code == 1
     assert "size: fps/c/0: expected " in printed
     assert "bytes, found 5\n" in printed
-    assert "1 problems; copy the store again, or preprocess with --overwrite" in printed
+    assert "1 problem; copy the store again, or preprocess with --overwrite" in printed
     code, printed, _ = mer("verify", store.path, "--json")
     assert code == 1
     assert [problem["path"] for problem in json.loads(printed)] == ["fps/c/0"]

@@ -383,6 +383,6 @@ def test_paths_of_any_kind(shared_casme2: Path, shared_store: Store, tmp_path: P
     key = "casme2/sub01/EP02_01"
     code, printed, error = mer("preprocess", root, "--out", out, "--clips", key, *OPTIONS)
     assert (code, error) == (0, "")
-    assert f"{out}: complete, 1 clips" in printed
+    assert f"{out}: complete, 1 clip" in printed
     np.testing.assert_array_equal(Store.open(out).texture(key), shared_store.texture(key))
     assert mer("verify", out)[0] == 0

@@ -393,7 +393,7 @@ def test_another_store_is_not_overwritten_by_mistake(folder: Store, memory: str,
     (tmp_path / "notes" / "todo.txt").write_text("mine")
     with pytest.raises(StoreExistsError, match="exists, and is no complete store"):
         pulled(memory, tmp_path / "notes", overwrite=True)
-    with pytest.raises(StoreExistsError, match="holds 1 files that are no store"):
+    with pytest.raises(StoreExistsError, match="holds 1 file and no store"):
         pushed(folder, tmp_path / "notes")
     pulled(memory, other.path, overwrite=True)
     assert tree_hash(other.path) == tree_hash(folder.path)

@@ -97,7 +97,7 @@ def test_a_subset_is_a_store(tmp_path: Path, whole: Store) -> None:
 
 def test_a_subset_of_nothing_is_refused(tmp_path: Path, whole: Store) -> None:
     """The condition is repeated."""
-    with pytest.raises(ConfigError, match="none of its 6 clips is subject=sub77 and fps<3"):
+    with pytest.raises(ConfigError, match="of its 6 clips none is subject=sub77 and fps<3"):
         subset(whole, tmp_path / "s.zarr", selection=Selection.parse(subjects="sub77", where="fps < 3"))
     with pytest.raises(ConfigError, match=r"has no au_frames to leave out; it has texture, depth, clip"):
         subset(whole, tmp_path / "s.zarr", without=["au_frames"])

@@ -182,7 +182,7 @@ def test_alignment_refuses_what_is_missing_or_unknown() -> None:
     made = Predictions(("a", "b"), ("x", "y", "x"), ("f",) * 3, (0, 0, 1), np.full((3, 2), 0.5))
     with pytest.raises(PredictionsError, match="missing: c; unknown: b; expected clip, fold, seed, a, c"):
         made.aligned(("a", "c"), ("x", "y"))
-    with pytest.raises(PredictionsError, match=r"seed 1 has 1 clips, expected 2: missing: y; not among .*: none"):
+    with pytest.raises(PredictionsError, match=r"seed 1 has 1 clip, expected 2: missing: y; not among .*: none"):
         made.aligned(("a", "b"), ("x", "y"))
     with pytest.raises(PredictionsError, match=r"seed 0 has 2 clips, expected 1: missing: none; not among .*: y"):
         made.aligned(("a", "b"), ("x",))
@@ -203,5 +203,5 @@ def test_folds_join_into_a_run() -> None:
 
 def test_shapes_are_checked() -> None:
     """What a trainer builds is held to the same rules."""
-    with pytest.raises(PredictionsError, match=r"1 clips, 1 folds, 1 seeds, .* \(2, 2\); expected \(1, 2\)"):
+    with pytest.raises(PredictionsError, match=r"1 clip, 1 fold, 1 seed, .* \(2, 2\); expected \(1, 2\)"):
         Predictions(("a", "b"), ("x",), ("f",), (0,), np.full((2, 2), 0.5))

@@ -149,7 +149,7 @@ def test_what_the_models_never_saw_is_said(folder: RunFolder, shared_store: Stor
     ensemble = Ensemble.open(folder, fold="casme2/sub01", seed=0)
     caveats = caveats_of(Ensemble(ensemble.run, ensemble.folders, 3), store)
     assert [caveat.split(":")[0] for caveat in caveats] == [
-        "3 models are missing",
+        "3 models missing",
         "NO TEST RESULT",
         "the models have no class for 'no expression'",
         "the store was made with au py-feat, the run's with mesh",
@@ -203,7 +203,7 @@ def test_faces_are_counted(folder: RunFolder, shared_store: Store) -> None:
     entries[1] = entries[1].model_copy(update={"quality": entries[1].quality.model_copy(update={"faces": 3})})
     entries[2] = entries[2].model_copy(update={"quality": None})
     store = with_manifest(shared_store, clips=tuple(entries))
-    assert faces_seen(store) == "faces: none in 1 clips, 1 in 2 clips, 3 in 1 clips"
+    assert faces_seen(store) == "faces: none in 1 clip, 1 in 2 clips, 3 in 1 clip"
     caveats = predict_store(Ensemble.open(folder, fold="casme2/sub01", seed=0), store).caveats
     assert "up to 3 faces were seen, in 1 of 3 clips; the largest is taken" in caveats
 
@@ -245,7 +245,7 @@ def test_store_that_does_not_fit_is_refused(folder: RunFolder, shared_store: Sto
         predict_store(Ensemble.open(folder), flat)
     found = predict_store(Ensemble.open(edited(folder, tmp_path / "flat", without_depth)), flat)
     np.testing.assert_allclose(found.probabilities.sum(1), 1)
-    assert found.caveats[0].startswith("3 models are missing")
+    assert found.caveats[0].startswith("3 models missing")
 
 
 def test_models_that_are_not_there_are_named(folder: RunFolder, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_models_that_are_not_there_are_named(folder: RunFolder, tmp_path: Path) 
         Ensemble.open(RunFolder(tmp_path))
     empty = RunFolder(tmp_path)
     empty.write(folder.read())
-    with pytest.raises(RunFolderError, match="none of 4 models is there; type the same `mer train` command again"):
+    with pytest.raises(RunFolderError, match="of 4 models none is there; type the same `mer train` command again"):
         Ensemble.open(empty)
     empty.write(folder.read().model_copy(update={"protocol": None, "objective": "frame_difference"}))
     with pytest.raises(RunFolderError, match="pre-trained without labels, it knows no classes"):

@@ -153,7 +153,7 @@ def test_a_budget_of_time_is_settled_once(place: Place) -> None:
     assert "config.optimisation.epochs" in refused.error
     too_little = place.compare("little", "--budget", "0.001s", models="au-logistic")
     assert too_little.code == 2
-    assert "one epoch of 1 models takes about" in too_little.error
+    assert "one epoch of 1 model takes about" in too_little.error
 
 
 def test_models_start_from_published_weights_where_they_can(place: Place) -> None:
