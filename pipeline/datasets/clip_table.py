@@ -23,7 +23,8 @@ from schemas.words import count
 
 TABLE_SUFFIXES = SPREADSHEET_SUFFIXES | {".parquet"}
 _REQUIRED = ("subject", "clip", "path")
-_KNOWN = (*_REQUIRED, "onset", "apex", "offset", "emotion", "action_units", "expression_type", "fps", "depth_path")
+_READ = (*_REQUIRED, "onset", "apex", "offset", "emotion", "action_units", "expression_type", "fps", "depth_path")
+_KNOWN = (*_READ, "split")  # metadata, but the trainer looks for it under that name
 _ANYTHING = re.compile(r"(?P<subject>)(?P<name>.*)", re.DOTALL)
 
 TEMPLATE = """\
@@ -125,7 +126,7 @@ def _expression(row: Row, table: Table, place: str, clip: PlacedClip | None) -> 
         label=label,
         notes=(*unknown, *notes),
         fps=fps or None,
-        metadata={name: cell.strip() for name, cell in row.cells.items() if name not in _KNOWN and cell.strip()},
+        metadata={name: cell.strip() for name, cell in row.cells.items() if name not in _READ and cell.strip()},
     )
 
 

@@ -16,11 +16,11 @@ from schemas.model import Model
 from schemas.settings import problems
 from schemas.words import chosen
 from training.protocols.catalogue import TASKS
-from training.protocols.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Split
+from training.protocols.splits import CrossDataset, Holdout, KFold, Loso, Lovo, Predefined, Split
 from training.protocols.tasks import DatasetRule, LabelField, Task, select_clips
 
 _SPLITS: dict[str, Split] = {
-    split.kind: split for split in (Loso(), Lovo(), KFold(), Holdout(), CrossDataset())
+    split.kind: split for split in (Loso(), Lovo(), KFold(), Holdout(), CrossDataset(), Predefined())
 }  # with their defaults
 
 
@@ -48,7 +48,7 @@ def protocol_names() -> tuple[str, ...]:
         f"{task.name}/{kind}"
         for task in TASKS.values()
         for kind in _SPLITS
-        if kind != "cross-dataset" or len(task.datasets) > 1
+        if kind != "predefined" and (kind != "cross-dataset" or len(task.datasets) > 1)  # the tables of shipped ones
     )
 
 

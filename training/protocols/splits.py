@@ -17,6 +17,7 @@ from schemas.model import Model
 from training.protocols.tasks import LabelledClip
 
 _HOLDOUT_DRAWS = 200
+_PARTS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(("val", "validation", "dev"), "val")
 
 
 class Loso(Model):
@@ -53,7 +54,13 @@ class CrossDataset(Model):
     kind: Literal["cross-dataset"] = "cross-dataset"
 
 
-Split = Annotated[Loso | Lovo | KFold | Holdout | CrossDataset, Field(discriminator="kind")]
+class Predefined(Model):
+    """The parts that a table of clips gives in its column ``split``: train, test and, if it likes, val."""
+
+    kind: Literal["predefined"] = "predefined"
+
+
+Split = Annotated[Loso | Lovo | KFold | Holdout | CrossDataset | Predefined, Field(discriminator="kind")]
 
 
 class Fold(Model):
@@ -78,21 +85,24 @@ def make_folds(
     Args:
         split: the division.
         clips: of a ``Selection``.
-        validation: share of the training clips to hold back, by whole subjects; ``None`` holds back nothing.
+        validation: share of the training clips to hold back, by whole subjects; ``None`` holds back nothing. A
+            predefined validation part is held back whatever this says.
         seed: of the validation parts.
 
     Raises:
-        ProtocolError: too few subjects or datasets for this.
+        ProtocolError: too few subjects or datasets for this, or predefined parts that share a subject.
     """
-    ordered = sorted(clips, key=lambda clip: clip.key)
+    parts = _predefined(clips) if isinstance(split, Predefined) else {}
+    predefined = tuple(sorted(key for key, part in parts.items() if part == "val")) or None
+    ordered = sorted((clip for clip in clips if parts.get(clip.key) != "val"), key=lambda clip: clip.key)
     keys = np.array([clip.key for clip in ordered])
     labels = np.array([clip.label for clip in ordered])
     subjects = np.array([clip.subject for clip in ordered])
 
     folds = []
     for name, train, test in _outer(split, ordered, labels, subjects):
-        held_back = None
-        if validation is not None:
+        held_back = predefined
+        if validation is not None and predefined is None:
             inner, held = _inner(labels[train], subjects[train], validation, seed, name)
             train, held_back = train[inner], _strings(keys[train[held]])
         folds.append(Fold(name=name, train=_strings(keys[train]), validation=held_back, test=_strings(keys[test])))
@@ -123,6 +133,32 @@ def _outer(
                 yield f"fold {number} of {split.folds}", train, test
         case Holdout():
             yield ("holdout", *_holdout(labels, subjects, split))
+        case Predefined():
+            tested = np.array([_PARTS[(clip.split or "").casefold()] == "test" for clip in clips])
+            yield "test", np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+def _predefined(clips: Sequence[LabelledClip]) -> dict[str, str]:
+    """Key -> part of all clips."""
+    parts, part_of = {}, dict[str, tuple[str, str]]()
+    for clip in clips:
+        part = _PARTS.get((clip.split or "").casefold())
+        if part is None:
+            what = "has no split" if clip.split is None else f"split {clip.split!r}"
+            raise ProtocolError(
+                f"predefined: {clip.key}: {what}; expected train, val or test in the column split of the table that "
+                "the store was made from"
+            )
+        other, key = part_of.setdefault(clip.subject, (part, clip.key))
+        if other != part:
+            raise ProtocolError(
+                f"predefined: {clip.subject} is in two parts: {key} in {other}, {clip.key} in {part}; a result on "
+                "people who were trained on says nothing of others: give each subject one part"
+            )
+        parts[clip.key] = part
+    if missing := {"train", "test"} - set(parts.values()):
+        raise ProtocolError(f"predefined: no clip is in the part {', '.join(sorted(missing))}")
+    return parts
 
 
 def _leave_one_out(

@@ -105,10 +105,17 @@ def subject_of(key: str) -> str:
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """A clip of a task. ``label`` is the index of its class."""
+    """A clip of a task.
+
+    Attributes:
+        key: of the store.
+        label: index of its class.
+        split: what the column of that name says in the table that it is from, if there is one.
+    """
 
     key: str
     label: int
+    split: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -179,7 +186,7 @@ def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = 
             elif entry.key in clips:
                 raise ConfigError(f"{entry.key} is in two of the stores; give one store a dataset")
             else:
-                clips[entry.key] = LabelledClip(entry.key, task.index(name))
+                clips[entry.key] = LabelledClip(entry.key, task.index(name), entry.metadata.get("split"))
     chosen = tuple(clips[key] for key in sorted(clips))
     differences = tuple(_differences(task, chosen, failed))
     if differences and counts == "published":

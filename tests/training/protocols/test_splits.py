@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.errors import ProtocolError
 from tests.training.labelled_manifests import casme2, samm, smic
 from training.protocols.catalogue import TASKS
-from training.protocols.splits import CrossDataset, Fold, Holdout, KFold, Loso, Lovo, Split, make_folds
+from training.protocols.splits import CrossDataset, Fold, Holdout, KFold, Loso, Lovo, Predefined, Split, make_folds
 from training.protocols.tasks import LabelledClip, select_clips, subject_of
 
 EXHAUSTIVE = [Loso(), Lovo(), KFold(folds=3), CrossDataset()]
@@ -153,3 +153,46 @@ def test_one_subject_cannot_be_left_out() -> None:
     """LOSO of one person has nothing to train on."""
     with pytest.raises(ProtocolError, match="loso needs two subjects or more; found a/1"):
         make_folds(Loso(), [LabelledClip("a/1/x", 0), LabelledClip("a/1/y", 1)])
+
+
+def in_parts(*rows: str) -> list[LabelledClip]:
+    """Rows such as ``ann/smile1 train``."""
+    words = [row.split() for row in rows]
+    return [LabelledClip(f"clips/{key}", number % 2, *part) for number, (key, *part) in enumerate(words)]
+
+
+@pytest.mark.parametrize("validation", [None, 0.3])
+def test_predefined_parts_are_those_of_the_table(validation: float | None) -> None:
+    """Whoever wrote them in which way, and whatever share is held back elsewhere."""
+    clips = in_parts("ann/a Train", "bob/b test", "cid/c val", "ann/d training", "dan/e TEST", "eve/f dev")
+    assert make_folds(Predefined(), clips, validation=validation) == (
+        Fold(
+            name="test",
+            train=("clips/ann/a", "clips/ann/d"),
+            validation=("clips/cid/c", "clips/eve/f"),
+            test=("clips/bob/b", "clips/dan/e"),
+        ),
+    )
+
+
+def test_without_a_predefined_validation_part_one_is_taken_from_the_training_part() -> None:
+    """By whole subjects, as of every other split."""
+    clips = in_parts("a/1 train", "a/2 train", "b/1 train", "b/2 train", "c/1 test", "c/2 test")
+    (fold,) = make_folds(Predefined(), clips, validation=0.5)
+    assert fold.test == ("clips/c/1", "clips/c/2")
+    assert {fold.train, fold.validation} == {("clips/a/1", "clips/a/2"), ("clips/b/1", "clips/b/2")}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (("ann/a train", "ann/b test"), "clips/ann is in two parts: clips/ann/a in train, clips/ann/b in test"),
+        (("ann/a train", "bob/b"), "clips/bob/b: has no split; expected train, val or test in the column split"),
+        (("ann/a train", "bob/b 2"), "clips/bob/b: split '2'; expected train, val or test"),
+        (("ann/a train", "bob/b val"), "no clip is in the part test"),
+    ],
+)
+def test_predefined_parts_that_are_no_split_by_subject(rows: tuple[str, ...], message: str) -> None:
+    """Are refused, with the clip."""
+    with pytest.raises(ProtocolError, match=message):
+        make_folds(Predefined(), in_parts(*rows))
