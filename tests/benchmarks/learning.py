@@ -20,6 +20,7 @@ from training.evaluation.result import EvaluationResult
 TEXTURE = ("--set", "model_options.depth=false", "--set", "model_options.au=false")
 DEPTH = ("--set", "model_options.texture=false", "--set", "model_options.au=false")
 RAW = ("--motion", "none", "--set", "depth_motion=none")
+CODED = ("--motion", "flow", "--set", "model_options.weight_coded=1")  # annotated units as a target
 ROWS: dict[str, tuple[str, ...]] = {
     "texture-raw": (*TEXTURE, *RAW),
     "texture-onset": (*TEXTURE, "--motion", "onset"),
@@ -32,6 +33,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "everything-raw": RAW,
     "everything": (),
     "everything-flow": ("--motion", "flow"),
+    "texture-coded": (*TEXTURE, *CODED),
+    "everything-coded": CODED,
     "au-logistic": ("--model", "au-logistic"),
     "flow-logistic": ("--model", "flow-logistic"),
     "au-encoder": ("--model", "au-encoder"),

@@ -27,6 +27,8 @@ class ClipBatch:
             there is none to know.
         apex: ``(B,)`` int64, which of the T frames is the apex; ``None`` where nobody knows.
         flow: ``(B, T, 2, H, W)`` float16, raw optical flow from the onset, px, where it is read in place of texture.
+        coded: ``(B, A)`` float32, annotated action units as ``training.data.coded_units`` has them, for a loss alone;
+            ``None`` where nobody can know.
         n_frames: ``(B,)`` int64, real frames of each clip, at least 1, where the rest is padding; ``None`` means all T.
     """
 
@@ -36,6 +38,7 @@ class ClipBatch:
     label: Tensor | None = None
     apex: Tensor | None = None
     flow: Tensor | None = None
+    coded: Tensor | None = None
     n_frames: Tensor | None = None
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from schemas.store.location import StoreLocation, StoreUrl
 from schemas.store.prefetch import prefetched
 from schemas.store.reader import Store
 from training.data.batch import INPUTS, Input
+from training.data.coded_units import coded_units
 from training.data.motion import flow_from_onset
 
 
@@ -30,6 +31,7 @@ class StoredClip:
         au: ``(A,) float32``, apex minus onset (MADV-Net Eq. 3's V).
         onset: position in the clip.
         apex: position in the clip.
+        coded: ``(A,) float32``, annotated action units; see ``training.data.coded_units``.
     """
 
     texture: Tensor
@@ -38,6 +40,7 @@ class StoredClip:
     onset: int
     apex: int
     flow: Tensor | None = None
+    coded: Tensor | None = None
 
 
 class ClipSource(Protocol):
@@ -109,7 +112,8 @@ class ClipReader:
         key = self.keys[index]
         columns = self._columns[key]
         store, row = columns.store, columns.store.manifest.index[key]
-        frames = store.manifest.clips[row].n_frames
+        entry = store.manifest.clips[row]
+        frames = entry.n_frames
         texture = torch.empty(frames, 0, self.size, self.size, dtype=torch.uint8)
         depth = torch.empty(frames, 0, self.size, self.size, dtype=torch.float16)
         flow = None
@@ -121,7 +125,16 @@ class ClipReader:
         at_onset = int(columns.onset[row])
         if "flow" in self.inputs:
             flow, texture = flow_from_onset(texture, at_onset), texture[:, :0]
-        return StoredClip(texture, depth, torch.from_numpy(apex - onset), at_onset, int(columns.apex[row]), flow)
+        coded = coded_units(entry.label.action_units, store.manifest.action_units.names)
+        return StoredClip(
+            texture,
+            depth,
+            torch.from_numpy(apex - onset),
+            at_onset,
+            int(columns.apex[row]),
+            flow,
+            torch.from_numpy(coded),
+        )
 
     def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
         """Clips one after the other; from a URL, the next few come over the network meanwhile.

@@ -59,6 +59,7 @@ class StoreDataset(Dataset[ClipBatch]):
             label=torch.tensor([self.labels[draw.clip]], device=clip.au.device),
             apex=torch.tensor([int(np.abs(chosen - clip.apex).argmin())], device=clip.au.device),
             flow=None if clip.flow is None else clip.flow[None, at],
+            coded=None if clip.coded is None else clip.coded[None],
         )
 
 

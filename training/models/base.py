@@ -38,6 +38,7 @@ class ClipClassifier(nn.Module, ABC):
             that fall from layer to layer. None for a model that nobody trains in that way.
         solved: whether ``solve`` fits it to all training clips at once, in place of gradient steps.
         reads_apex: whether it reads ``batch.apex``.
+        learns_codes: whether its loss reads ``batch.coded``.
         mixes: whether its loss takes shares of classes for labels.
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
     """
@@ -48,6 +49,7 @@ class ClipClassifier(nn.Module, ABC):
     layers: tuple[tuple[str, ...], ...] = ()
     solved: ClassVar[bool] = False
     reads_apex: ClassVar[bool] = False
+    learns_codes: bool = False
     mixes: ClassVar[bool] = True
     feature_width: int | None = None
 

@@ -38,6 +38,18 @@ def one_hot_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), one_hot)
 
 
+def known_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy over the targets that are known, ``mean[-y log p - (1 - y) log(1 - p)]``; 0 where none is.
+
+    Args:
+        logits: ``(B, A)``.
+        target: ``(B, A)`` in [0, 1], NaN where it is not known.
+    """
+    known = ~target.isnan()
+    losses = F.binary_cross_entropy_with_logits(logits.float(), target.nan_to_num(0), reduction="none")
+    return (losses * known).sum() / known.sum().clamp_min(1)
+
+
 def inverse_frequency(counts: Tensor) -> Tensor:
     """Class weights ``mu_c = N / (C n_c)``, ``(C,)`` float32, whose mean over the N clips is 1.
 

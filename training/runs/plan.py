@@ -139,6 +139,10 @@ def _planned(
     inputs = stored_inputs(model.inputs, config.motion)
     check_stores(stores, size=config.size, inputs=inputs)
     learned = {key for fold in folds for key in fold.learned}
+    if model.learns_codes and not any(
+        entry.label.action_units for store in stores for entry in store.manifest.clips if entry.key in learned
+    ):
+        raise ConfigError(f"{config.model} is to learn annotated action units, and none of the clips has any")
     run = Run(
         config=config,
         objective="frame_difference" if protocol is None else "supervised",

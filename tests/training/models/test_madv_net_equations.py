@@ -8,7 +8,7 @@ import pytest
 import scipy.fft
 import torch
 from numpy.typing import NDArray
-from scipy.special import erf, expit, log_softmax, softmax
+from scipy.special import erf, expit, log_expit, log_softmax, softmax
 from torch import Tensor, nn
 
 from training.data.batch import ClipBatch
@@ -381,13 +381,16 @@ def test_eq11_12_and_18_to_23_joint_loss() -> None:
         weight_multiclass=0.7,
         weight_frequency=2.0,
         weight_au=3.0,
+        weight_coded=0.4,
+        action_units=2,
         focal_lambda=1.5,
     )
     logits = {name: random(4, 3) + i for i, name in enumerate(("main", "low", "mid", "high", "au"))}
     terms = random(4, 2).abs()
-    auxiliary = {name: x for name, x in logits.items() if name != "main"} | {"bottleneck": terms}
+    units, coded = random(4, 2), torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [torch.nan, torch.nan], [0.0, torch.nan]])
+    auxiliary = {name: x for name, x in logits.items() if name != "main"} | {"bottleneck": terms, "coded": units}
     label = torch.tensor([0, 2, 1, 2])
-    batch = ClipBatch(texture=torch.zeros(4), depth=torch.zeros(4), au=torch.zeros(4), label=label)
+    batch = ClipBatch(texture=torch.zeros(4), depth=torch.zeros(4), au=torch.zeros(4), label=label, coded=coded)
     losses = MADVNet(config).loss(Prediction(logits["main"], auxiliary), batch)
 
     y = np.eye(3)[label.numpy()]
@@ -396,6 +399,7 @@ def test_eq11_12_and_18_to_23_joint_loss() -> None:
     expected = {
         "multiclass": 0.7 * (-((1 - p) ** 1.5) * np.log(p)).mean(),
         "au_bottleneck": 3.0 * array(terms).sum(1).mean(),
+        "coded": 0.4 * -log_expit(np.array([-units[0, 0], units[0, 1], units[1, 1], -units[3, 0]])).mean(),
         "au_class": 3.0 * (-y * np.log(sigmoid) - (1 - y) * np.log(1 - sigmoid)).mean(),
     }
     for level, weight in (("low", 0.2), ("mid", 0.3), ("high", 0.5)):

@@ -1,5 +1,7 @@
 """Models by name, their cost, and the batch that all of them read."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,6 +33,9 @@ def test_every_model_keeps_the_interface(name: str) -> None:
     assert torch.isfinite(loss)
     prefixes = tuple(f"{prefix}." for prefix in model.head_prefixes)
     assert any(parameter.startswith(prefixes) for parameter, _ in model.named_parameters())
+    model.eval()
+    coded = replace(batch, coded=torch.ones(2, 5))
+    assert torch.equal(model(batch).logits, model(coded).logits), "annotated units are never an input"
 
 
 @pytest.mark.parametrize(

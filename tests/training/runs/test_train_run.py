@@ -260,6 +260,9 @@ def test_the_clips_of_a_run_are_checked_first(place: Place, tmp_path: Path) -> N
     outcome = place.train(tmp_path / "run", "--size", 224)
     assert outcome.code == 2
     assert "its frames are 112 px, fewer than the model's 224" in outcome.error
+    outcome = place.train(tmp_path / "run", "--set", "model_options.weight_coded=1")
+    assert outcome.code == 2
+    assert "madv_net is to learn annotated action units, and none of the clips has any" in outcome.error
     assert not (tmp_path / "run").exists()
 
 

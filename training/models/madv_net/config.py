@@ -61,6 +61,8 @@ class MADVNetConfig(ModelConfig):
         weight_multiclass: of L_multiclass in Eq. 18.
         weight_frequency: of L_freq in Eq. 18.
         weight_au: of L_AU in Eq. 18.
+        weight_coded: of a term of ours: which units were coded, told from Eq. 14's fused feature; 0 leaves it out.
+            Annotated units are a target in training alone, never an input.
     """
 
     classes: int = Field(ge=2)
@@ -103,6 +105,7 @@ class MADVNetConfig(ModelConfig):
     weight_multiclass: Weight = 1.0
     weight_frequency: Weight = 1.0
     weight_au: Weight = 1.0
+    weight_coded: Weight = 0.0
 
     @model_validator(mode="after")
     def _heads_divide_dims(self) -> Self:

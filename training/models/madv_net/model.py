@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from training.data.batch import INPUTS, ClipBatch
 from training.models.base import ClipClassifier, Prediction
-from training.models.losses import focal_loss, inverse_frequency, one_hot_binary_cross_entropy
+from training.models.losses import (
+    focal_loss,
+    inverse_frequency,
+    known_binary_cross_entropy,
+    one_hot_binary_cross_entropy,
+)
 from training.models.madv_net.attention import Block
 from training.models.madv_net.au_encoder import ActionUnitEncoder
 from training.models.madv_net.config import MADVNetConfig
@@ -124,13 +129,20 @@ class MADVNet(ClipClassifier):
     """The whole of section 3.
 
     ``Prediction.auxiliary`` holds, where the path is on: ``low``, ``mid``, ``high`` and ``au``, logits ``(B, C)``;
-    ``bottleneck`` ``(B, n)``; and per level, for figures, ``attention_LEVEL`` and ``kept_LEVEL`` ``(B, T', S, h, w)``:
-    CLS's head-mean weights in that stage's last block, and the blocks that it kept.
+    ``coded``, logits ``(B, A)``; ``bottleneck`` ``(B, n)``; and per level, for figures, ``attention_LEVEL`` and
+    ``kept_LEVEL`` ``(B, T', S, h, w)``: CLS's head-mean weights in that stage's last block, and the blocks that it
+    kept.
 
     Any number of frames goes through the same weights; the side must be the config's.
     """
 
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head", "stage_heads", "au_encoder.classifier", "class_weight")
+    head_prefixes: ClassVar[tuple[str, ...]] = (
+        "head",
+        "stage_heads",
+        "coded_head",
+        "au_encoder.classifier",
+        "class_weight",
+    )
     mixes: ClassVar[bool] = False  # the focal loss and Eq. 11 are of one class
 
     keep: Tensor
@@ -160,6 +172,8 @@ class MADVNet(ClipClassifier):
 
         self.fusion = FusionFeature(len(config.streams), config.dims)
         self.head = nn.Linear(self.fusion.width, config.classes)
+        self.learns_codes = config.weight_coded > 0
+        self.coded_head = nn.Linear(self.fusion.width, config.action_units) if self.learns_codes else None
         head_dims = config.dims if config.frequency_split == "pyramid" else (config.dims[-1],) * len(LEVELS)
         self.stage_heads = (
             nn.ModuleDict({level: MLPHead(dim, config.classes) for level, dim in zip(LEVELS, head_dims, strict=True)})
@@ -215,13 +229,15 @@ class MADVNet(ClipClassifier):
             else:
                 inputs = temporal_bands(stages[-1].cls)
             auxiliary |= {level: self.stage_heads[level](x) for level, x in zip(LEVELS, inputs, strict=True)}
+        if self.coded_head is not None:
+            auxiliary["coded"] = self.coded_head(features)
         for level, stage in zip(LEVELS, stages, strict=True):
             auxiliary[f"attention_{level}"] = torch.unflatten(stage.weights, -1, stage.grid)
             auxiliary[f"kept_{level}"] = torch.unflatten(stage.kept, -1, stage.grid)
         return Prediction(self.head(features), auxiliary)
 
     def loss(self, prediction: Prediction, batch: ClipBatch) -> dict[str, Tensor]:
-        """Eq. 18: ``multiclass`` (19), ``frequency_LEVEL`` (20-23), ``au_bottleneck`` and ``au_class`` (12)."""
+        """Eq. 18: ``multiclass`` (19), ``frequency_LEVEL`` (20-23), ``au_bottleneck``, ``au_class`` (12); ``coded``."""
         config, target, auxiliary = self.config, batch.targets(), prediction.auxiliary
         focal = focal_loss(prediction.logits, target, focusing=config.focal_lambda, class_weight=self.class_weight)
         terms = {"multiclass": config.weight_multiclass * focal}
@@ -234,6 +250,10 @@ class MADVNet(ClipClassifier):
             classify = one_hot_binary_cross_entropy if binary else F.cross_entropy
             terms["au_bottleneck"] = config.weight_au * auxiliary["bottleneck"].sum(1).mean()
             terms["au_class"] = config.weight_au * classify(auxiliary["au"].float(), target)
+        if self.learns_codes:
+            if batch.coded is None:
+                raise ValueError("the batch has no annotated action units; weight_coded needs them")
+            terms["coded"] = config.weight_coded * known_binary_cross_entropy(auxiliary["coded"], batch.coded)
         return terms
 
     def on_fold(self, class_counts: Tensor) -> None:
