@@ -59,6 +59,8 @@ def check_recipe(config: TrainConfig, network: ClipClassifier) -> None:
         raise ConfigError(f"the loss of {config.model} needs one class a clip: set {' and '.join(asked)} to 0")
     if optimisation.layer_decay < 1 and not network.layers:
         raise ConfigError(f"{config.model} does not say what its layers are: set optimisation.layer_decay to 1")
+    if network.facts.motion == "none" != config.motion:
+        raise ConfigError(f"{config.model} finds motion itself, in raw frames: --motion {config.motion} is none for it")
 
 
 def _of_model(recipe: str, model: str) -> Mapping[str, Any]:

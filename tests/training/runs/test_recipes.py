@@ -78,10 +78,11 @@ def test_every_model_can_be_trained_as_its_authors_do() -> None:
             {"optimisation": {"layer_decay": 0.75}},
             "c3d does not say what its layers are: set .*layer_decay to 1",
         ),
+        ("ststnet", {"motion": "flow"}, "ststnet finds motion itself, in raw frames: --motion flow is none for it"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused(model: str, fields: dict[str, object], message: str) -> None:
-    """A loss that reads one class a clip, or layers that nobody has put in order; another model takes the recipe."""
+    """One class a clip, layers that nobody has put in order, motion of motion; another model takes the recipe."""
     networks = {}
     for name in (model, "mae-dfer"):
         with torch.device("meta"):
