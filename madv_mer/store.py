@@ -19,6 +19,7 @@ from schemas.errors import ClipNotFoundError, StoreError
 from schemas.labels import Label
 from schemas.layout import PHASES
 from schemas.manifest import ClipEntry, Manifest
+from schemas.rows import rows_of
 from schemas.store import reader
 from schemas.store.location import StoreLocation
 from schemas.words import count
@@ -160,20 +161,21 @@ class Store:
 
     def keys(self) -> list[str]:
         """Keys of the clips, ``dataset/subject/clip``, in the order of the store."""
-        return [key for key, entry in self._by_key.items() if entry.failure is None]
+        return [key for key, good in self._by_key.items() if good]
 
     @cached_property
-    def _by_key(self) -> dict[str, ClipEntry]:
-        return {entry.key: entry for entry in self.entries}
+    def _by_key(self) -> dict[str, bool]:
+        """Key -> whether the clip can be read."""
+        return {entry.key: entry.failure is None for entry in rows_of(self.entries)}
 
     def __len__(self) -> int:
-        return sum(entry.failure is None for entry in self.entries)
+        return sum(self._by_key.values())
 
     def __iter__(self) -> Iterator[Clip]:
         return (Clip(entry, self._store) for entry in self.entries if entry.failure is None)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._by_key and self._by_key[str(key)].failure is None
+        return self._by_key.get(str(key), False)
 
     def __getitem__(self, key: str) -> Clip:
         """The clip of a key.
@@ -238,7 +240,7 @@ class Store:
         return f"<p>{escape(str(self.path))}: {self._counts()}</p><table>{head}{rows}</table>{more}"
 
     def _counts(self) -> str:
-        subjects = len({entry.key.rpartition("/")[0] for entry in self.entries})
+        subjects = len({entry.key.rpartition("/")[0] for entry in rows_of(self.entries)})
         failed = len(self.entries) - len(self)
         counts = f"{count(len(self), 'clip')} of {count(subjects, 'subject')}"
         return counts + (f", {failed} failed" if failed else "")

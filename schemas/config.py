@@ -97,7 +97,11 @@ class Execution(Model):
         return self
 
 
+def canonical_json(value: object) -> bytes:
+    """A JSON value with sorted keys, no spaces, in UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def canonical_sha256(value: object) -> str:
-    """sha256 of a JSON value with sorted keys, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()

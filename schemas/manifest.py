@@ -1,18 +1,30 @@
 """``manifest.json``: the commit record of a store, written last. A store without one is unfinished."""
 
+import hashlib
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator, with_config
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    model_validator,
+    with_config,
+)
 from typing_extensions import TypedDict
 
 from schemas.clip import ExpressionInterval, Finding
-from schemas.config import ApexMethod, PreprocessConfig, canonical_sha256
+from schemas.config import ApexMethod, PreprocessConfig, canonical_json
 from schemas.datasets import Licence
 from schemas.errors import Stage
 from schemas.labels import Label
 from schemas.layout import ClipArrayName, array_names, object_path
 from schemas.model import Model
+from schemas.rows import Table, rows_of
 from schemas.weights import Weights
 
 DepthKind = Literal["relative inverse depth", "relative depth", "metric depth"]
@@ -169,6 +181,10 @@ class Provenance(Model):
         return found
 
 
+def _as_tuple(clips: Sequence[ClipEntry], write: SerializerFunctionWrapHandler) -> Any:
+    return write(tuple(clips))
+
+
 class Manifest(Model):
     """Everything there is to know about a store without reading an array.
 
@@ -179,6 +195,7 @@ class Manifest(Model):
     What only shared or synthetic stores have:
 
     Attributes:
+        clips: of a manifest that was read from a file, a ``Table``, which behaves as the tuple; see ``rows``.
         further_provenances: of a merged store, the other runs that made clips of it.
         left_out: clip arrays that were left out for sharing, although the run had made them.
         pseudonyms: where subjects and clips were renamed, the fingerprint of the secret that named them.
@@ -193,7 +210,7 @@ class Manifest(Model):
     action_units: ActionUnitColumns
     depth: DepthColumn | None
     findings: tuple[Finding, ...]
-    clips: tuple[ClipEntry, ...]
+    clips: Annotated[tuple[ClipEntry, ...], WrapSerializer(_as_tuple)]
     objects: dict[str, StoredObject]
     further_provenances: tuple[Provenance, ...] = ()
     left_out: tuple[ClipArrayName, ...] = ()
@@ -215,7 +232,28 @@ class Manifest(Model):
 
     def expected_sha256(self) -> str:
         """What ``content_sha256`` has to be: the hash of everything else, in canonical JSON without defaults."""
-        return canonical_sha256(self.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256"}))
+        if not isinstance(self.clips, Table):
+            dumped = self.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256"})
+            return hashlib.sha256(canonical_json(dumped)).hexdigest()
+        quick = self._hashed_with(self.clips.canonical(exact=False))
+        return quick if quick == self.content_sha256 else self._hashed_with(self.clips.canonical())
+
+    def _hashed_with(self, clips: bytes) -> str:
+        """The hash of the content, of which the clips are in canonical JSON already."""
+        rest = self.model_copy(update={"clips": ()})
+        parts = rest.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256", "clips"})
+        texts = {name: canonical_json(value) for name, value in parts.items()} | {"clips": clips}
+        digest = hashlib.sha256(b"{")
+        for position, name in enumerate(sorted(texts)):
+            digest.update(b"," * bool(position) + canonical_json(name) + b":")
+            digest.update(texts[name])
+        digest.update(b"}")
+        return digest.hexdigest()
+
+    @property
+    def rows(self) -> Sequence[ClipEntry]:
+        """The clips as ``schemas.rows.rows_of`` gives them: fields alone, but fast."""
+        return rows_of(self.clips)
 
     @property
     def provenances(self) -> tuple[Provenance, ...]:
@@ -225,7 +263,7 @@ class Manifest(Model):
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the datasets that the clips are from, sorted."""
-        return tuple(sorted({entry.key.split("/")[0] for entry in self.clips}))
+        return tuple(sorted({entry.key.split("/")[0] for entry in self.rows}))
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -240,11 +278,12 @@ class Manifest(Model):
     @cached_property
     def index(self) -> dict[str, int]:
         """Clip key -> position in ``clips`` and in every array."""
-        return {entry.key: i for i, entry in enumerate(self.clips)}
+        return {entry.key: i for i, entry in enumerate(self.rows)}
 
     def all_objects(self) -> dict[str, StoredObject]:
         """Path inside the store -> size and hash, for every file but the manifest itself."""
         merged = dict(self.objects)
-        for index, entry in enumerate(self.clips):
-            merged |= {object_path(array, index): stored for array, stored in entry.objects.items()}
+        for index, entry in enumerate(self.rows):
+            for array, stored in entry.objects.items():
+                merged[object_path(array, index)] = stored
         return merged

@@ -367,7 +367,7 @@ def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
     for key, (fold, seed, values) in zip(predictions.clips, rows, strict=True):
         answers.setdefault(key, []).append(Answer(fold, seed, tuple(values)))
     tested = {}
-    for entry in store.manifest.clips:
+    for entry in store.manifest.rows:
         rule = rules.get(entry.key.split("/")[0])
         name = None if rule is None else rule.class_of(entry.label)
         if entry.key in answers and name in predictions.classes:

@@ -52,7 +52,7 @@ def depth_errors(store: Store, measured: Store) -> list[DepthError]:
     size = store.manifest.provenance.config.size
     face = np.asarray(pixel_weights(size).sum(1)).reshape(size, size) >= 0.5
     sides = [(of, {name: of.column(name) for name in _COLUMNS}) for of in (store, measured)]
-    common = [e.key for e in store.manifest.clips if e.status == "ok" and e.key in measured.manifest.index]
+    common = [e.key for e in store.manifest.rows if e.status == "ok" and e.key in measured.manifest.index]
     keys = [key for key in common if measured.entry(key).status == "ok"]
     if not keys:
         raise ConfigError(f"{store.path} and {measured.path} have no clip in common")

@@ -14,7 +14,7 @@ from schemas.clip import Finding
 from schemas.datasets import SYNTHETIC_NOTE
 from schemas.labels import Label
 from schemas.layout import SPECS
-from schemas.manifest import ClipEntry, Manifest
+from schemas.manifest import ClipEntry, Failure, Manifest
 from schemas.store.reader import Store
 from schemas.words import count
 
@@ -28,7 +28,7 @@ _SMALL_FACE = 40.0  # px between the eyes; less than the detector and the depth 
 def summarise(store: Store) -> dict[str, Any]:
     """Everything that `mer inspect` shows, JSON-able: counts, sizes, backends, failures, outliers."""
     manifest = store.manifest
-    good = [entry for entry in manifest.clips if entry.status == "ok"]
+    good = [entry for entry in manifest.rows if entry.status == "ok"]
     provenance = manifest.provenance
     return {
         "store": store.path.name,
@@ -62,7 +62,11 @@ def summarise(store: Store) -> dict[str, Any]:
         "weights": [weights.model_dump() for weights in provenance.weights],
         "packages": provenance.packages,
         "findings": _counts(finding.kind for finding in _findings(manifest)),
-        "failures": {e.key: e.failure.model_dump() for e in manifest.clips if e.failure is not None},
+        "failures": {
+            entry.key: {name: getattr(entry.failure, name) for name in Failure.model_fields}
+            for entry in manifest.rows
+            if entry.failure is not None
+        },
         "outliers": _outliers(good),
     }
 
@@ -89,7 +93,7 @@ def _long(good: list[ClipEntry]) -> dict[str, float] | None:
 
 def _findings(manifest: Manifest) -> Iterator[Finding]:
     yield from manifest.findings
-    for entry in manifest.clips:
+    for entry in manifest.rows:
         yield from entry.findings
 
 
@@ -161,13 +165,14 @@ def _outliers(good: list[ClipEntry]) -> list[dict[str, str]]:
     """Clips whose quality figures are bad in themselves or far from the rest."""
     found = []
     motion = np.array([entry.quality.residual_motion_px if entry.quality else 0.0 for entry in good])
-    spread = float(np.median(np.abs(motion - np.median(motion)))) if len(motion) else 0.0
+    middle = float(np.median(motion)) if len(motion) else 0.0
+    spread = float(np.median(np.abs(motion - middle))) if len(motion) else 0.0
     padded = sum(entry.quality is not None and entry.quality.padded for entry in good)
-    for entry, moved in zip(good, motion, strict=True):
+    for entry, moved in zip(good, motion.tolist(), strict=True):
         quality, reasons = entry.quality, []
         if quality is None:
             continue
-        far = spread > 0 and 0.6745 * (moved - np.median(motion)) / spread > _OUTLIER
+        far = spread > 0 and 0.6745 * (moved - middle) / spread > _OUTLIER
         if moved > _MANY_PIXELS_OF_MOTION or (far and moved > 1):
             reasons.append(f"the head moves {moved:.1f} px")
         if quality.detected_on != "onset":

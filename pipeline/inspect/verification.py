@@ -67,7 +67,7 @@ def manifest_problems(manifest: Manifest) -> Iterator[Problem]:
         if path != "zarr.json" and (path.split("/")[0] not in names or ".." in path.split("/")):
             messages.append(f"lists {path}, which belongs to none of its arrays")
     expected = {name for name in names if SPECS[name].per_clip}
-    for entry in manifest.clips:
+    for entry in manifest.rows:
         if (entry.status == "failed") != (entry.failure is not None):
             messages.append(f"{entry.key}: status {entry.status} contradicts its failure")
         if set(entry.objects) != (expected if entry.status == "ok" else set()):
@@ -115,7 +115,7 @@ def _array_problems(store: Store) -> Iterator[Problem]:
     config = manifest.provenance.config
     lengths = {"clip": len(manifest.clips), "x": config.size, "y": config.size, "rgb": 3, "phase": 2, "row": 2,
                "column": 3, "action_unit": len(manifest.action_units.names)}  # fmt: skip
-    longest = max((entry.n_frames for entry in manifest.clips), default=0)
+    longest = max((entry.n_frames for entry in manifest.rows), default=0)
     for name in manifest.arrays:
         spec = SPECS[name]
         try:

@@ -65,20 +65,29 @@ def write_store(path: Path, dimensions: Dimensions, records: Sequence[ClipRecord
     return complete
 
 
-def records_of(store: Store) -> Iterator[ClipRecord]:
-    """The records that the good clips of a complete store were made of; the inverse of ``finish_store``."""
-    values = {name: store.column(name) for name, spec in SPECS.items() if not spec.per_clip and name in store.group}
-    for index, entry in enumerate(store.manifest.clips):
+def records_of(store: Store, rows: Sequence[int] | None = None) -> Iterator[ClipRecord]:
+    """The records that the good clips of a complete store were made of; the inverse of ``finish_store``.
+
+    Args:
+        store: that they are in.
+        rows: positions of the clips; by default all.
+    """
+    depth = store.manifest.depth is not None
+    names = [name for name, spec in SPECS.items() if spec.dims[0] == "clip" and not spec.per_clip]
+    values = {name: store.column(name, rows) for name in names if name in store.group}
+    clips = store.manifest.clips
+    chosen = enumerate(clips) if rows is None else ((index, clips[index]) for index in rows)
+    for row, (index, entry) in enumerate(chosen):
         if entry.status == "ok":
-            columns = {
-                "frame_numbers": values["frame_number"][index, : entry.n_frames].tolist(),
-                "onset_index": values["onset_index"][index].item(),
-                "apex_index": values["apex_index"][index].item(),
-                "transform": values["transform"][index].tolist(),
-                "au": values["au"][index].tolist(),
-            }
-            if store.manifest.depth is not None:
-                columns |= {name: values[name][index].item() for name in ("depth_scale", "depth_offset")}
+            taken = [
+                "onset_index",
+                "apex_index",
+                "transform",
+                "au",
+                *(["depth_scale", "depth_offset"] if depth else []),
+            ]
+            columns = {name: values[name][row].tolist() for name in taken}
+            columns["frame_numbers"] = values["frame_number"][row, : entry.n_frames].tolist()
             yield ClipRecord(index=index, entry=entry, columns=ClipColumns.model_validate(columns))
 
 

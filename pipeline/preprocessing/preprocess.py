@@ -89,13 +89,13 @@ def preprocess(
             log.info("interrupted")
             say("interrupted; what is finished is safe: type the same command again to go on")
             raise
-        log.info("complete: %s", Counter(entry.status for entry in manifest.clips))
+        log.info("complete: %s", Counter(entry.status for entry in manifest.rows))
     return _summarise(manifest, out, console)
 
 
 def _summarise(manifest: Manifest, out: Path, console: Console) -> int:
-    good = sum(entry.status == "ok" for entry in manifest.clips)
-    failures = {entry.key: entry.failure for entry in manifest.clips if entry.failure is not None}
+    good = sum(entry.status == "ok" for entry in manifest.rows)
+    failures = {entry.key: entry.failure for entry in manifest.rows if entry.failure is not None}
     if failures:
         table = Table("clip", "stage", "what happened", title=f"{count(len(failures), 'clip')} failed")
         for key, failure in failures.items():

@@ -59,9 +59,8 @@ def execute(
         if complete is not None and not (retry_failed and _failed(complete)):
             journal.remove()  # left where a run was killed between its last two steps
             return complete
-        records = _done_before(plan, journal, complete)
         try:
-            _begin(plan, journal, records, complete)
+            records = taken_up(plan, journal, complete)
             with Progress(console, unit="clips", total=len(plan.clips), done=len(records)) as progress:
                 for record in _process(plan, execution, console, done=records.keys()):
                     journal.append(record)
@@ -107,7 +106,7 @@ def _complete_store(plan: Plan) -> Manifest | None:
             raise StoreExistsError(f"{plan.out}: exists and is not a store of mer; choose another --out") from None
         return None
     differences = plan.provenance.config.differences(manifest.provenance.config)
-    if not differences and [entry.key for entry in manifest.clips] != [clip.key for clip in plan.clips]:
+    if not differences and [entry.key for entry in manifest.rows] != [clip.key for clip in plan.clips]:
         differences = {"clips": (f"{len(plan.clips)} on disk", f"{len(manifest.clips)} others in the store")}
     _refuse(plan.out, "a complete store", {**differences, **_changed_for_sharing(manifest)})
     return manifest
@@ -119,9 +118,22 @@ def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]
         "merged runs": len(manifest.further_provenances),
         "left out": ", ".join(manifest.left_out),
         "renamed subjects": bool(manifest.pseudonyms),
-        "relabelled clips": sum(any(f.kind == "relabelled" for f in entry.findings) for entry in manifest.clips),
+        "relabelled clips": sum(any(f.kind == "relabelled" for f in entry.findings) for entry in manifest.rows),
     }
     return {name: ("none", found) for name, found in changes.items() if found}
+
+
+def taken_up(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
+    """Bring the output to the state "under way"; returns the records of an earlier run that still hold.
+
+    Args:
+        plan: the run's.
+        journal: of the output; it is open for appending on return.
+        complete: the manifest of a store whose failed clips are tried again.
+    """
+    records = _done_before(plan, journal, complete)
+    _begin(plan, journal, records, complete)
+    return records
 
 
 def _done_before(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
@@ -168,7 +180,7 @@ def _begin(plan: Plan, journal: Journal, records: dict[int, ClipRecord], complet
 
 
 def _failed(manifest: Manifest) -> bool:
-    return any(entry.status == "failed" for entry in manifest.clips)
+    return any(entry.status == "failed" for entry in manifest.rows)
 
 
 def _refuse(out: Path, what: str, differences: dict[str, tuple[object, object]]) -> None:

@@ -35,7 +35,7 @@ def cite(store: Store) -> str:
     """
     manifest = store.manifest
     lines = [f"mer store, format {manifest.format_version}, content sha256:{manifest.content_sha256}"]
-    good = [entry for entry in manifest.clips if entry.status == "ok"]
+    good = [entry for entry in manifest.rows if entry.status == "ok"]
     people = {entry.key.rpartition("/")[0] for entry in good}
     lines.append(f"{count(len(good), 'clip')} of {count(len(people), 'subject')}: {', '.join(manifest.datasets)}")
     if manifest.synthetic:

@@ -54,7 +54,7 @@ class Part:
             StoreDamagedError: its bytes are not what its manifest says.
         """
         path = object_path(name, self.index)
-        data = self.store.object_bytes(path, self.store.manifest.clips[self.index].objects[name])
+        data = self.store.object_bytes(path, self.store.manifest.rows[self.index].objects[name])
         if self._fits(name, frames):
             return data
         chunks, room = (length // FRAMES_PER_CHUNK for length in (self.room[name], shard_frames(frames)))
@@ -76,14 +76,14 @@ class Part:
         return self.room[name] == shard_frames(frames)
 
 
-def parts_of(store: Store) -> list[Part]:
-    """All clips of a store."""
+def parts_of(store: Store, rows: Sequence[int] | None = None) -> list[Part]:
+    """Clips of a store: at these positions, or all."""
     room = {name: _room(store, name) for name in store.manifest.arrays if SPECS[name].per_clip}
-    columns = {record.index: record.columns for record in records_of(store)}
-    runs = store.manifest.provenances
+    columns = {record.index: record.columns for record in records_of(store, rows)}
+    runs, clips = store.manifest.provenances, store.manifest.clips
     return [
         Part(store, index, entry, columns.get(index), runs[entry.made_by], room)
-        for index, entry in enumerate(store.manifest.clips)
+        for index, entry in (enumerate(clips) if rows is None else ((index, clips[index]) for index in rows))
     ]
 
 

@@ -1,8 +1,10 @@
 """`mer diff`: what differs between two stores, down to the label, the version and the object."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from pipeline.preprocessing.finish import records_of
 from pipeline.preprocessing.journal import ClipColumns
@@ -10,6 +12,10 @@ from schemas.differences import Differences, differing
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store.reader import Store
 from schemas.weights import Weights
+
+_COLUMNS = ("frame_number", "onset_index", "apex_index", "transform", "au", "depth_scale", "depth_offset")
+
+_COLUMNS = ("frame_number", "onset_index", "apex_index", "transform", "au", "depth_scale", "depth_offset")
 
 DifferenceKind = Literal["config", "version", "store", "clip", "label", "array", "column"]
 
@@ -39,15 +45,43 @@ def diff(mine: Store, theirs: Store) -> list[Difference]:
     if mine.manifest == theirs.manifest:
         return []
     found = [*_of_runs(mine.manifest, theirs.manifest), *_of_stores(mine.manifest, theirs.manifest)]
-    entries = [{entry.key: entry for entry in store.manifest.clips} for store in (mine, theirs)]
-    columns = [{record.entry.key: record.columns for record in records_of(store)} for store in (mine, theirs)]
-    for key in sorted(entries[0].keys() | entries[1].keys()):
+    indices = [store.manifest.index for store in (mine, theirs)]
+    doubtful = sorted((indices[0].keys() ^ indices[1].keys()).union(_unequal(mine, theirs)))
+    entries, columns = zip(*(_of_keys(store, doubtful) for store in (mine, theirs)), strict=True)
+    for key in doubtful:
         one, other = entries[0].get(key), entries[1].get(key)
         if one is None or other is None:
             found.append(Difference("clip", key, *("absent" if e is None else e.status for e in (one, other))))
         else:
             found += _of_clips(key, one, other, columns[0].get(key), columns[1].get(key))
     return found or _of_files(mine.manifest, theirs.manifest)
+
+
+def _unequal(mine: Store, theirs: Store) -> Iterator[str]:
+    """Keys of the clips of both whose entries or values in the columns are not equal."""
+    keys = [key for key in mine.manifest.index if key in theirs.manifest.index]
+    here, there = ([store.manifest.index[key] for key in keys] for store in (mine, theirs))
+    unequal = np.zeros(len(keys), bool)
+    for name in _COLUMNS:
+        if (name in mine.manifest.arrays) != (name in theirs.manifest.arrays):
+            unequal[:] = True
+        elif name in mine.manifest.arrays:
+            values, others = mine.column(name)[here], theirs.column(name)[there]
+            if values.shape[1:] != others.shape[1:]:  # another number of action units, or the longest clip is another
+                unequal[:] = True
+            else:
+                unequal |= (values != others).reshape(len(keys), -1).any(axis=1)
+    entries = zip(map(mine.manifest.rows.__getitem__, here), map(theirs.manifest.rows.__getitem__, there), strict=True)
+    for key, differs, (one, other) in zip(keys, unequal.tolist(), entries, strict=True):
+        if differs or one != other:
+            yield key
+
+
+def _of_keys(store: Store, keys: Iterable[str]) -> tuple[dict[str, ClipEntry], dict[str, ClipColumns | None]]:
+    """Entries, and the columns of those that did not fail."""
+    rows = [store.manifest.index[key] for key in keys if key in store.manifest.index]
+    entries = {entry.key: entry for entry in map(store.manifest.clips.__getitem__, rows)}
+    return entries, {record.entry.key: record.columns for record in records_of(store, rows)}
 
 
 def _of_runs(mine: Manifest, theirs: Manifest) -> Iterator[Difference]:

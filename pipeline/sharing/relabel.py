@@ -73,7 +73,7 @@ def _labels(file: Path, store: Store) -> dict[str, Label]:
     if strange or table.fields == {"clip"}:
         found = f"the column {strange[0]!r}" if strange else "no label"
         raise AnnotationError(f"{file}: expected the columns clip and some of {', '.join(_LABELS)}, found {found}")
-    own = {entry.label.raw_emotion for entry in store.manifest.clips if entry.label.emotion is None}
+    own = {entry.label.raw_emotion for entry in store.manifest.rows if entry.label.emotion is None}
     labels: dict[str, Label] = {}
     for row in table.rows:
         key, place = row["clip"], f"{file}, row {row.number}"

@@ -42,9 +42,12 @@ def subset(
     manifest = store.manifest
     if missing := [name for name in without if name not in manifest.arrays]:
         raise ConfigError(f"{store.path} has no {', '.join(missing)} to leave out; it has {', '.join(manifest.arrays)}")
-    parts = [part for part in parts_of(store) if selection is None or selection.takes(part.entry)]
-    if not parts:
+    rows = None
+    if selection is not None:
+        rows = [index for index, entry in enumerate(manifest.rows) if selection.takes(entry)]
+    if not (rows is None or rows) or not manifest.clips:
         raise ConfigError(f"{store.path}: of its {count(len(manifest.clips), 'clip')} none is {selection}")
+    parts = parts_of(store, rows)
     datasets = {part.entry.key.split("/")[0] for part in parts}
     left_out = sorted({*manifest.left_out, *without})
     template = manifest.model_copy(

@@ -62,7 +62,7 @@ class Clips:
     """
 
     def __init__(self, manifest: Manifest, run: RunPredictions | None) -> None:
-        self.entries, self.run = manifest.clips, run
+        self.entries, self.run = manifest.rows, run
 
     def tested(self, entry: ClipEntry) -> ClipAnswers | None:
         """What the run answered on a clip, if it was tested."""

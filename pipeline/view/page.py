@@ -110,8 +110,8 @@ class Page:
 
     def _heading(self) -> str:
         manifest = self.store.manifest
-        failed = sum(entry.failure is not None for entry in manifest.clips)
-        subjects = len({entry.key.rpartition("/")[0] for entry in manifest.clips})
+        failed = sum(entry.failure is not None for entry in manifest.rows)
+        subjects = len({entry.key.rpartition("/")[0] for entry in manifest.rows})
         facts = [
             ", ".join(manifest.datasets),
             f"{count(len(manifest.clips), 'clip')} of {count(subjects, 'subject')}, {failed} failed",

@@ -148,7 +148,7 @@ def _group_fault(root: dict[str, Any]) -> str | None:
 def _array_faults(arrays: dict[str, Any], manifest: Manifest) -> Iterator[str]:
     if set(arrays) != set(manifest.arrays):
         yield f"it describes the arrays {shortened(sorted(arrays))}, the manifest has {sorted(manifest.arrays)}"
-    longest = max((entry.n_frames for entry in manifest.clips), default=0)
+    longest = max((entry.n_frames for entry in manifest.rows), default=0)
     frames = arrays["frame_number"]["shape"][1]
     if type(frames) is not int or frames < longest:
         yield f"the frame axis is {shortened(frames)} long, the longest clip {longest}"

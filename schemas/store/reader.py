@@ -2,7 +2,7 @@
 
 import errno
 import hashlib
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -115,9 +115,11 @@ class Store:
         shape = (len(PHASES), len(self.manifest.action_units.names))
         return self._read("au", self._index(key), key, self._column_objects("au"), shape)
 
-    def column(self, name: str) -> NDArray[Any]:
-        """A whole column, one row a clip in the order of ``manifest.clips``."""
-        return self._read(name, ..., "all clips", self._column_objects(name))
+    def column(self, name: str, rows: Sequence[int] | None = None) -> NDArray[Any]:
+        """A column, one row a clip in the order of ``manifest.clips``; or these rows of it alone."""
+        if rows is None:
+            return self._read(name, ..., "all clips", self._column_objects(name))
+        return self._read(name, np.asarray(rows, np.intp), f"{len(rows)} clips", self._column_objects(name))
 
     def object_bytes(self, name: str, expected: StoredObject) -> bytes:
         """One file of the store as it is, checked against what the manifest says of it; raises as ``object_blocks``."""
@@ -204,13 +206,13 @@ class Store:
             TransferError: they do not come.
         """
         if isinstance(self.path, StoreUrl):
-            for name in self.entry(key).objects:
+            for name in self.manifest.rows[self._index(key)].objects:
                 if name in names:
                     self.files.size(object_path(name, self._index(key)))
 
     def _good(self, key: str) -> ClipEntry:
-        """The entry of a clip that did not fail."""
-        entry = self.entry(key)
+        """The row (``Manifest.rows``) of a clip that did not fail."""
+        entry = self.manifest.rows[self._index(key)]
         if entry.failure is not None:
             raise StoreError(f"{key} is not in the store: it failed ({entry.failure.stage}): {entry.failure.message}")
         return entry
@@ -237,7 +239,8 @@ class Store:
             if found != stored["bytes"]:
                 raise self._damaged(what, f"{path} has {found} bytes, expected {stored['bytes']}")
         try:
-            value = np.asarray(array[selection])
+            by_rows = isinstance(selection, np.ndarray)
+            value = np.asarray(array.oindex[selection] if by_rows else array[selection])
         except Exception as error:  # whatever a codec makes of damaged bytes
             raise self._damaged(what, error) from error
         if shape is not None and value.shape != shape:

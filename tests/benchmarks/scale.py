@@ -1,56 +1,236 @@
-"""Peak memory of runs of 50 and 500 clips, and the time to open a manifest of 100,000 clips.
+"""CPU seconds of commands on a store of 100,000 clips, and of going on with a run of which nine clips in ten are done.
 
-uv run python -m tests.benchmarks.scale
+    python -m tests.benchmarks.scale --clips 100000 --folder /somewhere/large
+
+Every figure is of a process of its own, as a user's is. Each is also taken on a store of 50 clips, which is what
+starting costs; the difference is what the clips cost. "parsing the JSON" is msgspec making dicts of the manifest,
+"reading every file" hashing the same bytes with hashlib alone. ``--runs`` measures the peak memory of real runs of 50
+and of 500 clips instead.
 """
 
+import argparse
+import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from schemas.manifest import MANIFEST_NAME, Manifest
+from pipeline.preprocessing.finish import records_of, write_store
+from pipeline.preprocessing.journal import ClipRecord, Journal
+from pipeline.preprocessing.plan import Plan, plan_run
+from pipeline.preprocessing.run import execute, taken_up
+from pipeline.sharing.pack import pack
+from schemas.clip import Clip, DatasetScan, VideoSegment
+from schemas.config import Execution, PreprocessConfig
+from schemas.labels import Emotion, Label
+from schemas.layout import object_path
+from schemas.manifest import MANIFEST_NAME, ClipEntry
+from schemas.store.format import Dimensions, create_arrays
+from schemas.store.manifest_file import read_manifest
+from schemas.store.reader import Store
+from tests.tiny_stores import SIZE, UNITS, tiny_store
 
 FRAMES = 12
+EMOTIONS: tuple[Emotion, ...] = ("happiness", "disgust", "repression", "surprise", "others")
+SMALL = 50  # clips of the store that shows what starting costs
+MER = "import sys; sys.argv = ['mer', {}]; import cli; cli.main()"
+PROGRAMS = {
+    "parsing the JSON": "import msgspec; msgspec.json.decode(open('{0}/s.zarr/manifest.json', 'rb').read())",
+    "opening": "from schemas.store.reader import Store; Store.open('{0}/s.zarr')",
+    "opening its zip file": "from schemas.store.reader import Store; Store.open('{0}/s.zip')",
+    "mer inspect": MER.format("'inspect', '{0}/s.zarr'"),
+    "mer cite": MER.format("'cite', '{0}/s.zarr'"),
+    "mer subset, 3 clips": MER.format(
+        "'subset', '{0}/s.zarr', '-o', '{0}/3.zarr', '--where', 'clip=EP000001|EP000007|EP000008'"
+    ),
+    "mer diff, equal": MER.format("'diff', '{0}/s.zarr', '{0}/s.zarr'"),
+    "mer diff, one label differs": MER.format("'diff', '{0}/s.zarr', '{0}/other.zarr'"),
+    "planning of mer train": "from tests.benchmarks.scale import planned; planned('{0}/s.zarr')",
+    "resume, 90 % done": "from tests.benchmarks.scale import resumed; resumed('{0}')",
+    "reading every file": """
+import hashlib, os
+for folder, _, names in os.walk('{0}/s.zarr'):
+    for name in names:
+        with open(folder + '/' + name, 'rb') as file: hashlib.file_digest(file, 'sha256')""",
+    "mer verify": MER.format("'verify', '{0}/s.zarr'"),
+}
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="for the stores; one that has them already is taken as it is")
+    parser.add_argument("--only", default="", help="rows whose name has this in it")
+    parser.add_argument("--runs", action="store_true", help="peak memory of real runs")
+    options = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        folder = options.folder or Path(scratch)
+        if options.runs:
+            runs(folder)
+            return
+        sizes = (SMALL, options.clips)
+        places = [prepared(folder / f"{count}", count) for count in sizes]
+        size = (places[-1] / "s.zarr" / MANIFEST_NAME).stat().st_size / 1e6
+        table = Table("s of CPU", *(f"{count} clips" for count in sizes), "difference", "peak, MB", box=None)
+        for name, program in PROGRAMS.items():
+            if options.only in name:
+                (few, _), (many, peak) = (cost(program.replace("{0}", str(place))) for place in places)
+                table.add_row(name, f"{few:.2f}", f"{many:.2f}", f"{many - few:.2f}", f"{peak:.0f}")
+    Console().print(f"a manifest of {size:.0f} MB", table)
+
+
+def cost(program: str) -> tuple[float, float]:
+    """CPU seconds and peak MB of a program in a process of its own."""
+    measured = f"""
+import resource
+try:
+    exec({program!r})
+except SystemExit as end:
+    assert end.code in (None, 0, 1), end.code
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))
+    print(used.ru_utime + used.ru_stime, int(peak) / 1e3)
+"""
+    out = subprocess.run([sys.executable, "-c", measured], stdout=subprocess.PIPE, check=True, text=True).stdout
+    seconds, peak = map(float, out.splitlines()[-1].split())
+    return seconds, peak
+
+
+def prepared(folder: Path, count: int) -> Path:
+    """A store of so many clips, one with another label, a packed one, and a run of which nine clips in ten are done."""
+    if folder.exists():
+        shutil.rmtree(folder / "3.zarr", ignore_errors=True)
+        return folder
+    one = tiny_store(folder / "one.zarr", ["casme2/sub01/EP01"], depth=False, frames=FRAMES)
+    path, pixels = folder / "s.zarr", (one.path / object_path("texture", 0)).read_bytes()
+    records = sorted(
+        (renamed(record, i, count, pixels) for record in records_of(one) for i in range(count)), key=key_of
+    )
+    records = [record.model_copy(update={"index": index}) for index, record in enumerate(records)]
+    dimensions = Dimensions(count, FRAMES, SIZE, UNITS, depth=False, au_frames=False)
+    create_arrays(path, dimensions)
+    for record in records:
+        file = path / object_path("texture", record.index)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(marked(pixels, record.entry.key))
+    manifest = write_store(path, dimensions, records, one.manifest)
+    pack(Store.open(path), folder / "s.zip")
+    clips = (*manifest.clips[:-1], relabelled(manifest.clips[-1]))
+    other = manifest.model_copy(update={"clips": clips}).sealed().model_dump_json(exclude_defaults=True)
+    shutil.copytree(path, folder / "other.zarr", ignore=lambda at, _: {"c"} if at.endswith("/texture") else ())
+    (folder / "other.zarr" / MANIFEST_NAME).write_text(other + "\n")
+    begun = folder / "begun.zarr"
+    shutil.copytree(path, begun, copy_function=os.link)
+    (begun / MANIFEST_NAME).unlink()
+    journal = Journal(begun)
+    journal.begin(plan_of(begun, map(key_of, records)).header, records[: count * 9 // 10])
+    journal.close()
+    return folder
+
+
+def marked(pixels: bytes, key: str) -> bytes:
+    """Bytes that no other clip has, as many and of the kind that are hashed; here nobody decodes them."""
+    return key.encode() + pixels
+
+
+def renamed(record: ClipRecord, number: int, count: int, pixels: bytes) -> ClipRecord:
+    """A clip of one of many subjects, with figures of its own, as those of a real one are."""
+    entry = record.entry
+    assert entry.source is not None
+    assert entry.quality is not None
+    emotion, key = EMOTIONS[number % len(EMOTIONS)], f"casme2/sub{number % max(10, count // 100):04d}/EP{number:06d}"
+    data = marked(pixels, key)
+    update = {
+        "key": key,
+        "objects": {"texture": {"bytes": len(data), "sha256": sha256(data).hexdigest()}},
+        "label": entry.label.model_copy(update={"emotion": emotion, "raw_emotion": emotion}),
+        "source": entry.source.model_copy(update={"sha256": sha256(str(number).encode()).hexdigest()}),
+        "quality": entry.quality.model_copy(update={"residual_motion_px": 0.1 + number % 977 / 1777}),
+    }
+    return record.model_copy(update={"entry": entry.model_copy(update=update)})
+
+
+def relabelled(entry: ClipEntry) -> ClipEntry:
+    """The clip with a label that no other has."""
+    return entry.model_copy(update={"label": entry.label.model_copy(update={"emotion": "fear"})})
+
+
+def key_of(record: ClipRecord) -> str:
+    """The key of its clip."""
+    return record.entry.key
+
+
+def plan_of(out: Path, keys: Iterable[str]) -> Plan:
+    """The run that would make a store of these clips."""
+    frames = VideoSegment(path="video.avi", count=FRAMES)
+    clips = [
+        Clip(
+            dataset=dataset,
+            subject=subject,
+            name=name,
+            source=frames,
+            onset=1,
+            apex=2,
+            offset=9,
+            fps=200,
+            label=Label(),
+        )
+        for dataset, subject, name in (key.split("/") for key in keys)
+    ]
+    scan = DatasetScan(dataset="casme2", layout="raw", annotation=None, clips=tuple(clips))
+    config = PreprocessConfig(dataset="casme2", depth="none", au="mesh", size=SIZE)
+    return plan_run(out.parent, out, scan, config, Execution(device="cpu", workers=0))
+
+
+def resumed(folder: str) -> None:
+    """Go on with the run, up to where the first clip would be processed."""
+    out = Path(folder) / "begun.zarr"
+    keys = [entry.key for entry in read_manifest(Path(folder) / "s.zarr").clips]
+    journal = Journal(out)
+    records = taken_up(plan_of(out, keys), journal, None)
+    journal.close()
+    assert len(records) == len(keys) * 9 // 10
+
+
+def planned(store: str) -> None:
+    """All that is settled before a model is trained, by subject."""
+    from training.config import TrainConfig
+    from training.runs.plan import plan_training
+
+    config = TrainConfig(model="ststnet", protocol="casme2-5/kfold-5", counts="any", size=SIZE)
+    assert len(plan_training([Store.open(store)], config, "cpu").run.folds) == 5
+
+
+def runs(folder: Path) -> None:
+    """Peak memory of real runs, which have to stay as they are however many clips there are."""
     from pipeline.datasets import scan_dataset
     from pipeline.synthesis.generator import synthesise
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        synthesise("casme2", folder / "raw", subjects=1, clips=1, frames=FRAMES, seed=0)
-        root, scan = scan_dataset(folder / "raw")
-        table = Table(
-            "clips", "peak of `mer` itself, MB", "peak of a worker, MB", "clips/s", title="2 workers, mesh, 112 px"
-        )
-        for count in (50, 500):
-            manifest, peak, seconds = run(root, folder / f"{count}.zarr", scan, count)
-            table.add_row(
-                str(count), f"{peak['main'] / 1e6:.0f}", f"{peak['worker'] / 1e6:.0f}", f"{count / seconds:.1f}"
-            )
-        Console().print(table)
-        times, size = open_many(folder, manifest)
-        print(f"manifest of 100,000 clips, {size / 1e6:.0f} MB: opened in {min(times):.2f} to {max(times):.2f} s")
+    synthesise("casme2", folder / "raw", subjects=1, clips=1, frames=FRAMES, seed=0)
+    root, scan = scan_dataset(folder / "raw")
+    table = Table(
+        "clips", "peak of `mer` itself, MB", "peak of a worker, MB", "clips/s", title="2 workers, mesh, 112 px"
+    )
+    for count in (50, 500):
+        peak, seconds = run(root, folder / f"{count}.zarr", scan, count)
+        table.add_row(str(count), f"{peak['main'] / 1e6:.0f}", f"{peak['worker'] / 1e6:.0f}", f"{count / seconds:.1f}")
+    Console().print(table)
 
 
-def run(root: Path, out: Path, scan: object, count: int) -> tuple[Manifest, dict[str, int], float]:
-    """Process ``count`` copies of one clip; returns manifest, peak resident bytes, seconds."""
-    from pipeline.preprocessing.plan import plan_run
-    from pipeline.preprocessing.run import execute
-    from schemas.clip import DatasetScan
-    from schemas.config import Execution, PreprocessConfig
-
-    assert isinstance(scan, DatasetScan)
+def run(root: Path, out: Path, scan: DatasetScan, count: int) -> tuple[dict[str, int], float]:
+    """Process ``count`` copies of one clip; returns peak resident bytes, and seconds."""
     clip = scan.clips[0]
     clips = tuple(clip.model_copy(update={"name": f"clip{i:05d}"}) for i in range(count))
     execution = Execution(workers=2, device="cpu")
@@ -58,8 +238,8 @@ def run(root: Path, out: Path, scan: object, count: int) -> tuple[Manifest, dict
     plan = plan_run(root, out, scan.model_copy(update={"clips": clips}), config, execution)
     started = time.perf_counter()
     with peak_memory() as peak:
-        manifest = execute(plan, execution, Console(quiet=True))
-    return manifest, peak, time.perf_counter() - started
+        execute(plan, execution, Console(quiet=True))
+    return peak, time.perf_counter() - started
 
 
 @contextmanager
@@ -83,27 +263,6 @@ def peak_memory() -> Iterator[dict[str, int]]:
     finally:
         done.set()
         thread.join()
-
-
-def open_many(folder: Path, manifest: Manifest) -> tuple[list[float], int]:
-    """Seconds to read and validate a manifest of 100,000 clips, five times, and its bytes."""
-    entries = tuple(
-        manifest.clips[0].model_copy(update={"key": f"casme2/sub{i // 100:04d}/clip{i:06d}"}) for i in range(100_000)
-    )
-    store = folder / "many.zarr"
-    store.mkdir()
-    text = manifest.model_copy(update={"clips": entries}).sealed().model_dump_json(exclude_defaults=True)
-    (store / MANIFEST_NAME).write_text(text)
-    times = []
-    for _ in range(5):  # each in a fresh process, as a user's is
-        program = f"""
-import time, pathlib
-started = time.perf_counter()
-assert len(read_manifest(pathlib.Path({str(store)!r})).clips) == 100_000
-print(time.perf_counter() - started)
-"""
-        times.append(float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout))
-    return times, len(text)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class ClipReader:
         key = self.keys[index]
         columns = self._columns[key]
         store, row = columns.store, columns.store.manifest.index[key]
-        entry = store.manifest.clips[row]
+        entry = store.manifest.rows[row]
         frames = entry.n_frames
         texture = torch.empty(frames, 0, self.size, self.size, dtype=torch.uint8)
         depth = torch.empty(frames, 0, self.size, self.size, dtype=torch.float16)

@@ -242,7 +242,7 @@ def _subjects(
 
 
 def _store(manifest: Manifest) -> EvaluatedStore:
-    failed = sum(entry.status == "failed" for entry in manifest.clips)
+    failed = sum(entry.status == "failed" for entry in manifest.rows)
     return EvaluatedStore(
         datasets=manifest.datasets,
         content_sha256=manifest.content_sha256,

@@ -126,7 +126,7 @@ def predict_store(
     """
     first = load_trained_model(ensemble.folders[0].model, classes=ensemble.run.classes)
     _check_store(store, first)
-    entries = store.manifest.clips
+    entries = store.manifest.rows
     left_out = left_out or {}
     reasons = [left_out.get(e.key, "") if e.failure is None else e.failure.message for e in entries]
     good = [row for row, reason in enumerate(reasons) if not reason]
@@ -150,7 +150,7 @@ def predict_store(
 
 def faces_seen(store: Store) -> str:
     """How many faces there were on the frame that the face of each clip was looked for, in words."""
-    counts = Counter(entry.quality.faces if entry.quality is not None else 0 for entry in store.manifest.clips)
+    counts = Counter(entry.quality.faces if entry.quality is not None else 0 for entry in store.manifest.rows)
     return "faces: " + ", ".join(
         f"{faces or 'none'} in {words.count(clips, 'clip')}" for faces, clips in sorted(counts.items())
     )
@@ -214,7 +214,7 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
     folds = [folder.fold for folder in ensemble.folders]
     learned = {key for fold in folds for key in fold.learned}
     seen = {subject_of(key) for key in learned}
-    subjects = {subject_of(entry.key) for entry in store.manifest.clips}
+    subjects = {subject_of(entry.key) for entry in store.manifest.rows}
     if known := sorted(subjects & seen):
         yield (
             f"NO TEST RESULT: {len(known)} of {len(subjects)} subjects were trained on by these models "
@@ -225,17 +225,17 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
     if twins := [key for key in twins if subject_of(key) not in seen]:
         named = twins[0] + ", ..." * (len(twins) > 1)
         yield (
-            f"NO TEST RESULT: {len(twins)} of {len(store.manifest.clips)} clips ({named}) are training clips "
+            f"NO TEST RESULT: {len(twins)} of {len(store.manifest.rows)} clips ({named}) are training clips "
             "of these models under other names: their files or their pixels are the same"
         )
     if not known and ensemble.run.config.pretrained is not None:
         yield "the models were pre-trained on other clips; whether these subjects were among them is not known here"
-    if all(entry.label.raw_emotion is None for entry in store.manifest.clips):
+    if all(entry.label.raw_emotion is None for entry in store.manifest.rows):
         yield (
             "the models have no class for 'no expression': they were trained on clips that hold one, and give a class "
             "to every other too"
         )
-    faces = [entry.quality.faces for entry in store.manifest.clips if entry.quality is not None]
+    faces = [entry.quality.faces for entry in store.manifest.rows if entry.quality is not None]
     if several := sum(count > 1 for count in faces):
         yield f"up to {max(faces)} faces were seen, in {several} of {len(faces)} clips; the largest is taken"
     yield from _other_backends(ensemble.run, store, inputs)
@@ -243,7 +243,7 @@ def _caveats(ensemble: Ensemble, store: Store, inputs: frozenset[Input]) -> Iter
 
 def _learned_under_other_names(run: Run, learned: Collection[str], store: Store) -> list[str]:
     """Keys of the store's clips whose files or pixels are those of clips that the models learned from."""
-    keys, twins = {entry.key for entry in store.manifest.clips}, set[str]()
+    keys, twins = {entry.key for entry in store.manifest.rows}, set[str]()
     for known, found in ((run.sources, sources_of([store], keys)), (run.pixels, pixels_of([store], keys))):
         hashes = {sha256 for key, sha256 in known.items() if key in learned}
         twins |= {key for key, sha256 in found.items() if sha256 in hashes}

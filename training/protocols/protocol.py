@@ -72,7 +72,7 @@ def infer_protocol(classes: Sequence[str], manifests: Sequence[Manifest]) -> Pro
     Raises:
         ConfigError: there is none, or more than one.
     """
-    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.clips}
+    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.rows}
     fitting = [t for t in TASKS.values() if set(t.classes) == set(classes) and set(t.dataset_names) == datasets]
     if len(fitting) > 1:
         fitting = [t for t in fitting if not select_clips(t, manifests, counts="any").differences] or fitting
@@ -110,7 +110,7 @@ def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
     Raises:
         ConfigError: no shipped task is about these datasets.
     """
-    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.clips}
+    datasets = {entry.key.split("/")[0] for manifest in manifests for entry in manifest.rows}
     for task in TASKS.values():
         if set(task.dataset_names) == datasets:
             return Protocol(task=task, split=Loso())
@@ -126,7 +126,7 @@ def default_protocol(manifests: Sequence[Manifest]) -> Protocol:
 def _of_labels(dataset: str, manifests: Sequence[Manifest]) -> Task | None:
     """The task of all labels of one dataset; ``None`` if its clips are of fewer than two classes."""
     field: LabelField = "raw_emotion" if dataset == "clips" else "emotion"  # a table's own words are its classes
-    entries = [entry for manifest in manifests for entry in manifest.clips if entry.status == "ok"]
+    entries = [entry for manifest in manifests for entry in manifest.rows if entry.status == "ok"]
     labels = [str(value) for entry in entries if (value := getattr(entry.label, field))]
     counts = dict(sorted(Counter(labels).items()))
     if len(counts) < 2:

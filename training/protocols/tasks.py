@@ -170,7 +170,7 @@ def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = 
     left_out: Counter[str] = Counter()
     failed = []
     for manifest in manifests:
-        for entry in manifest.clips:
+        for entry in manifest.rows:
             rule = rules.get(entry.key.split("/")[0])
             if rule is None:
                 raise ConfigError(

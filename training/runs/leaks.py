@@ -19,7 +19,7 @@ def pixels_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
     """
     wanted, found = set(keys), {}
     for store in stores:
-        for entry in store.manifest.clips:
+        for entry in store.manifest.rows:
             stored = entry.objects.get("texture") or entry.objects.get("depth")
             if entry.key in wanted and stored is not None:
                 found[entry.key] = stored["sha256"]
@@ -29,7 +29,7 @@ def pixels_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
 def sources_of(stores: Iterable[Store], keys: Iterable[str]) -> dict[str, str]:
     """Clip key -> hash of the files that it was read from; clips that were renamed for sharing have none."""
     wanted = set(keys)
-    entries = (entry for store in stores for entry in store.manifest.clips if entry.key in wanted)
+    entries = (entry for store in stores for entry in store.manifest.rows if entry.key in wanted)
     return {entry.key: entry.source.sha256 for entry in entries if entry.source is not None}
 
 

@@ -102,7 +102,7 @@ def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, de
 
 def plan_self_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> PlannedRun:
     """One training on every clip of the stores, without labels, by masked frame differences."""
-    keys = sorted(entry.key for store in stores for entry in store.manifest.clips if entry.status == "ok")
+    keys = sorted(entry.key for store in stores for entry in store.manifest.rows if entry.status == "ok")
     if not keys:
         raise ConfigError(f"{', '.join(str(store.path) for store in stores)}: no clip to pre-train on")
     if twice := [key for key, following in pairwise(keys) if key == following]:
