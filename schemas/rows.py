@@ -93,17 +93,19 @@ def _adapter(model: type[_M]) -> TypeAdapter[tuple[_M, ...]]:
 def row_type(model: type[BaseModel]) -> type[msgspec.Struct]:
     """The struct of a model: closed, frozen, with the same types, bounds, defaults and properties.
 
+    Where the model has validators, each struct is validated as a model when it is read.
+
     Raises:
-        TypeError: the model has a constraint or a validator that structs would not check.
+        TypeError: a field has a constraint that structs would not check.
     """
-    checks = model.__pydantic_decorators__
+    fields, checks = model.model_fields.items(), model.__pydantic_decorators__
+    namespace: dict[str, Any] = {name: value for name, value in vars(model).items() if isinstance(value, property)}
     if checks.field_validators or checks.model_validators or checks.validators or checks.root_validators:
-        raise TypeError(f"{model.__name__} has validators, which its rows would not run")
-    fields = model.model_fields.items()
+        namespace["__post_init__"] = lambda row: model.model_validate_json(_as_it_stood.encode(row))
     return msgspec.defstruct(
         model.__name__,
         [(name, _annotated(field.annotation, field.metadata), _default(field)) for name, field in fields],
-        namespace={name: value for name, value in vars(model).items() if isinstance(value, property)},
+        namespace=namespace,
         kw_only=True,
         frozen=True,
         forbid_unknown_fields=True,
@@ -115,8 +117,10 @@ def row_type(model: type[BaseModel]) -> type[msgspec.Struct]:
 def _default(field: FieldInfo) -> Any:
     if field.is_required():
         return msgspec.NODEFAULT
-    if field.default_factory is not None:
-        return msgspec.field(default_factory=field.default_factory)  # type: ignore[arg-type]
+    factory: Any = field.default_factory
+    if factory is not None:
+        made = row_type(factory) if isinstance(factory, type) and issubclass(factory, BaseModel) else factory
+        return msgspec.field(default_factory=made)
     return field.default
 
 

@@ -1,13 +1,14 @@
 """`mer verify`: is every byte of a store what its manifest says, and does it decode?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from schemas.errors import StoreDamagedError, StoreError
 from schemas.layout import NO_FRAME, PHASES, SPECS, object_path
@@ -22,6 +23,7 @@ _DROPPED = re.compile(
     r"(.*/)?(\.DS_Store|\._[^/]*|\.localized|\.directory|Thumbs\.db|desktop\.ini|(@eaDir|__MACOSX)/.*)", re.I
 )
 _THREADS = 8  # hashing releases the GIL and waits for the disk
+_PART = 16  # objects that a thread looks at before it asks for others
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,20 @@ def verify(store: Store, *, deep: bool = False) -> list[Problem]:
         deep: decode everything.
     """
     arrays = list(_array_problems(store))
-    problems = [*manifest_problems(store.manifest), *_object_problems(store), *arrays]
+    manifest = store.manifest
+    problems = [*_contract_problems(manifest), *manifest_problems(manifest), *_object_problems(store), *arrays]
     if deep:
         problems += _value_problems(store, left_out={problem.path for problem in arrays})
     return problems
+
+
+def _contract_problems(manifest: Manifest) -> Iterator[Problem]:
+    """What Pydantic has to say of clips that were read as rows, with the same types and bounds, when it was opened."""
+    try:
+        for _ in manifest.clips:  # each is validated when it is made
+            pass
+    except ValidationError as error:
+        yield Problem("manifest", MANIFEST_NAME, str(error))
 
 
 def manifest_problems(manifest: Manifest) -> Iterator[Problem]:
@@ -78,11 +90,14 @@ def manifest_problems(manifest: Manifest) -> Iterator[Problem]:
 def _object_problems(store: Store) -> Iterator[Problem]:
     objects, files = store.manifest.all_objects(), store.files.at_source()
 
-    def check(item: tuple[str, StoredObject]) -> Problem | None:
-        return _object_problem(files, *item)
+    def check(items: Sequence[tuple[str, StoredObject]]) -> list[Problem]:
+        return [problem for item in items if (problem := _object_problem(files, *item)) is not None]
 
+    listed = list(objects.items())
+    parts = [listed[start : start + _PART] for start in range(0, len(listed), _PART)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        yield from (problem for problem in pool.map(check, objects.items()) if problem is not None)
+        for problems in pool.map(check, parts):
+            yield from problems
     known = {*objects, MANIFEST_NAME}
     for name in files.names():
         if name not in known:

@@ -31,7 +31,6 @@ def finish_store(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
             for array in dimensions.names:
                 if SPECS[array].per_clip:
                     (plan.out / object_path(array, record.index)).unlink(missing_ok=True)
-    sweep_partial_files(plan.out)
     manifest = Manifest(
         provenance=plan.provenance,
         config_sha256=plan.provenance.config.sha256,
@@ -91,11 +90,22 @@ def records_of(store: Store, rows: Sequence[int] | None = None) -> Iterator[Clip
             yield ClipRecord(index=index, entry=entry, columns=ClipColumns.model_validate(columns))
 
 
-def sweep_partial_files(store: Path) -> None:
-    """Delete what a killed write leaves: Zarr writes ``NAME.<random>.partial`` and renames."""
+def sweep_partial_files(store: Path, rows: Iterable[int]) -> None:
+    """Delete what a killed write leaves: Zarr writes ``NAME.<random>.partial`` beside an object, and renames.
+
+    Args:
+        store: where it was killed.
+        rows: positions of the clips that may have been written; to walk through all of a large store takes minutes.
+    """
+    clip_arrays = [name for name, spec in SPECS.items() if spec.per_clip]
+    folders = {(store / object_path(name, row)).parent for row in rows for name in clip_arrays}
+    folders |= {store, *(store / name for name in clip_arrays)}
     with output_errors(store):
-        for path in store.rglob("*.partial"):
-            path.unlink(missing_ok=True)
+        for name in SPECS.keys() - set(clip_arrays):
+            folders |= {path.parent for path in (store / name).rglob("*.partial")}
+        for folder in folders:
+            for path in folder.glob("*.partial"):
+                path.unlink(missing_ok=True)
 
 
 def _columns(records: Sequence[ClipRecord], dimensions: Dimensions) -> dict[str, NDArray[Any] | Sequence[str]]:

@@ -2,17 +2,19 @@
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 
 from pipeline.preprocessing import clip_tasks, cluster
 from pipeline.preprocessing.backends import build_processor
 from pipeline.preprocessing.finish import finish_store, records_of, sweep_partial_files
-from pipeline.preprocessing.journal import ClipRecord, Journal
+from pipeline.preprocessing.journal import ClipRecord, Journal, JournalHeader
 from pipeline.preprocessing.plan import Plan
 from schemas.config import Execution
 from schemas.differences import now_and_there
@@ -21,7 +23,7 @@ from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
 from schemas.output import locked, output_errors
 from schemas.progress import Progress
-from schemas.store.files import stored_object
+from schemas.store.files import Folder, stored_object
 from schemas.store.format import create_arrays
 from schemas.store.manifest_file import JOURNAL_NAME, read_manifest
 from schemas.store.reader import Store
@@ -61,13 +63,18 @@ def execute(
             return complete
         try:
             records = taken_up(plan, journal, complete)
-            with Progress(console, unit="clips", total=len(plan.clips), done=len(records)) as progress:
-                for record in _process(plan, execution, console, done=records.keys()):
+            new = [index for index in range(len(plan.clips)) if index not in records]
+            with (
+                Progress(console, unit="clips", total=len(plan.clips), done=len(records)) as progress,
+                _wrong_bytes(plan.out, list(records.values())) as wrong,
+            ):
+                for record in _new_and_wrong(plan, execution, console, new, wrong):
                     journal.append(record)
                     records[record.index] = record
                     progress.advance(failed=record.entry.status == "failed")
                     if (failure := record.entry.failure) is not None:
                         log.warning("%s failed at %s: %s", record.entry.key, failure.stage, failure.message)
+            sweep_partial_files(plan.out, [*new, *wrong.result()])
             manifest = finish_store(plan, [records[index] for index in range(len(plan.clips))])
             journal.remove()
         finally:
@@ -81,8 +88,15 @@ def is_store(path: Path) -> bool:
     return not names or bool(names & {MANIFEST_NAME, JOURNAL_NAME}) or names <= {"zarr.json", *SPECS}
 
 
-def _process(plan: Plan, execution: Execution, console: Console, *, done: Collection[int]) -> Iterator[ClipRecord]:
-    tasks = [(index, clip) for index, clip in enumerate(plan.clips) if index not in done]
+def _new_and_wrong(
+    plan: Plan, execution: Execution, console: Console, new: Iterable[int], wrong: Future[list[int]]
+) -> Iterator[ClipRecord]:
+    yield from _process(plan, execution, console, new)
+    yield from _process(plan, execution, console, wrong.result())
+
+
+def _process(plan: Plan, execution: Execution, console: Console, indices: Iterable[int]) -> Iterator[ClipRecord]:
+    tasks = [(index, plan.clips[index]) for index in indices]
     if not tasks:
         return
     build = partial(build_processor, plan.backends, plan.root, plan.out)
@@ -124,59 +138,78 @@ def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]
 
 
 def taken_up(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
-    """Bring the output to the state "under way"; returns the records of an earlier run that still hold.
+    """Bring the output to the state "under way"; returns the records of an earlier run whose objects are there.
+
+    Their sizes are right; their bytes are hashed while other clips are processed.
 
     Args:
         plan: the run's.
         journal: of the output; it is open for appending on return.
         complete: the manifest of a store whose failed clips are tried again.
     """
-    records = _done_before(plan, journal, complete)
-    _begin(plan, journal, records, complete)
-    return records
-
-
-def _done_before(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
-    """Records of an earlier run that still hold: not failed, and every object there with its hash."""
+    begun = journal.read() if complete is None else None
     if complete is not None:
-        store = Store(plan.out, complete)
-        differences = plan.provenance.differences(complete.provenance)
-        if not differences and (frames := store.array("frame_number").shape[1]) != plan.dimensions.frames:
-            differences = {"frames": (plan.dimensions.frames, frames)}
-        _refuse(plan.out, "a complete store", differences)
-        return {record.index: record for record in records_of(store) if _holds(plan.out, record)}
-    begun = journal.read()
-    if begun is None:
-        return {}
-    header, records = begun
-    differences = plan.provenance.differences(header.provenance)
-    if not differences and header != plan.header:
-        differences = {"clips": ("as on disk today", "as on disk when that run began")}
-    _refuse(plan.out, "an unfinished store", differences)
-    return {record.index: record for record in records if _holds(plan.out, record)}
-
-
-def _holds(out: Path, record: ClipRecord) -> bool:
-    if record.entry.status == "failed":
-        return False
-    for array, expected in record.entry.objects.items():
-        file = out / object_path(array, record.index)
-        if not file.is_file() or stored_object(file) != expected:
-            log.warning("%s: %s is not what was written; processing the clip again", record.entry.key, file)
-            return False
-    return True
-
-
-def _begin(plan: Plan, journal: Journal, records: dict[int, ClipRecord], complete: Manifest | None) -> None:
-    """Bring the output to the state "under way": arrays and journal there, no manifest."""
-    if complete is None and journal.read() is None:
+        done: Iterable[ClipRecord] = _of_complete_store(plan, complete)
+    else:
+        done = () if begun is None else _of_unfinished_store(plan, *begun)
+    records = {record.index: record for record in done if _is_there(plan.out, record)}
+    if complete is None and begun is None:
         with output_errors(plan.out):
             create_arrays(plan.out, plan.dimensions)
-    sweep_partial_files(plan.out)
+    sweep_partial_files(plan.out, [index for index in range(len(plan.clips)) if index not in records])
     journal.begin(plan.header, list(records.values()))
     (plan.out / MANIFEST_NAME).unlink(missing_ok=True)
     if records:
         log.info("%s: going on after %d of %d clips", plan.out, len(records), len(plan.clips))
+    return records
+
+
+def _of_complete_store(plan: Plan, complete: Manifest) -> Iterator[ClipRecord]:
+    store = Store(plan.out, complete)
+    differences = plan.provenance.differences(complete.provenance)
+    if not differences and (frames := store.array("frame_number").shape[1]) != plan.dimensions.frames:
+        differences = {"frames": (plan.dimensions.frames, frames)}
+    _refuse(plan.out, "a complete store", differences)
+    return records_of(store)
+
+
+def _of_unfinished_store(plan: Plan, header: JournalHeader, records: Iterable[ClipRecord]) -> Iterable[ClipRecord]:
+    differences = plan.provenance.differences(header.provenance)
+    if not differences and header != plan.header:
+        differences = {"clips": ("as on disk today", "as on disk when that run began")}
+    _refuse(plan.out, "an unfinished store", differences)
+    return {record.index: record for record in records}.values()  # a clip that was processed again is there twice
+
+
+def _is_there(out: Path, record: ClipRecord) -> bool:
+    if record.entry.status == "failed":
+        return False
+    files, objects = Folder(out), record.entry.objects.items()
+    return all(files.size(object_path(array, record.index)) == expected["bytes"] for array, expected in objects)
+
+
+@contextmanager
+def _wrong_bytes(out: Path, records: Iterable[ClipRecord]) -> Iterator[Future[list[int]]]:
+    """Clips that are there, but not as they were written: hashed in a thread, which ends with the block."""
+    left = Event()
+
+    def wrong() -> list[int]:
+        return [record.index for record in records if not left.is_set() and not _holds(out, record)]
+
+    with ThreadPoolExecutor(1) as pool:  # it waits for the disk, and hashing lets other threads run
+        try:
+            yield pool.submit(wrong)
+        finally:
+            left.set()
+
+
+def _holds(out: Path, record: ClipRecord) -> bool:
+    for array, expected in record.entry.objects.items():
+        file = out / object_path(array, record.index)
+        if stored_object(file) != expected:
+            log.warning("%s: %s is not what was written; processing the clip again", record.entry.key, file)
+            return False
+    return True
 
 
 def _failed(manifest: Manifest) -> bool:
