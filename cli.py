@@ -57,6 +57,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Results": {
         "report": (TRAINING, "Make the page and figures of a run again."),
+        "spot": (TRAINING, "Where in long recordings expressions are."),
         "predict": (TRAINING, "Class probabilities for new videos or a store."),
         "export": (TRAINING, "Write one model of a run as ONNX."),
     },

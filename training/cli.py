@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from training.fit.folder import Run, RunFolder
     from training.runs.folds import Resources
     from training.runs.train import TrainedRun as Trained
+    from training.spotting.flow_peaks import Course
 
 app = typer.Typer(rich_markup_mode=None)
 model_app = typer.Typer(hidden=True, rich_markup_mode=None)
@@ -461,6 +462,126 @@ def clips_to_predict(
             Path(source), out, like=like, windowing=windowing, execution=execution, console=console(), fps=fps
         )
         yield Store.open(out), windows
+
+
+@app.command()
+@options(TrainExecution, "device")
+def spot(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A video, a folder of videos, or a store of long recordings."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("spotted"),
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Spot as learnt in this folder, which `mer spot STORE` wrote."),
+    ] = None,
+    *,
+    given: Given,
+) -> None:
+    """Where in long recordings expressions are: a table, subtitles and a timeline.
+
+    A store with intervals is spotted by leave-one-subject-out, and scored; the folder then serves as --like.
+    """
+    import time
+
+    from schemas.errors import ConfigError
+    from schemas.manifest import MANIFEST_NAME
+    from schemas.store.location import located
+    from schemas.store.reader import Store
+    from training.spotting.flow_peaks import spot as spot_course
+    from training.spotting.output import write_outputs
+    from training.spotting.spotter import read_spotter
+
+    place = located(source)
+    is_store = not isinstance(place, Path) or place.suffix == ".zip" or (place / MANIFEST_NAME).is_file()
+    if is_store and like is None:
+        _spot_subjects(Store.open(place), out)
+        return
+    if like is None:
+        raise ConfigError("a video needs --like FOLDER: one that `mer spot STORE` wrote, which holds the thresholds")
+    rules, started = read_spotter(like).rules, time.monotonic()
+    courses, videos = (_store_courses(Store.open(place)), {}) if is_store else _video_courses(Path(source), given)
+    found = [one for course in courses.values() for one in spot_course(course, rules)]
+    files = write_outputs(out, found, courses, dict.fromkeys(courses, rules), videos=videos)
+    length = sum(len(course.numbers) / course.fps for course in courses.values())
+    took = time.monotonic() - started
+    micro = sum(one.type == "micro" for one in found)
+    print(f"{len(found)} expressions spotted: {micro} micro, {len(found) - micro} macro")
+    print(f"{length:.1f} s of video in {took:.1f} s: real-time factor {length / took:.2f}")
+    for file in files:
+        print(file)
+
+
+def _spot_subjects(store: "Store", out: Path) -> None:
+    """Spot each subject of a store with what the others taught; write and print the score."""
+    from schemas.output import write_text
+    from training.spotting.evaluate import evaluate as score
+    from training.spotting.intervals import recordings_of
+    from training.spotting.output import write_outputs
+    from training.spotting.spotter import leave_one_subject_out, write_spotter
+    from training.spotting.terminal import spotting_report
+
+    recordings = recordings_of([store])
+    courses = _store_courses(store)
+    spotter, answers = leave_one_subject_out(courses, recordings, [store.manifest.content_sha256])
+    result = score(answers, recordings)
+    rules = {recording.key: spotter.folds[recording.subject] for recording in recordings}
+    files = write_outputs(out, answers, courses, rules, recordings=recordings)
+    write_text(out / "result.json", result.model_dump_json(indent=1) + "\n")
+    console().print(spotting_report(result))
+    print(f"{write_spotter(out, spotter).parent}: complete; open {files[-1]}; next: mer spot VIDEO --like {out}")
+
+
+def _store_courses(store: "Store") -> "dict[str, Course]":
+    """How the face moves in each long recording of a store."""
+    import numpy as np
+
+    from pipeline.clip.region_motion import course_of_entry
+    from schemas.progress import Progress
+    from training.spotting.flow_peaks import Course
+    from training.spotting.intervals import recordings_of
+
+    recordings, courses = recordings_of([store]), {}
+    with Progress(console(), unit="recordings", total=len(recordings)) as progress:
+        for recording in recordings:
+            numbers = np.asarray(store.row("frame_number", recording.key))[: store.entry(recording.key).n_frames]
+            positions = course_of_entry(store, recording.key)
+            courses[recording.key] = Course(recording.key, recording.fps, numbers.astype(np.int64), positions)
+            progress.advance()
+    return courses
+
+
+def _video_courses(source: Path, given: Given) -> "tuple[dict[str, Course], dict[str, Path]]":
+    """How the face moves in new videos, and where these are."""
+    import numpy as np
+
+    from pipeline.clip.frames import Frames
+    from pipeline.clip.mtcnn import Mtcnn
+    from pipeline.clip.region_motion import course_of_video
+    from pipeline.datasets import scan_dataset
+    from pipeline.preprocessing.cluster import choose_device
+    from schemas.progress import Progress
+    from training.spotting.flow_peaks import Course
+
+    root, found = scan_dataset(source, "video", long=True)
+    detector = Mtcnn(choose_device(given.make(TrainExecution)))
+    courses, videos = {}, {}
+    usable = [clip for clip in found.clips if clip.usable]
+    for clip in found.clips:
+        for finding in clip.findings:
+            print(f"{finding.kind}: {finding.message}", file=sys.stderr)
+    total = sum(len(clip.source.numbers) for clip in usable if clip.source)
+    with Progress(console(), unit="frames", total=total) as progress:
+        for clip in usable:
+            assert clip.source is not None, "usable"
+            positions = []
+            for place in course_of_video(Frames(root, clip.source, keep_bytes=0), detector, clip.fps):
+                positions.append(place)
+                progress.advance()
+            courses[clip.key] = Course(clip.key, clip.fps, np.array(clip.source.numbers), np.stack(positions))
+            videos[clip.key] = root / clip.source.path
+    return courses, videos
 
 
 @app.command()

@@ -22,7 +22,7 @@ from schemas.output import output_errors, write_text
 
 TRUTH_FORMAT = 1
 _SHOWN = 0.05  # activation from which a coder would note an action unit
-_LETTERS = ((0.12, "A"), (0.24, "B"), (0.4, "C"), (0.7, "D"), (2.0, "E"))  # upper bounds
+_LETTERS = ((0.12, "A"), (0.24, "B"), (0.4, "C"), (0.7, "D"), (float("inf"), "E"))  # upper bounds
 
 
 @dataclass(frozen=True)

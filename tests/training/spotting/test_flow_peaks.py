@@ -1,0 +1,176 @@
+"""``flow-peaks`` on courses that are made of formulas: bumps are found where they are, steps and drifts are not."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.clip import ExpressionInterval
+from schemas.errors import PredictionsError, ProtocolError, RunFolderError
+from schemas.labels import ExpressionType, Label
+from training.spotting.evaluate import evaluate
+from training.spotting.flow_peaks import Course, FlowPeaks, PeakRule, curve, fit, spot
+from training.spotting.intervals import Recording, read_intervals
+from training.spotting.output import web_vtt, write_outputs
+from training.spotting.spotter import leave_one_subject_out, read_spotter, write_spotter
+
+FPS, REGIONS, FIRST = 30.0, 18, 101
+Bump = tuple[int, int, ExpressionType]
+
+
+def course(bumps: list[Bump], *, key: str = "d/s/v", frames: int = 600, seed: int = 0, height: float = 2.0) -> Course:
+    """Noise of 0.05 px, and three regions that go somewhere and come back within each interval (raised cosine)."""
+    positions = np.random.default_rng(seed).normal(0, 0.05, (frames, REGIONS, 2))
+    for onset, offset, kind in bumps:
+        at = np.arange(onset, offset + 1)
+        rise = 0.5 - 0.5 * np.cos(2 * np.pi * (at - onset) / (offset - onset))
+        positions[at, :3, 1] += (height if kind == "macro" else height / 2) * rise[:, None]
+    return Course(key, FPS, np.arange(FIRST, FIRST + frames), positions.astype(np.float32))
+
+
+def truth(bumps: list[Bump]) -> tuple[ExpressionInterval, ...]:
+    return tuple(
+        ExpressionInterval(onset=a + FIRST, offset=b + FIRST, label=Label(expression_type=kind, emotion="anger"))
+        for a, b, kind in bumps
+    )
+
+
+def made(subjects: int, *, shown: bool = True) -> tuple[dict[str, Course], list[Recording]]:
+    courses, recordings = {}, []
+    for subject in range(subjects):
+        bumps: list[Bump] = [(60 + 5 * subject, 73 + 5 * subject, "micro"), (200, 250 + subject, "macro"),
+                             (330, 342, "micro"), (450, 495 + subject, "macro")]  # fmt: skip
+        key = f"d/{subject}/v"
+        courses[key] = course(bumps, key=key, seed=subject)
+        recordings.append(Recording(key, FPS, FIRST, FIRST + 599, truth(bumps) if shown else ()))
+    return courses, recordings
+
+
+def test_bumps_of_other_subjects_are_found_in_place_and_kind() -> None:
+    courses, recordings = made(4)
+    spotter, answers = leave_one_subject_out(courses, recordings, ["abc"])
+    result = evaluate(answers, recordings)
+    assert {score.kind: score.f1 for score in result.scores} == {"both": 1, "micro": 1, "macro": 1}
+    assert result.boundaries is not None
+    assert result.boundaries.onset_ms < 100
+    assert set(spotter.folds) == {"d/0", "d/1", "d/2", "d/3"}
+    for one in answers:
+        assert one.apex is not None
+        assert one.onset <= one.apex <= one.offset
+        assert one.score >= 1
+
+
+def test_a_subject_is_not_in_its_own_thresholds() -> None:
+    """Another truth of one subject changes the rules of all others and not its own."""
+    courses, recordings = made(3)
+    before, _ = leave_one_subject_out(courses, recordings, [])
+    wrong = Recording("d/0/v", FPS, FIRST, FIRST + 599, truth([(100, 190, "macro"), (500, 505, "micro")]))
+    after, _ = leave_one_subject_out(courses, [wrong, *recordings[1:]], [])
+    assert after.folds["d/0"] == before.folds["d/0"]
+    assert after.folds["d/1"] != before.folds["d/1"]
+
+
+def test_steps_drifts_and_rest_have_no_peak_as_high_as_an_expression() -> None:
+    at = np.arange(600)[:, None, None]
+    noise = np.random.default_rng(1).normal(0, 0.05, (600, REGIONS, 2))
+    bump = curve(course([(300, 313, "micro")]), 0.2).max()
+    drift = Course("d/s/v", FPS, np.arange(600), (noise + 0.02 * at).astype(np.float32))
+    step = Course("d/s/v", FPS, np.arange(600), (noise + 1.0 * (at > 300)).astype(np.float32))
+    rest = Course("d/s/v", FPS, np.arange(600), noise.astype(np.float32))
+    assert curve(drift, 0.2).max() < 0.3 * bump
+    assert curve(rest, 0.2).max() < 0.3 * bump
+    assert curve(step, 0.2).max() < 0.5 * bump
+
+
+def test_a_curve_is_what_comes_and_goes_in_one_direction() -> None:
+    """Written out with loops, without smoothing: at a lag of one frame the window of Savitzky-Golay is one frame."""
+    positions = np.random.default_rng(3).normal(0, 1, (12, 5, 2)).astype(np.float32)
+    expected, usual = [], []
+    for t in range(12):
+        before, after = positions[max(t - 1, 0)], positions[min(t + 1, 11)]
+        dots = [float((positions[t][r] - before[r]) @ (positions[t][r] - after[r])) for r in range(5)]
+        sizes = sorted(max(dot, 0) ** 0.5 for dot in dots)
+        expected.append(sum(sizes[-3:]) / 3)
+        far = sorted(float(np.hypot(*(positions[t][r] - before[r]))) for r in range(5))
+        usual.append(sum(far[-3:]) / 3)
+    found = curve(Course("d/s/v", FPS, np.arange(12), positions), 1 / FPS)
+    np.testing.assert_allclose(found, np.array(expected) / np.median(usual[1:]), rtol=1e-5)
+
+
+def test_segments_without_a_face_are_apart_and_hold_nothing() -> None:
+    whole = course([(100, 113, "micro")])
+    positions = whole.positions.copy()
+    positions[300:] += 50  # the face is somewhere else after it was lost
+    positions[280:300] = np.nan
+    split = Course("d/s/v", FPS, whole.numbers, positions)
+    found = spot(split, FlowPeaks(micro=PeakRule(lag=0.2, height=3, beyond=0.5)))
+    assert [(one.onset, one.offset) for one in found] == [
+        (pytest.approx(FIRST + 101, abs=4), pytest.approx(FIRST + 112, abs=4))
+    ]
+    assert not curve(split, 0.2)[280:300].any()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_short_recordings_are_no_error(frames: int) -> None:
+    positions: NDArray[np.float32] = np.zeros((frames, REGIONS, 2), np.float32)
+    assert (
+        spot(Course("d/s/v", FPS, np.arange(frames), positions), FlowPeaks(macro=PeakRule(lag=1, height=2, beyond=0.5)))
+        == []
+    )
+
+
+def test_there_must_be_two_subjects_and_something_to_learn() -> None:
+    courses, recordings = made(1)
+    with pytest.raises(ProtocolError, match="1 subject"):
+        leave_one_subject_out(courses, recordings, [])
+    courses, recordings = made(2, shown=False)
+    with pytest.raises(PredictionsError, match="no expression to learn from"):
+        fit(courses, recordings)
+
+
+def test_a_kind_that_nobody_shows_has_no_rule() -> None:
+    only = [Recording("d/0/v", FPS, FIRST, FIRST + 599, truth([(200, 250, "macro")]))]
+    rules = fit({"d/0/v": course([(200, 250, "macro")], key="d/0/v")}, only)
+    assert rules.micro is None
+    assert rules.macro is not None
+    assert rules.macro.lag == pytest.approx(51 / 30 / 2)
+
+
+def test_a_spotter_is_read_as_it_was_written_and_a_wrong_folder_says_so(tmp_path: Path) -> None:
+    spotter, _ = leave_one_subject_out(*made(2), ["abc"])
+    write_spotter(tmp_path, spotter)
+    assert read_spotter(tmp_path) == spotter
+    with pytest.raises(RunFolderError, match=re.escape("no spotter.json there")):
+        read_spotter(tmp_path / "nothing")
+    (tmp_path / "spotter.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="not a spotter"):
+        read_spotter(tmp_path)
+
+
+def test_outputs_say_frames_and_seconds(tmp_path: Path) -> None:
+    courses, recordings = made(2)
+    spotter, answers = leave_one_subject_out(courses, recordings, [])
+    rules = {key: spotter.rules for key in courses}
+    table, data, *subtitles, page = write_outputs(tmp_path, answers, courses, rules, recordings=recordings)
+    assert sorted(read_intervals(table, recordings), key=repr) == sorted(read_intervals(table, recordings), key=repr)
+    assert {(one.video, one.onset) for one in read_intervals(table, recordings)} == {
+        (one.video, one.onset) for one in answers
+    }
+    for row in json.loads(data.read_text()):
+        assert row["begin_s"] == pytest.approx((row["onset"] - FIRST) / 30, abs=1e-3)
+        assert row["end_s"] == pytest.approx((row["offset"] + 1 - FIRST) / 30, abs=1e-3)
+    assert [path.name for path in subtitles] == ["d_0_v.vtt", "d_1_v.vtt"]
+    shown = page.read_text()
+    assert shown.count("<rect ") == len(answers) + sum(len(one.truth) for one in recordings)
+
+
+def test_subtitles_are_web_vtt() -> None:
+    from training.spotting.intervals import Spotted
+
+    numbers = np.arange(FIRST, FIRST + 200_000)
+    long = Course("d/s/v", FPS, numbers, np.zeros((200_000, 1, 2), np.float32))
+    text = web_vtt([Spotted("d/s/v", FIRST + 110_895, FIRST + 110_909, "micro", emotion="a<b")], long)
+    assert text == "WEBVTT\n\n01:01:36.500 --> 01:01:37.000\nmicro-expression a&lt;b\n"

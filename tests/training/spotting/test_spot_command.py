@@ -1,0 +1,89 @@
+"""`mer spot` from videos to intervals: two faces whose mouth corners rise at known times, moved by plain warps."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.synthesis.layouts.files import VideoFile
+from tests.command_line import mer
+from tests.pipeline.clip.test_tracking import still
+
+FPS, FRAMES = 10, 60
+RISES = {0: [(8, 18), (36, 46)], 1: [(14, 24), (42, 52)]}  # of person: first and last frame, 0-based
+
+
+@cache
+def mouth(person: int) -> NDArray[np.float64]:
+    """1 about the corners of the mouth, as MTCNN finds them."""
+    from pipeline.clip.mtcnn import Mtcnn
+
+    face = Mtcnn().detect(still(person))
+    assert face is not None
+    y, x = np.mgrid[: still(person).shape[0], : still(person).shape[1]]
+    bumps = [np.exp(-0.5 * (((x - a) / 12) ** 2 + ((y - b) / 12) ** 2)) for a, b in face.points[3:]]
+    return np.asarray(sum(bumps), np.float64)
+
+
+def write(path: Path, person: int) -> None:
+    noise = np.random.default_rng(person)
+    y, x = np.mgrid[: still(person).shape[0], : still(person).shape[1]].astype(np.float32)
+    frames = []
+    for position in range(FRAMES):
+        up = sum(
+            4 * (0.5 - 0.5 * np.cos(2 * np.pi * (position - a) / (b - a))) for a, b in RISES[person] if a < position < b
+        )
+        image = cv2.remap(still(person), x, (y + up * mouth(person)).astype(np.float32), cv2.INTER_CUBIC)
+        frames.append(np.clip(image + noise.normal(0, 1, image.shape), 0, 255).astype(np.uint8))
+    file = VideoFile(path, FPS)
+    file.append(frames)
+    file.close()
+
+
+@pytest.fixture(scope="module")
+def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spot")
+    for person in RISES:
+        write(folder / f"{person}.avi", person)
+    rows = "".join(f"{p},{p}-{a},{p}.avi,{a + 1},{b + 1}\n" for p, found in RISES.items() for a, b in found)
+    (folder / "clips.csv").write_text("subject,clip,path,onset,offset\n" + rows)
+    made = mer(
+        "preprocess", folder / "clips.csv", "--long", "-o", folder / "long.zarr", "--workers", "0", "--device", "cpu"
+    )
+    assert made.code == 0, made.error
+    done = mer("spot", folder / "long.zarr", "-o", folder / "run", "--device", "cpu")
+    assert done.code == 0, done.error
+    assert "complete; open" in done.printed
+    return folder
+
+
+def test_a_store_is_spotted_by_leave_one_subject_out_and_scored(spotted: Path) -> None:
+    result = json.loads((spotted / "run" / "result.json").read_text())
+    assert result["expressions"] == {"both": 4, "micro": 0, "macro": 4}
+    assert result["scores"][0]["true_positives"] >= 3
+    again = mer(
+        "evaluate", spotted / "run" / "intervals.csv", "--store", spotted / "long.zarr", "--task", "spot", "--json"
+    )
+    assert json.loads(again.printed)["scores"] == result["scores"]
+
+
+def test_a_video_is_spotted_as_the_run_learnt(spotted: Path) -> None:
+    done = mer("spot", spotted / "1.avi", "--like", spotted / "run", "-o", spotted / "video", "--device", "cpu")
+    assert done.code == 0, done.error
+    assert "real-time factor" in done.printed
+    rows = json.loads((spotted / "video" / "intervals.json").read_text())
+    for first, last in RISES[1]:
+        begins = [row["begin_s"] for row in rows if row["type"] == "macro"]
+        ends = [row["end_s"] for row in rows if row["type"] == "macro"]
+        assert min(abs(begin - first / FPS) for begin in begins) < 0.4
+        assert min(abs(end - (last + 1) / FPS) for end in ends) < 0.4
+    assert (spotted / "video" / "video_1_1.vtt").read_text().startswith("WEBVTT")
+    assert "1.avi" in (spotted / "video" / "timeline.html").read_text()
+
+
+def test_a_video_without_thresholds_says_where_they_come_from(spotted: Path) -> None:
+    assert "a video needs --like FOLDER" in mer("spot", spotted / "1.avi").error
