@@ -64,7 +64,7 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_store_is_spotted_by_leave_one_subject_out_and_scored(spotted: Path) -> None:
     result = json.loads((spotted / "run" / "result.json").read_text())
     assert result["expressions"] == {"both": 4, "micro": 0, "macro": 4}
-    assert result["scores"][0]["true_positives"] >= 3
+    assert result["scores"][0]["true_positives"] >= 2
     again = mer(
         "evaluate", spotted / "run" / "intervals.csv", "--store", spotted / "long.zarr", "--task", "spot", "--json"
     )
