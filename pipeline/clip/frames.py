@@ -54,7 +54,7 @@ class Frames:
         """Frame numbers as the annotation counts them."""
         return self._source.numbers
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Every file that the clip is read from."""
         if isinstance(self._source, VideoSegment):

@@ -67,7 +67,7 @@ class MeshDepth:
         """
         if clip.size != self.size:
             raise DepthError(_size_message(self.size, clip))
-        motion = FacialMotion(clip.texture[clip.onset])
+        motion = FacialMotion(clip.texture[clip.onset], fast=True)
         for start in range(0, len(clip.texture), _BATCH):
             frames = range(start, min(start + _BATCH, len(clip.texture)))
             yield np.stack([self._frame(clip, motion, position) for position in frames])

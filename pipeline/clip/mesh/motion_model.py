@@ -26,7 +26,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 
@@ -96,7 +96,8 @@ class MotionModel:
         self._head = _head_moves(mesh)  # (478, 3, 9)
         self._heads_only = _projector(_planar(self._head), np.repeat(self.weights, 2))
         self.unit_moves = self._regional(mesh)
-        self._design = np.hstack([_planar(self.unit_moves), _planar(self._head), _smooth_modes(mesh)])
+        # Action units come last: what the other columns explain is then eliminated by a part of one factorisation.
+        self._design = np.hstack([_planar(self._head), _smooth_modes(mesh), _planar(self.unit_moves)])
         # Between a cost per px of motion, which favours units that hardly move the skin, and one per activation.
         strength = np.sqrt((self.unit_moves[inner, :2] ** 2).mean((0, 1)))
         self._sparsity = _SPARSITY * np.sqrt(strength * strength.mean())
@@ -114,12 +115,12 @@ class MotionModel:
             residual = np.linalg.norm((target - self._design @ solution).reshape(-1, 2), axis=1)
             robust = 1 / np.maximum(1, residual / max(_HUBER * float(np.median(residual)), 1e-6))
         units, heads = self.unit_moves.shape[2], self._head.shape[2]
-        return MotionFit(solution[:units], solution[units : units + heads], solution[units + heads :])
+        return MotionFit(solution[-units:], solution[:heads], solution[heads:-units])
 
     def displacement(self, fit: MotionFit) -> Array:
         """Where the fit moves the vertices, ``(478, 3)`` px; the smooth modes have no depth."""
         moved = self.unit_moves @ fit.strengths + self._head @ fit.head
-        smooth = self._design[:, -len(fit.smooth) :] @ fit.smooth
+        smooth = self._design[:, len(fit.head) :][:, : len(fit.smooth)] @ fit.smooth
         moved[:, :2] += smooth.reshape(-1, 2)
         return np.asarray(moved)
 
@@ -143,17 +144,17 @@ class MotionModel:
         return float(np.sqrt((rest**2).sum(1) @ self.weights / self.weights.sum()))
 
     def _solve(self, target: Array, weights: Array) -> Array:
-        units = self.unit_moves.shape[2]
-        weighted = self._design * np.repeat(weights, 2)[:, None]
-        gram, moment = self._design.T @ weighted, weighted.T @ target
-        rest = cho_factor(gram[units:, units:] + np.eye(len(gram) - units))  # both priors have unit variance
-        coupling = cho_solve(rest, gram[units:, :units])
-        reduced = gram[:units, :units] - gram[:units, units:] @ coupling + np.eye(units) / _RIDGE**2
-        right = moment[:units] - coupling.T @ moment[units:] - self._sparsity
-        factor = cholesky(reduced, lower=True)
-        activations, _ = nnls(factor.T, solve_triangular(factor, right, lower=True))
-        others = cho_solve(rest, moment[units:]) - coupling @ activations
-        return np.concatenate([activations, others])
+        units, others = self.unit_moves.shape[2], self._design.shape[1] - self.unit_moves.shape[2]
+        root = np.sqrt(np.repeat(weights, 2))
+        weighted = self._design * root[:, None]
+        gram, moment = weighted.T @ weighted, weighted.T @ (target * root)
+        gram[np.diag_indices(others + units)] += np.repeat([1, 1 / _RIDGE**2], [others, units])
+        moment[others:] -= self._sparsity
+        factor = cholesky(gram, lower=True)
+        right = solve_triangular(factor, moment, lower=True)
+        activations, _ = nnls(factor[others:, others:].T, right[others:])
+        rest = right[:others] - factor[others:, :others].T @ activations
+        return np.concatenate([solve_triangular(factor[:others, :others], rest, lower=True, trans="T"), activations])
 
 
 @cache

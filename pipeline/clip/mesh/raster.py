@@ -29,18 +29,17 @@ class MeshRaster:
         self._heights = mesh.vertices[:, 2].astype(np.float32) - self.far
         self._surface = pixel_weights(size)
         self._anywhere = _extended(self._surface, size)
-        self._y, self._x = np.mgrid[:size, :size].astype(np.float32)
+        rows, columns = np.mgrid[:size, :size].astype(np.float32)
+        self._places = np.stack([columns, rows], axis=-1)
         self.rest = self.render(np.zeros((len(self._heights), 3)))
 
     def render(self, displacement: NDArray[np.floating]) -> NDArray[np.float32]:
         """Depth with the vertices displaced by ``(478, 3)`` px; larger is nearer, the background is ``far``."""
         moves = displacement.astype(np.float32)
-        shape = self._x.shape
-        heights = (self._surface @ (self._heights + moves[:, 2])).reshape(shape)
-        shift = (self._anywhere @ moves[:, :2]).reshape(*shape, 2)
-        carried = cv2.remap(
-            heights, self._x - shift[..., 0], self._y - shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        heights = (self._surface @ (self._heights + moves[:, 2])).reshape(self._places.shape[:2])
+        sources = self._places - (self._anywhere @ moves[:, :2]).reshape(self._places.shape)
+        # OpenCV takes ``None`` for the second map of a pair in one array; its type stubs do not know.
+        carried = cv2.remap(heights, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         return np.asarray(np.maximum(carried, 0) + np.float32(self.far), np.float32)
 
 
