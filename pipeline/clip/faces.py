@@ -15,7 +15,7 @@ Phase = Literal["onset", "apex", "middle", "offset"]
 
 MIN_SIDE = 20  # px; MTCNN's smallest face
 MIN_PROBABILITY = 0.9
-_SURE = 0.999  # upright faces are found with at least 0.9998; sideways or upside down at most 0.994, points misplaced
+_SURE = 0.999  # upright faces are found with at least 0.9996; sideways or upside down at most 0.9974, points misplaced
 _UPRIGHT = 30.0  # degrees of roll
 
 

@@ -5,7 +5,9 @@ Run: ``uv run python -m tests.benchmarks.mesh_accuracy [--out DIR] [--clips N] [
 Synthetic CASME II clips go through face detection, alignment and the estimators, as in ``mer preprocess``. The
 generator's muscles are not the estimator's basis; see ``pipeline.synthesis.anatomy``. Printed: r and mean absolute
 error of each action unit at the apex, for the backend and for the plain ridge solve that it started from; error of
-the depth in the face against the mean face alone; error of the spotted apex against the middle of the clip.
+the depth in the face against the mean face alone; error of the spotted apex against the middle of the clip; error of
+the detector's five points, and how far a subject's crops spread: the root mean square distance of the true vertices
+from where they lie in the mean of the subject's crops, all at onset. What the true points give is printed beside.
 ``crosstalk.png`` shows which unit answers for which.
 """
 
@@ -23,11 +25,11 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from pipeline.clip.aligned_clip import AlignedClip
-from pipeline.clip.alignment import warp
+from pipeline.clip.alignment import similarity, warp
 from pipeline.clip.frames import Frames
 from pipeline.clip.mesh.estimators import MeshActionUnits, MeshDepth
 from pipeline.clip.mesh.facial_motion import largest_motion
-from pipeline.clip.mesh.geometry import AU_NAMES, face_mesh
+from pipeline.clip.mesh.geometry import AU_NAMES, FaceMesh, face_mesh
 from pipeline.clip.mesh.raster import MeshRaster
 from pipeline.clip.mtcnn import Mtcnn
 from pipeline.synthesis.generator import synthesise
@@ -52,6 +54,10 @@ class Result:
     mean_face: tuple[float, float]
     apex: float  # |spotted - true|, share of the clip
     middle: float
+    subject: int
+    points: Array  # (5,) distances of the detector's points from the true ones, px of the crop
+    crop: Array  # (478, 2) true vertices at onset in the crop
+    best_crop: Array  # as cut by the true points
 
 
 def main() -> None:
@@ -93,6 +99,9 @@ def evaluate(root: Path) -> list[Result]:
         with np.load(truth_folder / record["file"]) as arrays:
             au = np.clip(arrays["au"][record["apex"]].mean(1) - arrays["au"][onset].mean(1), 0, None)
             true_depth = aligned_depth(arrays["depth"].astype(np.float32), transform)
+            vertices = arrays["vertices"][onset]
+        true_points = five_points(vertices)
+        best = similarity(true_points, face_mesh(SIZE).five_points)
         apex_depth = np.concatenate(list(depth.estimate(clip)))[apex]
         results.append(
             Result(
@@ -103,6 +112,10 @@ def evaluate(root: Path) -> list[Result]:
                 mean_face=depth_error(rest, true_depth),
                 apex=abs(largest_motion(texture, 0) - apex) / last,
                 middle=abs(last // 2 - apex) / last,
+                subject=record["subject"],
+                points=np.linalg.norm(placed(face.points, transform) - placed(true_points, transform), axis=1),
+                crop=placed(vertices[:, :2], transform),
+                best_crop=placed(vertices[:, :2], best),
             )
         )
     return results
@@ -121,6 +134,26 @@ def clip_frames(root: Path, key: str) -> Frames:
             numbers=tuple(int(path.stem.removeprefix("img")) for path in files),
         ),
     )
+
+
+def five_points(vertices: NDArray[np.float32]) -> Array:
+    """The points that a detector finds, of true vertices."""
+    mesh = FaceMesh(SIZE, vertices, *(np.empty(0, np.float32),) * 2, np.empty(0, np.int32), {})
+    return mesh.five_points.astype(np.float64)
+
+
+def placed(points: NDArray[np.floating], transform: Array) -> Array:
+    """Where points of the frame lie in the crop."""
+    return np.asarray(points @ transform[:, :2].T + transform[:, 2])
+
+
+def spread(results: list[Result], crop: str) -> float:
+    """Root mean square distance of a subject's vertices from their mean over the subject's crops, px."""
+    squares = []
+    for subject in {result.subject for result in results}:
+        crops = np.stack([getattr(result, crop) for result in results if result.subject == subject])
+        squares.append(((crops - crops.mean(0)) ** 2).sum(2).mean())
+    return float(np.sqrt(np.mean(squares)))
 
 
 def aligned_depth(depth: NDArray[np.float32], transform: Array) -> NDArray[np.float32]:
@@ -202,6 +235,10 @@ def report(results: list[Result]) -> None:
     for label, name in (("mesh", "depth"), ("mean face", "mean_face")):
         mae, r = np.mean([getattr(result, name) for result in results], 0)
         print(f"depth, {label:9}: MAE {mae:.2f} px of {SIZE}, r {r:.3f}")
+    points = np.concatenate([result.points for result in results])
+    print(f"five points: rms error {np.sqrt((points**2).mean()):.2f} px of {SIZE}")
+    ours, best = (spread(results, crop) for crop in ("crop", "best_crop"))
+    print(f"crops of a subject: spread {ours:.2f} px, cut by the true points {best:.2f} px")
     spotted, middle = ([getattr(result, name) for result in results] for name in ("apex", "middle"))
     print(f"apex: mean error {np.mean(spotted):.3f} of the clip (median {np.median(spotted):.3f}); "
           f"taking the middle {np.mean(middle):.3f} (median {np.median(middle):.3f})")  # fmt: skip
