@@ -156,7 +156,17 @@ class DepthColumn(Model):
 
 
 class Provenance(Model):
-    """All that decides the bytes besides the raw data; a resumed run must have the same."""
+    """All that decides the bytes besides the raw data; a resumed run must have the same.
+
+    Attributes:
+        config: the run's config.
+        layout: of the dataset on disk.
+        annotation: the sheet's name.
+        device: where networks ran.
+        packages: distribution -> version.
+        weights: of the networks.
+        revisions: field of the config -> revision of the backend that it names, where that is not the first.
+    """
 
     config: PreprocessConfig
     layout: str
@@ -164,13 +174,14 @@ class Provenance(Model):
     device: Literal["cpu", "cuda"]
     packages: dict[str, str]
     weights: tuple[Weights, ...]
+    revisions: dict[str, int] = Field(default_factory=dict)
 
     def differences(self, other: "Provenance") -> dict[str, tuple[object, object]]:
         """Dotted field -> (this value, the other's), for what differs."""
         found: dict[str, tuple[object, object]] = {
             f"config.{name}": pair for name, pair in self.config.differences(other.config).items()
         }
-        for name in ("layout", "annotation", "device", "weights"):
+        for name in ("layout", "annotation", "device", "weights", "revisions"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 found[name] = (mine, theirs)

@@ -39,8 +39,13 @@ class Backends:
     @cached_property
     def packages(self) -> dict[str, str]:
         """Distribution -> version of all that decides the bytes of a store; a resumed run must have the same."""
-        names = [*_PACKAGES, *(backend.package for backend in _chosen(self.config))]
+        names = [*_PACKAGES, *(backend.package for backend in _chosen(self.config).values())]
         return {name: version(name) for name in dict.fromkeys(names)}
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Field of the config -> revision of its backend, where that is not the first."""
+        return {field: backend.revision for field, backend in _chosen(self.config).items() if backend.revision != 1}
 
     @property
     def action_units(self) -> ActionUnitColumns:
@@ -80,9 +85,13 @@ def depth_backend(config: PreprocessConfig) -> type[DepthBackend] | None:
     return None if config.depth == "none" else DEPTH[config.depth]
 
 
-def _chosen(config: PreprocessConfig) -> list[type[Backend[Any]]]:
+def _chosen(config: PreprocessConfig) -> dict[str, type[Backend[Any]]]:
     depth = depth_backend(config)
-    return [DETECTORS[config.detector], *([depth] if depth else []), ACTION_UNITS[config.au]]
+    return {
+        "detector": DETECTORS[config.detector],
+        **({"depth": depth} if depth else {}),
+        "au": ACTION_UNITS[config.au],
+    }
 
 
 def locate_weights(config: PreprocessConfig, models_dir: Path | None) -> dict[str, LocatedWeights]:
@@ -92,7 +101,9 @@ def locate_weights(config: PreprocessConfig, models_dir: Path | None) -> dict[st
         ConfigError: no backend has a name that the config gives.
         WeightsUnavailableError: known within 10 s; says how to get them, and how to do without.
     """
-    return {name: locate(name, models_dir) for backend in _chosen(config) if (name := backend.weights) is not None}
+    return {
+        name: locate(name, models_dir) for backend in _chosen(config).values() if (name := backend.weights) is not None
+    }
 
 
 def build_processor(backends: Backends, root: Path, out: Path) -> "ClipProcessor":

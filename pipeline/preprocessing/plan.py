@@ -71,6 +71,7 @@ def plan_run(root: Path, out: Path, scan: DatasetScan, config: PreprocessConfig,
         device=backends.device,
         packages=backends.packages,
         weights=tuple(located.record for located in backends.weights.values()),
+        revisions=backends.revisions,
     )
     return Plan(root.absolute(), out.absolute(), scan, clips, provenance, backends)
 

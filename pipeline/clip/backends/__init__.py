@@ -41,11 +41,13 @@ class Backend(ABC, Generic[T]):
         package: distribution whose version decides the result; the manifest records it.
         weights: name of its weights in ``pipeline.weights.sources``; ``None`` if it needs none.
         bibtex: the paper to cite, if there is one.
+        revision: raised when it gives other values although ``package`` has the same version; the manifest records it.
     """
 
     package: ClassVar[str]
     weights: ClassVar[str | None] = None
     bibtex: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
 
     @classmethod
     @abstractmethod

@@ -11,6 +11,7 @@ class MeshDepthBackend(DepthBackend):
     """The depth backend ``mesh``."""
 
     package = "madv-mer"
+    revision = 2  # follows the fast flow
     bibtex = BIBTEX
     kind = "relative depth"
     unit = "px of the crop, larger is nearer"
