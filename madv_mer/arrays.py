@@ -18,8 +18,8 @@ _CLIP_ARRAYS: tuple[ClipArrayName, ...] = ("texture", "depth", "au_frames")
 
 
 def frame_times(entry: ClipEntry) -> NDArray[np.float64]:
-    """``(T,) float64``, s since the first frame of a clip."""
-    return np.array(entry.times or np.arange(entry.n_frames) / entry.fps, np.float64)
+    """``(T,) float64``, s since the first frame of a clip; NaN where nobody knows the frame rate."""
+    return np.array(entry.seconds or (np.nan,) * entry.n_frames, np.float64)
 
 
 def clip_dataset(store: Store, key: str) -> "xarray.Dataset":

@@ -135,6 +135,11 @@ class ClipEntry(Model):
         """The middle of the key."""
         return self.key.split("/")[1]
 
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """When each frame was taken, s since the first; empty where nobody knows the frame rate."""
+        return self.times or (tuple(index / self.fps for index in range(self.n_frames)) if self.fps else ())
+
 
 class ActionUnitColumns(Model):
     """What the ``au`` axis holds. ``kind`` and ``unit`` say that a predicted activation is no FACS intensity."""

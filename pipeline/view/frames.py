@@ -97,7 +97,7 @@ class ClipFrames:
             if "depth" in block:
                 depth.append(_region_means(block["depth"], size) * DEPTH_STEP)
         count = entry.n_frames
-        times = np.array(entry.times) if entry.times else np.arange(count) / (entry.fps or 1)  # 0: nobody knows
+        times = np.array(entry.seconds or range(count), np.float64)
         regions = np.concatenate(depth) if depth else np.zeros((count, 0))
         units = {}
         if "au_frames" in entry.objects:

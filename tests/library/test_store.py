@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import madv_mer
+from madv_mer.arrays import frame_times
 from schemas.errors import ClipNotFoundError, ConfigError, StoreError
+from schemas.labels import Label
+from schemas.manifest import ClipEntry
 from schemas.store import reader
 from tests.tiny_stores import tiny_store
 
@@ -135,3 +138,11 @@ def test_it_shows_itself(store: madv_mer.Store) -> None:
     assert BAD in page.text
     assert "i" not in page.tags
     assert len(_Page(store[KEYS[0]]._repr_html_()).pictures) == 2
+
+
+def test_frames_of_an_unknown_rate_have_no_times() -> None:
+    """0 frames per second stand for that; times that were measured stay as they are."""
+    entry = ClipEntry(key="d/s/c", status="ok", label=Label(), fps=0, onset=0, apex=1, offset=2, n_frames=3)
+    assert np.isnan(frame_times(entry)).tolist() == [True] * 3
+    varying = entry.model_copy(update={"times": (0.0, 0.1, 0.5)})
+    assert frame_times(varying).tolist() == [0.0, 0.1, 0.5]
