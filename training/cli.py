@@ -483,8 +483,6 @@ def spot(
 
     A store with intervals is spotted by leave-one-subject-out, and scored; the folder then serves as --like.
     """
-    import time
-
     from schemas.errors import ConfigError
     from schemas.manifest import MANIFEST_NAME
     from schemas.store.location import located
@@ -500,15 +498,18 @@ def spot(
         return
     if like is None:
         raise ConfigError("a video needs --like FOLDER: one that `mer spot STORE` wrote, which holds the thresholds")
-    rules, started = read_spotter(like).rules, time.monotonic()
-    courses, videos = (_store_courses(Store.open(place)), {}) if is_store else _video_courses(Path(source), given)
+    rules = read_spotter(like).rules
+    if is_store:
+        courses, videos, took = _store_courses(Store.open(place)), dict[str, Path](), 0.0
+    else:
+        courses, videos, took = _video_courses(Path(source), given)
     found = [one for course in courses.values() for one in spot_course(course, rules)]
     files = write_outputs(out, found, courses, dict.fromkeys(courses, rules), videos=videos)
-    length = sum(len(course.numbers) / course.fps for course in courses.values())
-    took = time.monotonic() - started
     micro = sum(one.type == "micro" for one in found)
     print(f"{len(found)} expressions spotted: {micro} micro, {len(found) - micro} macro")
-    print(f"{length:.1f} s of video in {took:.1f} s: real-time factor {length / took:.2f}")
+    if took:
+        length = sum(len(course.numbers) / course.fps for course in courses.values())
+        print(f"{length:.1f} s of video followed in {took:.1f} s: real-time factor {length / took:.2f}")
     for file in files:
         print(file)
 
@@ -552,8 +553,10 @@ def _store_courses(store: "Store") -> "dict[str, Course]":
     return courses
 
 
-def _video_courses(source: Path, given: Given) -> "tuple[dict[str, Course], dict[str, Path]]":
-    """How the face moves in new videos, and where these are."""
+def _video_courses(source: Path, given: Given) -> "tuple[dict[str, Course], dict[str, Path], float]":
+    """How the face moves in new videos, where these are, and the s that reading them took."""
+    import time
+
     import numpy as np
 
     from pipeline.clip.frames import Frames
@@ -572,6 +575,7 @@ def _video_courses(source: Path, given: Given) -> "tuple[dict[str, Course], dict
         for finding in clip.findings:
             print(f"{finding.kind}: {finding.message}", file=sys.stderr)
     total = sum(len(clip.source.numbers) for clip in usable if clip.source)
+    started = time.monotonic()
     with Progress(console(), unit="frames", total=total) as progress:
         for clip in usable:
             assert clip.source is not None, "usable"
@@ -581,7 +585,7 @@ def _video_courses(source: Path, given: Given) -> "tuple[dict[str, Course], dict
                 progress.advance()
             courses[clip.key] = Course(clip.key, clip.fps, np.array(clip.source.numbers), np.stack(positions))
             videos[clip.key] = root / clip.source.path
-    return courses, videos
+    return courses, videos, time.monotonic() - started
 
 
 @app.command()

@@ -22,7 +22,7 @@ from training.data.dataset import BatchReader, StoreDataset
 from training.data.sampling import batches
 from training.fit.folder import FoldFolder, Run, RunFolder
 from training.models.trained_model import TrainedModel, load_trained_model
-from training.protocols.tasks import subject_of
+from training.protocols.tasks import refuse_recordings, subject_of
 from training.runs.leaks import pixels_of, sources_of
 
 _CLIPS_HELD = 256  # in memory at once, while every model looks at them
@@ -174,6 +174,7 @@ def preprocessing_of(run: Run) -> PreprocessConfig:
 
 
 def _check_store(store: Store, model: TrainedModel) -> None:
+    refuse_recordings(store.manifest)
     names = check_stores([store], size=model.header.size, inputs=model.inputs)
     if names != model.header.action_units:
         raise ConfigError(

@@ -152,6 +152,19 @@ class Selection:
         return np.array([clip.label for clip in self.clips], dtype=np.int64)
 
 
+def refuse_recordings(manifest: Manifest) -> None:
+    """Refuse a store of long recordings where clips are needed.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if manifest.provenance.config.long:
+        raise ConfigError(
+            f"the store of {', '.join(manifest.datasets)} holds long recordings, which have no class; "
+            "`mer spot STORE` reads them, and classes need a store that is made without --long"
+        )
+
+
 def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = "published") -> Selection:
     """The clips of a task, with the labels that the stores give them.
 
@@ -170,6 +183,7 @@ def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = 
     left_out: Counter[str] = Counter()
     failed = []
     for manifest in manifests:
+        refuse_recordings(manifest)
         for entry in manifest.rows:
             rule = rules.get(entry.key.split("/")[0])
             if rule is None:

@@ -179,8 +179,9 @@ def _peaks(course: Course, values: NDArray[np.float64], kind: ExpressionType, ru
     tops, _ = find_peaks(values, height=rule.height, distance=apart)
     if not len(tops):
         return []
-    # A flank ends at a share of the height itself, not of the prominence, which noise in the valleys would decide.
-    bases = (values[tops], np.maximum(tops - 4 * apart, 0), np.minimum(tops + 4 * apart, len(values) - 1))
+    # A flank ends at a share of the height itself, not of the prominence, which noise in the valleys would decide; and
+    # a lag from the peak at the latest, half of what an expression of this kind lasts.
+    bases = (values[tops], np.maximum(tops - apart, 0), np.minimum(tops + apart, len(values) - 1))
     more = rule.beyond * rule.lag * course.fps
     _, _, left, right = peak_widths(values, tops, rel_height=_FLANK, prominence_data=bases)
     return [

@@ -1,6 +1,7 @@
 """Tasks: the published clips and no others, and nothing left out without a word."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError, ProtocolError
 from schemas.labels import Emotion, Label
 from schemas.manifest import Manifest
+from tests.tiny_stores import tiny_store
 from tests.training.labelled_manifests import CASME2_2019, casme2, casme_sq, make_entry, make_manifest, mmew, samm, smic
 from training.protocols.catalogue import TASKS
 from training.protocols.tasks import DatasetRule, Task, select_clips
@@ -183,3 +185,9 @@ def test_inconsistent_tasks_are_refused(change: dict[str, object], message: str)
     datasets = (rule, rule) if change.pop("twice", False) else (rule,)
     with pytest.raises(ValidationError, match=message):
         Task(**{"name": "t", "title": "t", "classes": ("p", "n"), "datasets": datasets} | change)
+
+
+def test_a_store_of_long_recordings_is_refused_where_clips_are_needed(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path / "long.zarr", ["samm/006/006_1"], depth=False, intervals={}, long=True)
+    with pytest.raises(ConfigError, match=r"the store of samm holds long recordings.*mer spot STORE"):
+        select_clips(TASKS["samm-5"], [store.manifest], counts="any")

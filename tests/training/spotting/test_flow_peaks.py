@@ -113,6 +113,15 @@ def test_segments_without_a_face_are_apart_and_hold_nothing() -> None:
     assert not curve(split, 0.2)[280:300].any()
 
 
+def test_a_peak_on_a_high_plain_is_no_longer_than_its_kind() -> None:
+    """Motion that never rests has no flanks; an interval ends all the same."""
+    shaking = np.random.default_rng(4).normal(0, 1, (600, REGIONS, 2)).astype(np.float32)
+    rules = FlowPeaks(micro=PeakRule(lag=0.2, height=0.5, beyond=0.5))
+    found = spot(Course("d/s/v", FPS, np.arange(600), shaking), rules)
+    assert len(found) > 5
+    assert max(one.offset - one.onset for one in found) <= 2 * (0.2 + 0.1) * FPS + 1
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
 def test_short_recordings_are_no_error(frames: int) -> None:
     positions: NDArray[np.float32] = np.zeros((frames, REGIONS, 2), np.float32)
