@@ -36,6 +36,9 @@ class PreprocessConfig(Model):
     apex: ApexMethod = Field(
         "motion", description="Estimate a missing or unusable apex by the largest motion, or take the middle."
     )
+    frames: int | None = Field(
+        None, ge=3, description="Keep N frames a clip, evenly from onset to offset, with the apex; by default all."
+    )
     tolerate: bool = Field(False, description="Leave damaged frames out, with a finding, instead of failing the clip.")
     long: bool = Field(False, description="Keep whole recordings and the intervals of their expressions, for spotting.")
     subjects: tuple[str, ...] = Field((), description="Process these subjects alone, separated by commas.")
@@ -56,13 +59,17 @@ class PreprocessConfig(Model):
                 "long recordings are stored as texture alone: --depth none --au mesh, without --au-frames all; depth "
                 "and action units are of clips"
             )
+        if self.long and self.frames is not None:
+            raise ValueError("--frames is of clips, and --long keeps whole recordings; leave one of them out")
         return self
 
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON form; a field that older stores lack counts where it is not the default."""
         fields = type(self).model_fields
-        young = {name for name in ("detector", "tolerate", "long") if getattr(self, name) == fields[name].default}
+        young = {
+            name for name in ("detector", "frames", "tolerate", "long") if getattr(self, name) == fields[name].default
+        }
         return canonical_sha256(self.model_dump(mode="json", exclude=young))
 
     def differences(self, other: "PreprocessConfig") -> Differences:

@@ -38,9 +38,10 @@ class Plan:
         lengths = [len(clip.source.numbers) for clip in self.clips if clip.source is not None]
         annotated = [c.offset - c.onset + 1 for c in self.clips if c.onset is not None and c.offset is not None]
         lengths += [length for length in annotated if length <= _PLAUSIBLE * max(lengths, default=0)]
+        longest = max(lengths, default=1)
         return Dimensions(
             clips=len(self.clips),
-            frames=max(lengths, default=1),
+            frames=longest if config.frames is None else min(longest, config.frames),
             size=config.size,
             action_units=self.backends.action_units.names,
             depth=config.depth != "none",

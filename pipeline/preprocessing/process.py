@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.clip.compute import ComputedClip, Models, compute_clip
 from pipeline.clip.frames import without_damage
+from pipeline.clip.kept_frames import with_fewer_frames
 from pipeline.clip.recording import compute_recording
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord, bare_entry, failed_record
 from pipeline.preprocessing.store_arrays import write_clip
@@ -49,6 +50,8 @@ class ClipProcessor:
             try:
                 if self.config.tolerate:
                     clip = without_damage(self.root, clip)
+                if self.config.frames is not None:
+                    clip = with_fewer_frames(clip, self.config.frames)
                 compute = compute_recording if clip.long else compute_clip
                 return self._write(index, clip, compute(clip, self.root, self.config, self.models))
             except StoreWriteError:
