@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from schemas.config import Execution, PreprocessConfig
-from schemas.options import Given, Json, console, options
+from schemas.options import Given, Json, console, offered, options
+from schemas.progress import Progress
 from schemas.words import count
 
 app = typer.Typer(rich_markup_mode=None)
@@ -26,6 +27,13 @@ Root = Annotated[
 ]
 Annotation = Annotated[Path | None, typer.Option(help="The dataset's spreadsheet, instead of the one that is found.")]
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")]
+ClipKey = Annotated[
+    str,
+    typer.Argument(
+        help="Key of the clip, dataset/subject/clip, as `mer inspect` lists it.",
+        autocompletion=offered(lambda ctx: _clip_keys(str(ctx.params["store"]))),
+    ),
+]
 OutStore = Annotated[Path, typer.Option("--out", "-o", help="Store to write; nothing may be there yet.")]
 Without = Annotated[str | None, typer.Option(help="Leave out texture, depth or au_frames; several with commas.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the store that is there.")]
@@ -157,7 +165,7 @@ def verify(
 @app.command()
 def show(
     store: StorePlace,
-    clip: Annotated[str, typer.Argument(help="Key of the clip, dataset/subject/clip, as `mer inspect` lists it.")],
+    clip: ClipKey,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: png, pdf or svg.")] = Path("clip.png"),
 ) -> None:
     """Draw one clip: frames, depth, motion, action units of onset and apex."""
@@ -166,6 +174,12 @@ def show(
 
     clip_figure(Store.open(store), clip, out)
     print(out)
+
+
+def _clip_keys(store: str) -> list[str]:
+    from schemas.store.reader import Store
+
+    return [entry.key for entry in Store.open(store).manifest.clips]
 
 
 @app.command()
@@ -358,18 +372,34 @@ def synth(
     if layout == LONG_LAYOUT:
         if frames is not None or quirks:
             raise ConfigError("--frames and --quirks are of short clips; --layout long has --seconds")
-        long = synthesise_long(
-            dataset, out, subjects=subjects, recordings=clips, seconds=30 if seconds is None else seconds, seed=seed
-        )
+        with Progress(console(), unit="recordings", total=subjects * clips) as progress:
+            long = synthesise_long(
+                dataset,
+                out,
+                subjects=subjects,
+                recordings=clips,
+                seconds=30 if seconds is None else seconds,
+                seed=seed,
+                progress=lambda *_: progress.advance(),
+            )
         expressions = sum(long.emotions.values())
         print(f"{out}: {len(long.keys)} recordings with {expressions} expressions; truth in {long.truth}")
         print(f"next: mer preprocess {out} --long")
         return
     if seconds is not None:
         raise ConfigError("--seconds is the length of long recordings; add --layout long")
-    report = synthesise(
-        dataset, out, subjects=subjects, clips=clips, frames=frames or 24, seed=seed, layout=layout, quirks=quirks
-    )
+    with Progress(console(), unit="clips", total=subjects * clips) as progress:
+        report = synthesise(
+            dataset,
+            out,
+            subjects=subjects,
+            clips=clips,
+            frames=frames or 24,
+            seed=seed,
+            layout=layout,
+            quirks=quirks,
+            progress=lambda *_: progress.advance(),
+        )
     print(f"{out}: {count(len(report.keys), 'clip')} of {count(subjects, 'subject')}; truth in {report.truth}")
     print(f"next: mer preprocess {out} --depth mesh --au mesh")
 

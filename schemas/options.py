@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -11,6 +11,7 @@ import typer
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
+from schemas.errors import MerError
 from schemas.model import Model
 from schemas.settings import field_of, is_nested, nested, validated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 Command = Callable[..., None]
+Completer = Callable[[typer.Context, str], list[str]]
 
 _UNBOUNDED = 10_000  # columns of a pipe or a file: no table is cropped there, and no key divided
 
@@ -33,6 +35,24 @@ def console() -> "Console":
     if not (made.is_terminal or made.is_jupyter or os.environ.get("COLUMNS")):
         made.width = _UNBOUNDED
     return made
+
+
+def offered(names: Callable[[typer.Context], Iterable[str]]) -> Completer:
+    """What a shell offers where an option takes one of some names, or several with commas.
+
+    Args:
+        names: all of them, given what was typed before. They are asked for when somebody presses the key; where that
+            fails, for want of a store, nothing is offered.
+    """
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        try:
+            return [f"{before}{comma}{name}" for name in names(ctx) if name.startswith(last)]
+        except MerError:
+            return []
+
+    return complete
 
 
 class Given:
@@ -50,16 +70,26 @@ class Given:
         return validated(model, self.fields(model))
 
 
-def options(model: type[Model], *names: str, default: str | None = None) -> Callable[[Command], Command]:
+def options(
+    model: type[Model],
+    *names: str,
+    default: str | None = None,
+    complete: Mapping[str, Completer] | None = None,
+) -> Callable[[Command], Command]:
     """Add options to a command, which is called with what the user has set as its argument ``given``.
 
     Args:
         model: whose fields they are.
         names: of the fields, dotted where they are nested; by default all that are not models themselves.
         default: what help texts say instead of the fields' own defaults.
+        complete: field -> what a shell offers for its option.
     """
     paths = names or tuple(name for name, field in model.model_fields.items() if not is_nested(field))
-    added = {path.rpartition(".")[2]: (path, _parameter(path, field_of(model, path), default)) for path in paths}
+    offers = complete or {}
+    added = {
+        path.rpartition(".")[2]: (path, _parameter(path, field_of(model, path), default, offers.get(path)))
+        for path in paths
+    }
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
@@ -80,7 +110,9 @@ def options(model: type[Model], *names: str, default: str | None = None) -> Call
     return decorate
 
 
-def _parameter(path: str, field: FieldInfo | None, default: str | None) -> inspect.Parameter:
+def _parameter(
+    path: str, field: FieldInfo | None, default: str | None, complete: Completer | None
+) -> inspect.Parameter:
     """The option of a field. Its default is ``None``, so that what a user has set can be told from what is left."""
     assert field is not None, f"{path} has no type of its own"
     name = path.rpartition(".")[2]
@@ -97,6 +129,7 @@ def _parameter(path: str, field: FieldInfo | None, default: str | None) -> inspe
         min=low if numeric else None,  # type: ignore[arg-type]
         max=high if numeric else None,  # type: ignore[arg-type]
         show_default=False,
+        autocompletion=complete,
     )
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, option])

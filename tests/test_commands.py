@@ -1,7 +1,9 @@
 """The overview of commands, and options as fields of models."""
 
+import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -13,6 +15,7 @@ from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError
 from schemas.options import console
 from schemas.settings import assignments
+from schemas.store.reader import Store
 from tests.command_line import mer
 from training.cli import app as training_app
 from training.config import TrainConfig, TrainExecution
@@ -27,7 +30,7 @@ def test_no_other_command_waits_for_the_viewers_server() -> None:
 
 def test_the_overview_lists_every_command_once() -> None:
     """A command that is missing there could not be called at all."""
-    listed = {(module, name) for group in cli.COMMANDS.values() for name, (module, _) in group.items()}
+    listed = {(command.module, name) for group in cli.COMMANDS.values() for name, command in group.items()}
     there = {
         (module, name)
         for module, app in AREAS.items()
@@ -37,7 +40,57 @@ def test_the_overview_lists_every_command_once() -> None:
     assert listed == there
     overview = mer("--help").printed
     assert all(name in overview for _, name in listed)
-    assert all(len(summary) < 66 for group in cli.COMMANDS.values() for _, summary in group.values())
+    assert all(len(command.summary) < 66 for group in cli.COMMANDS.values() for command in group.values())
+
+
+COMMANDS = {name: command for group in cli.COMMANDS.values() for name, command in group.items()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_ends_in_two_examples_that_are_understood(name: str) -> None:
+    """Each is of this command, stands whole on a line, and has only options and arguments that there are."""
+    lines = [line.strip() for line in mer(name, "--help").printed.splitlines()]
+    for example in COMMANDS[name].examples:
+        assert example in lines
+        program, *words = shlex.split(example)
+        assert (program, words[0]) == ("mer", name)
+        command: Any = typer.main.get_command(cli.app)
+        context = None
+        while hasattr(command, "resolve_command") and words:  # a group
+            context = command.make_context("mer", list(words), parent=context)
+            _, command, words = command.resolve_command(context, list(words))
+        command.make_context(name, list(words), parent=context)
+
+
+def offers(monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str]:
+    """What bash offers behind a line that ends in a half word."""
+    monkeypatch.setenv("_MER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    return mer().printed.split()
+
+
+def test_a_shell_completes_models_protocols_and_clips(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offers(monkeypatch, "mer train --model mad") == ["madv_net"]
+    assert set(offers(monkeypatch, "mer compare --models c3d,st")) == {"c3d,stt", "c3d,ststnet"}
+    assert offers(monkeypatch, "mer models r3") == ["r3d-18"]
+    assert offers(monkeypatch, "mer evaluate p.csv --protocol megc2019/l") == ["megc2019/loso", "megc2019/lovo"]
+    keys = [entry.key for entry in store.manifest.clips]
+    assert offers(monkeypatch, f"mer show {store.path} casme2/") == keys
+    assert offers(monkeypatch, f"mer show {store.path}/nowhere casme2/") == []
+
+
+def test_a_protocol_that_does_not_fit_is_refused_before_anything_is_loaded(store: Store) -> None:
+    """PyTorch and scikit-learn take longer to load than it takes to see that the dataset is another."""
+    program = (
+        "import sys, cli\n"
+        f"sys.argv = ['mer', 'train', '--store', {str(store.path)!r}, '--protocol', 'samm-5']\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as done:\n    print(done.code, {'torch', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 set()\n"
+    assert "samm-5 takes no clips of this dataset, only of samm" in done.stderr
 
 
 @pytest.mark.parametrize("model", [PreprocessConfig, Execution])

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from typer.core import TyperCommand
 
-from schemas.options import Given, Json, console, options
+from schemas.options import Given, Json, console, offered, options
 from schemas.settings import assignments
 from training.config import RecipeName, TrainConfig, TrainExecution
 
@@ -64,6 +64,19 @@ SeedNumber = Annotated[
 ]
 
 
+def _model_names(ctx: typer.Context) -> tuple[str, ...]:
+    from training.models.registry import model_names
+
+    return model_names()
+
+
+def _protocol_names(ctx: typer.Context) -> tuple[str, ...]:
+    from training.protocols.protocol import protocol_names
+
+    return protocol_names()
+
+
+OFFERS = {"model": offered(_model_names), "protocol": offered(_protocol_names)}  # what a shell completes
 _SWITCHES = ("depth", "au", "discard", "stage-heads", "frame-difference")
 
 
@@ -92,6 +105,7 @@ class _Train(TyperCommand):
     "sampling",
     "amp",
     default="by recipe",
+    complete=OFFERS,
 )
 @options(TrainExecution)
 def train(
@@ -112,8 +126,8 @@ def train(
 ) -> None:
     """Train and evaluate a model, without leaks. Killed half way, the same command goes on."""
     from schemas.store.location import located
-    from training.evaluation.terminal import evaluation_report
 
+    _refuse_protocol(store, config, given, assigned, partial=partial)
     resolved = _config(recipe, config, given, assigned, seeds=seeds, partial=partial)
     stores = [located(place) for place in store]
     default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
@@ -123,8 +137,33 @@ def train(
     if trained.result is None:
         print(f"open {page}")
         raise typer.Exit(1)
+    from training.evaluation.terminal import evaluation_report
+
     console().print(evaluation_report(trained.result))
     print(f"{trained.folder.path}: complete; open {page}")
+
+
+def _refuse_protocol(
+    places: Sequence[str], file: Path | None, given: Given, assigned: Sequence[str] | None, *, partial: bool
+) -> None:
+    """Refuse a protocol that does not fit the stores, which needs nothing of what takes long to load.
+
+    Raises:
+        ConfigError: no such protocol, or a store that it is not about.
+        ProtocolError: the stores do not hold its clips.
+    """
+    from schemas.settings import read_toml
+    from schemas.store.location import located
+    from schemas.store.manifest_file import read_manifest
+    from training.protocols.protocol import choose_protocol
+    from training.protocols.tasks import Counts, select_clips
+
+    options_of = _given(given, seeds=None, partial=partial)
+    fields = {**read_toml(file), **options_of, **assignments(assigned or (), TrainConfig)}
+    name, counts = fields.get("protocol"), fields.get("counts", "published")
+    if (name is None or isinstance(name, str)) and counts in get_args(Counts):  # the rest is refused with the config
+        manifests = [read_manifest(located(place)) for place in places]
+        select_clips(choose_protocol(name, manifests).task, manifests, counts=counts)
 
 
 def train_and_report(
@@ -156,7 +195,9 @@ def train_and_report(
 
 
 @app.command()
-@options(TrainConfig, "model", "motion", "frames", "size", "optimisation.epochs", "amp", default="by recipe")
+@options(
+    TrainConfig, "model", "motion", "frames", "size", "optimisation.epochs", "amp", default="by recipe", complete=OFFERS
+)
 @options(TrainExecution)
 def pretrain(
     store: Stores,
@@ -223,11 +264,13 @@ def ablate(
 
 
 @app.command()
-@options(TrainConfig, "protocol", "motion", "frames", "size", "amp", default="by recipe")
+@options(TrainConfig, "protocol", "motion", "frames", "size", "amp", default="by recipe", complete=OFFERS)
 @options(TrainExecution)
 def compare(
     store: Stores,
-    models: Annotated[str, typer.Option(help="all, or names with commas: madv_net,c3d,stt.")] = "all",
+    models: Annotated[
+        str, typer.Option(help="all, or names with commas: madv_net,c3d,stt.", autocompletion=OFFERS["model"])
+    ] = "all",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison and its runs.")] = Path(
         "comparison"
     ),
@@ -278,7 +321,7 @@ def compare(
 
 
 @app.command()
-@options(TrainConfig, "protocol")
+@options(TrainConfig, "protocol", complete=OFFERS)
 def evaluate(
     predictions: Annotated[
         Path,
@@ -615,7 +658,10 @@ TimedOn = Annotated[str, typer.Option(help="cpu or cuda, to time on.")]
 @app.command()
 def models(
     name: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]", help="Count and time this one.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]", help="Count and time this one.", show_default=False, autocompletion=OFFERS["model"]
+        ),
     ] = None,
     frames: Frames = 16,
     size: Size = 112,

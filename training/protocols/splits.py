@@ -1,6 +1,7 @@
 """Splits: how the clips of a task are divided into folds. What the classes are is the task's matter.
 
-scikit-learn divides; subjects are ``dataset/subject``, so that those of different datasets never meet.
+scikit-learn divides, and is loaded only then: a protocol that does not fit is refused before. Subjects are
+``dataset/subject``, so that those of different datasets never meet.
 """
 
 import warnings
@@ -10,7 +11,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut, StratifiedGroupKFold
 
 from schemas.errors import ProtocolError
 from schemas.model import Model
@@ -166,6 +166,8 @@ def _leave_one_out(
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
     if len(set(groups)) < 2:
         raise ProtocolError(f"{kind} needs two {what} or more; found {', '.join(set(groups)) or 'none'}")
+    from sklearn.model_selection import LeaveOneGroupOut
+
     for train, test in LeaveOneGroupOut().split(groups, groups=groups):
         yield str(groups[test[0]]), train, test
 
@@ -179,6 +181,8 @@ def _stratified(
             f"{what} needs {folds} subjects and as many clips of some class; found {found} subjects, {len(labels)} "
             "clips; use fewer folds or a larger store"
         )
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer clips than folds is missing from some folds, as under any subject-disjoint division.
@@ -204,6 +208,8 @@ def _holdout(
     classes = set(labels)
     if len(set(subjects)) < 2:
         raise ProtocolError(f"holdout needs two subjects or more; found {len(set(subjects))}")
+    from sklearn.model_selection import GroupShuffleSplit
+
     draws = GroupShuffleSplit(n_splits=_HOLDOUT_DRAWS, test_size=split.test_fraction, random_state=split.seed)
     for train, test in draws.split(labels, labels, subjects):
         if set(labels[train]) == classes == set(labels[test]):
