@@ -290,6 +290,7 @@ def compare(
     """Train and evaluate many models under one protocol, and test their differences."""
     from schemas.settings import read_toml
     from schemas.store.location import located
+    from schemas.store.reader import Store
     from training.evaluation.terminal import comparison_report
     from training.report.comparison import write_comparison
     from training.runs.budget import Budget
@@ -314,7 +315,7 @@ def compare(
     )
     if result is None:
         raise typer.Exit(1)
-    page = write_comparison(out, result)
+    page = write_comparison(out, result, stores=[Store.open(place) for place in store])
     resources.console.print(comparison_report(result))
     resources.say(f"{out}: complete; open {page}")
     raise typer.Exit(1 if any(model.failure for model in result.models) else 0)

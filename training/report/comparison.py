@@ -12,9 +12,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from schemas.output import output_errors, write_text
+from schemas.store.reader import Store
 from schemas.words import count
 from training.evaluation.comparison import ComparisonResult
 from training.evaluation.metrics import METRIC_TITLES
+from training.evaluation.predictions import read_predictions
 from training.fit.folder import RunFolder
 from training.report import comparison_figures as figures
 from training.report import comparison_tables as tables
@@ -25,12 +27,16 @@ from training.report.paper_numbers import CAVEATS, CITATION, PaperTable, paper_t
 from training.report.table_files import write_table
 from training.report.tables import paper_table
 from training.report.training_curves import read_curves
+from training.report.wrong_clips import wrong_of_models, wrong_parts
 
 COMPARISON_FILE = "comparison.html"
 
 
 def write_comparison(
-    folder: Path, result: ComparisonResult, curves: Mapping[str, Sequence[Path]] | None = None
+    folder: Path,
+    result: ComparisonResult,
+    curves: Mapping[str, Sequence[Path]] | None = None,
+    stores: Sequence[Store] = (),
 ) -> Path:
     """Write ``comparison.html``, ``figures/`` and ``tables/``.
 
@@ -39,6 +45,7 @@ def write_comparison(
         result: of the comparison.
         curves: model -> the ``metrics.csv`` of all its folds and seeds that have one; by default those of the run
             folders below ``folder``, of the models that have a result.
+        stores: that the models were trained on, to show wrong clips; none are shown without.
 
     Returns:
         The page.
@@ -46,7 +53,7 @@ def write_comparison(
     if curves is None:
         runs = {model.name: RunFolder(folder / model.name) for model in result.models if model.groups}
         curves = {name: [fold.metrics for fold in run.folds(run.read())] for name, run in runs.items()}
-    page = _Comparison(folder, result, {name: read_curves(files) for name, files in curves.items()})
+    page = _Comparison(folder, result, {name: read_curves(files) for name, files in curves.items()}, stores)
     with style(), output_errors(folder):
         sections = [Section(anchor, title, tuple(parts)) for anchor, title, parts in page.sections()]
     path = folder / COMPARISON_FILE
@@ -57,8 +64,8 @@ def write_comparison(
 class _Comparison:
     """A result and the sections made of it."""
 
-    def __init__(self, folder: Path, result: ComparisonResult, curves: TrainingCurves) -> None:
-        self.folder, self.result = folder, result
+    def __init__(self, folder: Path, result: ComparisonResult, curves: TrainingCurves, stores: Sequence[Store]) -> None:
+        self.folder, self.result, self.stores = folder, result, stores
         self.curves = {model.name: own for model in result.models if (own := curves.get(model.name))}
         self.done = [model for model in result.models if model.groups]
         self.groups = tuple(self.done[0].groups) if self.done else ()
@@ -106,6 +113,8 @@ class _Comparison:
         yield "curves", "Training", self._curves()
         if self.groups:
             yield "confusion", "Confusion", self._confusion()
+            if self.stores:
+                yield "wrong", "Clips that most models got wrong", self._wrong()
         yield "paper", "The paper's own numbers", self._paper()
         yield "run", "What was run", self._what_was_run()
 
@@ -236,6 +245,13 @@ class _Comparison:
             figure = figures.confusions_figure(scores, self.result.best(group))
             yield self._picture(f"confusion-{group}", caption, figure)
             yield self._table(f"confusion-{group}", tables.confusions_table(self.result, group))
+
+    def _wrong(self) -> Iterator[Part]:
+        found = {model.name: read_predictions(RunFolder(self.folder / model.name).predictions) for model in self.done}
+        yield from wrong_parts(
+            wrong_of_models(found, self.result.protocol.task, self.stores),
+            "Those that the most models got wrong first, each model by its mean probability over seeds.",
+        )
 
     def _paper(self) -> Iterator[Part]:
         for caveat in CAVEATS:

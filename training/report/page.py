@@ -61,7 +61,24 @@ class Picture:
     kind: Literal["picture"] = "picture"
 
 
-Part = Text | Table | Picture
+@dataclass(frozen=True)
+class Loop:
+    """A clip that moves: what it is, and a ``data:`` URL."""
+
+    words: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Loops:
+    """Clips side by side, and what they are."""
+
+    caption: str
+    shown: tuple[Loop, ...]
+    kind: Literal["loops"] = "loops"
+
+
+Part = Text | Table | Picture | Loops
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from schemas.words import count
 from training.evaluation.ablation import ABLATION_FILE, Ablation
 from training.evaluation.calibration import Calibration
 from training.evaluation.input_effects import INERT
+from training.evaluation.predictions import read_predictions
 from training.evaluation.result import COMPOSITE, EvaluationResult, GroupResult
 from training.fit.folder import FoldFailure, Run, RunFolder
 from training.report import figures, tables
@@ -32,6 +33,7 @@ from training.report.examples import choose_examples
 from training.report.page import Part, Section, Text, render
 from training.report.paper_numbers import CAVEATS, CITATION, paper_tables
 from training.report.training_curves import read_curves
+from training.report.wrong_clips import wrong_of_run, wrong_parts
 
 M = TypeVar("M", bound=Model)
 DepthSource = Callable[[Manifest], str]
@@ -143,6 +145,7 @@ class _Report:
             yield "calibration", "Calibration", self._calibration(self.result.calibration)
         yield "classes", "Classes", self._classes()
         yield "confusion", "Confusion", self._confusion()
+        yield "wrong", "Wrong clips", self._wrong()
         yield "training", "Training", self._training()
         yield "subjects", "Subjects", self._subjects()
         yield "attention", "Where the model looked", self._attention()
@@ -203,6 +206,15 @@ class _Report:
             yield tables.confusion_table(f"confusion of {name}", group.pooled)
         if not self.groups:
             yield Text("Without a result there is no confusion matrix.", "missing")
+
+    def _wrong(self) -> Iterator[Part]:
+        if self.result is None or self.run.protocol is None:
+            yield Text("Without a result there are no wrong clips.", "missing")
+            return
+        yield from wrong_parts(
+            wrong_of_run(read_predictions(self.folder.predictions), self.run.protocol.task, self.stores),
+            "The surest errors first, by the mean probability over seeds.",
+        )
 
     def _training(self) -> Iterator[Part]:
         files = [folder.metrics for folder in self.folds if folder.metrics.is_file()]
