@@ -170,7 +170,8 @@ def decode_image(path: Path) -> Frame:
                 "since how its values map to 8 bits changes the result"
             )
         ImageOps.exif_transpose(image, in_place=True)
-        return np.array(image.convert("RGB"), np.uint8)  # a copy: PyTorch wants it writable
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # which copies an image that is RGB already
+        return np.array(rgb, np.uint8)  # a copy: PyTorch wants it writable
 
 
 def decode_depth(path: Path) -> NDArray[np.uint16]:
