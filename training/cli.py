@@ -527,6 +527,7 @@ def spot(
 
     A store with intervals is spotted by leave-one-subject-out, and scored; the folder then serves as --like.
     """
+    from schemas.datasets import SYNTHETIC_NOTE
     from schemas.errors import ConfigError
     from schemas.manifest import MANIFEST_NAME
     from schemas.store.location import located
@@ -542,13 +543,17 @@ def spot(
         return
     if like is None:
         raise ConfigError("a video needs --like FOLDER: one that `mer spot STORE` wrote, which holds the thresholds")
-    rules = read_spotter(like).rules
+    spotter = read_spotter(like)
+    rules = spotter.rules
+    notes = [f"The thresholds were learnt on recordings that are {SYNTHETIC_NOTE}."] if spotter.synthetic else []
     if is_store:
         courses, videos, took = _store_courses(Store.open(place)), dict[str, Path](), 0.0
     else:
         courses, videos, took = _video_courses(Path(source), given)
     found = [one for course in courses.values() for one in spot_course(course, rules)]
-    files = write_outputs(out, found, courses, dict.fromkeys(courses, rules), videos=videos)
+    files = write_outputs(out, found, courses, dict.fromkeys(courses, rules), videos=videos, notes=notes)
+    for note in notes:
+        print(f"note: {note}")
     micro = sum(one.type == "micro" for one in found)
     print(f"{len(found)} expressions spotted: {micro} micro, {len(found) - micro} macro")
     if took:
@@ -572,7 +577,7 @@ def _spot_subjects(store: "Store", out: Path) -> None:
     spotter, answers = leave_one_subject_out(courses, recordings, [store.manifest.content_sha256])
     result = score(answers, recordings)
     rules = {recording.key: spotter.folds[recording.subject] for recording in recordings}
-    files = write_outputs(out, answers, courses, rules, recordings=recordings)
+    files = write_outputs(out, answers, courses, rules, recordings=recordings, notes=result.caveats)
     write_text(out / "result.json", result.model_dump_json(indent=1) + "\n")
     console().print(spotting_report(result))
     print(f"{write_spotter(out, spotter).parent}: complete; open {files[-1]}; next: mer spot VIDEO --like {out}")

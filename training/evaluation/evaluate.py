@@ -254,7 +254,12 @@ def _store(manifest: Manifest) -> EvaluatedStore:
 
 def _synthetic(manifests: Sequence[Manifest]) -> Iterator[str]:
     if names := sorted({name for manifest in manifests if manifest.synthetic for name in manifest.datasets}):
-        yield f"{', '.join(names)} is {SYNTHETIC_NOTE}: no result on people."
+        yield synthetic_caveat(names)
+
+
+def synthetic_caveat(datasets: Sequence[str]) -> str:
+    """What must be said of every result on data of `mer synth`."""
+    return f"{', '.join(datasets)} is {SYNTHETIC_NOTE}: no result on people."
 
 
 def _caveats(

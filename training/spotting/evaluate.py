@@ -11,6 +11,7 @@ from schemas.model import Model
 from schemas.store.location import StoreLocation
 from schemas.store.reader import Store
 from training.evaluation.bootstrap import Interval, draw_subjects, percentile_interval
+from training.evaluation.evaluate import synthetic_caveat
 from training.spotting.floors import Floor, floors
 from training.spotting.intervals import Recording, Spotted, read_intervals, recordings_of
 from training.spotting.scores import (
@@ -128,7 +129,7 @@ def evaluate(spotted: Sequence[Spotted], recordings: Sequence[Recording]) -> Spo
         strs=None if found is None else scores[0].f1 * found.f1,
         precision_recall=curve,
         average_precision=average_precision(curve),
-        caveats=tuple(_caveats(found, len(pairs), scores)),
+        caveats=(*_synthetic(recordings), *_caveats(found, len(pairs), scores)),
     )  # fmt: skip
 
 
@@ -162,6 +163,11 @@ def _scores(
             )
         )
     return tuple(found)
+
+
+def _synthetic(recordings: Sequence[Recording]) -> list[str]:
+    names = sorted({recording.key.split("/")[0] for recording in recordings if recording.synthetic})
+    return [synthetic_caveat(names)] if names else []
 
 
 def _caveats(found: Analysis | None, pairs: int, scores: Sequence[SpottingScore]) -> list[str]:

@@ -57,6 +57,7 @@ class Recording:
         first: number of its first frame.
         last: number of its last frame.
         truth: its expressions, sorted by onset.
+        synthetic: made by `mer synth`.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Recording:
     first: int
     last: int
     truth: tuple[ExpressionInterval, ...]
+    synthetic: bool = False
 
     @property
     def subject(self) -> str:
@@ -97,7 +99,9 @@ def recordings_of(stores: Sequence[Store]) -> tuple[Recording, ...]:
                     f"{store.path}: {entry.key} is a clip, no long recording; make the store with "
                     "`mer preprocess ... --long`"
                 )
-            found.append(Recording(entry.key, entry.fps, entry.onset, entry.offset, entry.intervals))
+            found.append(
+                Recording(entry.key, entry.fps, entry.onset, entry.offset, entry.intervals, store.manifest.synthetic)
+            )
     return tuple(sorted(found, key=lambda recording: recording.key))
 
 

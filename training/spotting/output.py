@@ -24,6 +24,7 @@ def write_outputs(
     *,
     recordings: Sequence[Recording] = (),
     videos: Mapping[str, Path] | None = None,
+    notes: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Write ``intervals.csv``, ``intervals.json``, a ``.vtt`` a recording, and ``timeline.html``; gives their paths.
 
@@ -34,6 +35,7 @@ def write_outputs(
         rules: key -> what it was spotted with.
         recordings: those with a truth to be shown beside.
         videos: key -> the video, which the page then plays.
+        notes: what must be known of all of it, above the page.
     """
     by_key: dict[str, list[Spotted]] = {key: [] for key in courses}
     for one in spotted:
@@ -53,7 +55,7 @@ def write_outputs(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    write_text(page, environment.get_template("timeline.html.j2").render(parts=parts, height=_HEIGHT))
+    write_text(page, environment.get_template("timeline.html.j2").render(parts=parts, height=_HEIGHT, notes=notes))
     return (table, data, *subtitles, page)
 
 
@@ -112,6 +114,7 @@ def _part(
     return {
         "key": course.video,
         "seconds": round(length, 3),
+        "ticks": [f"{length * share:.{0 if length >= 10 else 1}f} s" for share in (0, 0.25, 0.5, 0.75, 1)],
         "video": None if video is None else video.absolute().as_uri(),
         "scored": recording is not None,
         "curves": [

@@ -20,6 +20,7 @@ class Spotter(Model):
 
     Attributes:
         stores: content ids of the stores that it was fitted on.
+        synthetic: whether any of these was made by `mer synth`.
         rules: fitted on all subjects; for new videos.
         folds: subject -> the rules that were fitted without this subject, and that it was tested with.
     """
@@ -28,6 +29,7 @@ class Spotter(Model):
     format_version: Literal[1] = 1
     method: Literal["flow-peaks"] = "flow-peaks"
     stores: tuple[str, ...] = ()
+    synthetic: bool = False
     rules: FlowPeaks
     folds: dict[str, FlowPeaks] = Field(default_factory=dict)
 
@@ -57,8 +59,13 @@ def leave_one_subject_out(
         for recording in recordings:
             if recording.subject == subject:
                 answers += spot(courses[recording.key], folds[subject])
-    rules = fit(courses, recordings)
-    return Spotter(stores=tuple(stores), rules=rules, folds=folds), tuple(answers)
+    spotter = Spotter(
+        stores=tuple(stores),
+        synthetic=any(recording.synthetic for recording in recordings),
+        rules=fit(courses, recordings),
+        folds=folds,
+    )
+    return spotter, tuple(answers)
 
 
 def write_spotter(folder: Path, spotter: Spotter) -> Path:
