@@ -25,6 +25,7 @@ from schemas.store.format import array_metadata
 from schemas.store.location import StoreLocation, StoreUrl, located
 from schemas.store.manifest_file import read_manifest
 from schemas.store.remote import remote_files
+from schemas.store.shard import ShardLayout, read_frames
 
 _ALL = slice(None)
 
@@ -174,13 +175,15 @@ class Store:
             raise self._damaged(f"onset or apex of {key}", f"at {onset} and {apex} of {frames} frames")
         return onset, apex
 
-    def clip_array(self, name: ClipArrayName, key: str, frames: slice = _ALL) -> NDArray[Any]:
+    def clip_array(
+        self, name: ClipArrayName, key: str, frames: slice | Sequence[int] | NDArray[np.integer] = _ALL
+    ) -> NDArray[Any]:
         """One clip's part of a clip array, ``(T, ...)``.
 
         Args:
             name: of the array.
             key: of the clip.
-            frames: positions of the frames to decode, without a step; by default all.
+            frames: positions of the frames; by default all. Only the chunks that hold them are decoded.
 
         Raises:
             ClipNotFoundError: no such clip in this store.
@@ -191,12 +194,31 @@ class Store:
         if name not in entry.objects:
             how = "shared" if name in self.manifest.left_out else "made"
             raise StoreError(f"{self.path} was {how} without {name}")
-        objects = {object_path(name, index): entry.objects[name]}
-        lengths = {"y": self.manifest.provenance.config.size, "x": self.manifest.provenance.config.size, "rgb": 3,
-                   "action_unit": len(self.manifest.action_units.names)}  # fmt: skip
-        start, stop, _ = frames.indices(entry.n_frames)
-        shape = (stop - start, *(lengths[dim] for dim in SPECS[name].dims[2:]))
-        return self._read(name, (index, slice(start, stop)), key, objects, shape)
+        wanted = np.arange(entry.n_frames)[frames]
+        path, stored, layout = object_path(name, index), entry.objects[name], self._shards[name]
+        what = f"{name} of {key}"
+        self._require_size(what, path, stored)
+        try:
+            with self.files.open(path) as file:
+                return read_frames(file, stored["bytes"], wanted, layout)
+        except MerError:
+            raise
+        except Exception as error:  # whatever damaged bytes are
+            raise self._damaged(what, error) from error
+
+    @cached_property
+    def _shards(self) -> dict[str, ShardLayout]:
+        """How the objects of each clip array are laid out; the metadata has been held against the manifest."""
+        arrays = {name: self.array(name) for name in self.manifest.arrays if SPECS[name].per_clip}
+        return {
+            name: ShardLayout(
+                chunks=array.shards[1] // array.chunks[1],  # type: ignore[index]
+                shape=array.chunks[1:],
+                dtype=array.dtype,
+                fill=array.fill_value,
+            )
+            for name, array in arrays.items()
+        }
 
     def prefetch(self, key: str, names: Container[str]) -> None:
         """Fetch a clip's part of clip arrays from a URL into the cache, before it is asked for.
@@ -234,10 +256,7 @@ class Store:
         if not objects:
             raise self._damaged(what, "the manifest lists no object of it")
         for path, stored in objects.items():
-            if (found := self.files.size(path)) is None:
-                raise self._damaged(what, f"{path} is missing")
-            if found != stored["bytes"]:
-                raise self._damaged(what, f"{path} has {found} bytes, expected {stored['bytes']}")
+            self._require_size(what, path, stored)
         try:
             by_rows = isinstance(selection, np.ndarray)
             value = np.asarray(array.oindex[selection] if by_rows else array[selection])
@@ -246,6 +265,12 @@ class Store:
         if shape is not None and value.shape != shape:
             raise self._damaged(what, f"it decodes to {value.shape}, expected {shape}")
         return value
+
+    def _require_size(self, what: str, path: str, stored: StoredObject) -> None:
+        if (found := self.files.size(path)) is None:
+            raise self._damaged(what, f"{path} is missing")
+        if found != stored["bytes"]:
+            raise self._damaged(what, f"{path} has {found} bytes, expected {stored['bytes']}")
 
     def _damaged(self, what: str, why: Exception | str) -> StoreDamagedError:
         if isinstance(why, OSError) and why.errno in (errno.EMFILE, errno.ENFILE):

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 import fsspec
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from pipeline.preprocessing.finish import write_store
@@ -147,21 +148,27 @@ def read(place: str) -> None:
 
 def noise_store(path: Path, clips: int, redone: int) -> Store:
     """A store whose first ``redone`` clips are drawn anew."""
-    dimensions = Dimensions(clips, FRAMES, SIZE, ("AU04",), depth=False, au_frames=False)
+    shape = (FRAMES, SIZE, SIZE, 3)
+    drawn = (np.random.default_rng([i, i < redone]).integers(0, 256, shape, np.uint8) for i in range(clips))
+    return store_of(path, drawn, clips=clips, frames=FRAMES, size=SIZE)
+
+
+def store_of(path: Path, textures: Iterable[NDArray[np.uint8]], *, clips: int, frames: int, size: int) -> Store:
+    """A store of so many clips ``(T, S, S, 3)``."""
+    dimensions = Dimensions(clips, frames, size, ("AU04",), depth=False, au_frames=False)
     create_arrays(path, dimensions)
     records = []
-    for index in range(clips):
-        noise = np.random.default_rng([index, index < redone]).integers(0, 256, (FRAMES, SIZE, SIZE, 3), np.uint8)
+    for index, texture in enumerate(textures):
         entry = ClipEntry(
-            key=f"casme2/sub01/EP{index:05d}", status="ok", label=Label(), fps=200, onset=0, apex=1, offset=FRAMES - 1,
-            n_frames=FRAMES, objects=write_clip(path, index, {"texture": noise}),
+            key=f"casme2/sub01/EP{index:05d}", status="ok", label=Label(), fps=200, onset=0, apex=1, offset=frames - 1,
+            n_frames=frames, objects=write_clip(path, index, {"texture": texture}),
         )  # fmt: skip
         columns = ClipColumns(
-            frame_numbers=tuple(range(FRAMES)), onset_index=0, apex_index=1,
+            frame_numbers=tuple(range(frames)), onset_index=0, apex_index=1,
             transform=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), au=((0.0,), (1.0,)),
         )  # fmt: skip
         records.append(ClipRecord(index=index, entry=entry, columns=columns))
-    config = PreprocessConfig(dataset="casme2", size=SIZE, depth="none", au="mesh")
+    config = PreprocessConfig(dataset="casme2", size=size, depth="none", au="mesh")
     manifest = Manifest(
         provenance=Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()),
         config_sha256=config.sha256,

@@ -1,6 +1,6 @@
 """Clips of stores as tensors at the model's size: read one by one, or kept in memory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -42,6 +42,21 @@ class StoredClip:
     flow: Tensor | None = None
     coded: Tensor | None = None
 
+    def taken(self, positions: NDArray[np.intp]) -> "StoredClip":
+        """These frames of it; onset and apex are then the frames among them that are nearest."""
+        at = torch.from_numpy(positions).to(self.texture.device)
+        return replace(
+            self,
+            texture=self.texture[at],
+            depth=self.depth[at],
+            flow=None if self.flow is None else self.flow[at],
+            onset=int(np.abs(positions - self.onset).argmin()),
+            apex=int(np.abs(positions - self.apex).argmin()),
+        )
+
+
+Choose = Callable[[int, int, int], NDArray[np.intp]]  # frames, onset and apex of a clip -> positions of frames
+
 
 class ClipSource(Protocol):
     """Clips by number."""
@@ -50,8 +65,11 @@ class ClipSource(Protocol):
 
     def __getitem__(self, index: int) -> StoredClip: ...
 
-    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
-        """Clips one after the other; a source that has to wait for some fetches the next ones meanwhile."""
+    def sampled(self, draws: Iterable[tuple[int, Choose]]) -> Iterator[StoredClip]:
+        """Frames of clips, one after the other; a source that has to wait for some fetches the next ones meanwhile."""
+        for index, choose in draws:
+            clip = self[index]
+            yield clip.taken(choose(len(clip.texture), clip.onset, clip.apex))
 
 
 @dataclass(frozen=True)
@@ -85,7 +103,7 @@ class Clips:
         return [place[key] for key in keys]
 
 
-class ClipReader:
+class ClipReader(ClipSource):
     """Clips read from their stores when asked for. Spawned workers open the stores themselves.
 
     Args:
@@ -109,20 +127,29 @@ class ClipReader:
         Raises:
             StoreDamagedError: it does not decode.
         """
+        return self._read(index, np.arange(self._phases(index)[0]))
+
+    def _phases(self, index: int) -> tuple[int, int, int]:
+        """Frames of a clip, positions of onset and apex."""
+        columns = self._columns[self.keys[index]]
+        row = columns.store.manifest.index[self.keys[index]]
+        return columns.store.manifest.rows[row].n_frames, int(columns.onset[row]), int(columns.apex[row])
+
+    def _read(self, index: int, kept: NDArray[np.intp]) -> StoredClip:
+        """These frames of a clip, rising, the onset among them: what is not wanted is neither decoded nor resized."""
         key = self.keys[index]
         columns = self._columns[key]
         store, row = columns.store, columns.store.manifest.index[key]
-        entry = store.manifest.rows[row]
-        frames = entry.n_frames
+        entry, frames = store.manifest.rows[row], len(kept)
+        at_onset, at_apex = (int(np.abs(kept - phase).argmin()) for phase in self._phases(index)[1:])
         texture = torch.empty(frames, 0, self.size, self.size, dtype=torch.uint8)
         depth = torch.empty(frames, 0, self.size, self.size, dtype=torch.float16)
         flow = None
         if self.inputs & {"texture", "flow"}:
-            texture = resized(torch.from_numpy(store.texture(key)).permute(0, 3, 1, 2), self.size)
+            texture = resized(torch.from_numpy(store.clip_array("texture", key, kept)).permute(0, 3, 1, 2), self.size)
         if "depth" in self.inputs:
-            depth = resized(torch.from_numpy(store.depth(key))[:, None].float(), self.size).half()
+            depth = resized(torch.from_numpy(store.clip_array("depth", key, kept))[:, None].float(), self.size).half()
         onset, apex = columns.au[row]
-        at_onset = int(columns.onset[row])
         if "flow" in self.inputs:
             flow, texture = flow_from_onset(texture, at_onset), texture[:, :0]
         coded = coded_units(entry.label.action_units, store.manifest.action_units.names)
@@ -131,7 +158,7 @@ class ClipReader:
             depth,
             torch.from_numpy(apex - onset),
             at_onset,
-            int(columns.apex[row]),
+            at_apex,
             flow,
             torch.from_numpy(coded),
         )
@@ -147,6 +174,18 @@ class ClipReader:
             indices = prefetched(indices, self._prefetch)
         for index in indices:
             yield self[index]
+
+    def sampled(self, draws: Iterable[tuple[int, Choose]]) -> Iterator[StoredClip]:
+        """See ``ClipSource``; only the chunks that hold the frames are decoded. Raises as ``read``."""
+        if any(isinstance(path, StoreUrl) for path in self.paths):
+            draws = prefetched(draws, lambda draw: self._prefetch(draw[0]))
+        for index, choose in draws:
+            frames, onset, apex = self._phases(index)
+            chosen = choose(frames, onset, apex)
+            kept = np.union1d(chosen, [onset])
+            clip = self._read(index, kept).taken(np.searchsorted(kept, chosen))
+            at_onset, at_apex = (int(np.abs(chosen - phase).argmin()) for phase in (onset, apex))
+            yield replace(clip, onset=at_onset, apex=at_apex)
 
     def _prefetch(self, index: int) -> None:
         self._columns[self.keys[index]].store.prefetch(self.keys[index], arrays_of(self.inputs))
@@ -166,7 +205,7 @@ class ClipReader:
         return found
 
 
-class ClipCache:
+class ClipCache(ClipSource):
     """Clips read once and kept, in memory or on a device.
 
     Args:
@@ -182,10 +221,6 @@ class ClipCache:
 
     def __getitem__(self, index: int) -> StoredClip:
         return self._clips[index]
-
-    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
-        """See ``ClipSource``."""
-        return (self._clips[index] for index in indices)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Self
 
@@ -41,24 +42,25 @@ class StoreDataset(Dataset[ClipBatch]):
 
     def __getitem__(self, draw: ClipDraw) -> ClipBatch:
         """Raw pixels: texture ``(1, T, 3, S, S) uint8``, depth ``(1, T, 1, S, S) float16``."""
-        return self._drawn(draw, self.source[draw.clip])
+        return self.__getitems__([draw])[0]
 
     def __getitems__(self, draws: Sequence[ClipDraw]) -> list[ClipBatch]:
         """Several, as ``DataLoader`` asks for a batch; from a URL the next clips are fetched while one is read."""
-        clips = self.source.read(draw.clip for draw in draws)
-        return [self._drawn(draw, clip) for draw, clip in zip(draws, clips, strict=True)]
+        clips = self.source.sampled((draw.clip, partial(self._frames, draw)) for draw in draws)
+        return [self._batch(draw, clip) for draw, clip in zip(draws, clips, strict=True)]
 
-    def _drawn(self, draw: ClipDraw, clip: StoredClip) -> ClipBatch:
+    def _frames(self, draw: ClipDraw, count: int, onset: int, apex: int) -> NDArray[np.int64]:
         random = None if draw.seed is None else np.random.default_rng(draw.seed)
-        chosen = frame_indices(len(clip.texture), onset=clip.onset, apex=clip.apex, frames=self.frames, random=random)
-        at = torch.from_numpy(chosen).to(clip.texture.device)
+        return frame_indices(count, onset=onset, apex=apex, frames=self.frames, random=random)
+
+    def _batch(self, draw: ClipDraw, clip: StoredClip) -> ClipBatch:
         return ClipBatch(
-            texture=clip.texture[None, at],
-            depth=clip.depth[None, at],
+            texture=clip.texture[None],
+            depth=clip.depth[None],
             au=clip.au[None],
             label=torch.tensor([self.labels[draw.clip]], device=clip.au.device),
-            apex=torch.tensor([int(np.abs(chosen - clip.apex).argmin())], device=clip.au.device),
-            flow=None if clip.flow is None else clip.flow[None, at],
+            apex=torch.tensor([clip.apex], device=clip.au.device),
+            flow=None if clip.flow is None else clip.flow[None],
             coded=None if clip.coded is None else clip.coded[None],
         )
 

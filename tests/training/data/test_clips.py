@@ -15,8 +15,9 @@ from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
 from schemas.store.manifest_file import JOURNAL_NAME
 from schemas.store.reader import Store
+from tests.tiny_stores import tiny_store
 from tests.training.small_stores import small_store
-from training.data.batch import INPUTS
+from training.data.batch import INPUTS, Input
 from training.data.clips import ClipCache, ClipReader, StoredClip, check_stores
 
 
@@ -176,3 +177,21 @@ def test_stores_that_do_not_fit(shared_store: Store, tmp_path: Path) -> None:
     check_stores([deep, flat], size=112, inputs=frozenset(["texture"]))
     with pytest.raises(ConfigError, match=r"flat.zarr: made without depth"):
         check_stores([deep, flat], size=112, inputs=frozenset(["depth"]))
+
+
+@pytest.mark.parametrize(("inputs", "size"), [({"texture", "depth"}, 112), ({"texture", "depth"}, 32), ({"flow"}, 32)])
+def test_frames_that_are_chosen_first_are_those_of_the_whole_clip(
+    tmp_path: Path, inputs: set[Input], size: int
+) -> None:
+    """Pixels, flow and phases, whichever frames are wanted, also twice and without the onset, resized or not."""
+    key = "casme2/sub01/EP01"
+    store = tiny_store(tmp_path / "s.zarr", [key], lengths={key: 37})
+    reader = ClipReader([store.path], [key], size=size, inputs=frozenset(inputs))
+    whole, random = reader[0], np.random.default_rng(0)
+    for count in (1, 5, 16, 40):
+        chosen = random.integers(0, 37, count)
+        (some,) = reader.sampled([(0, lambda frames, onset, apex, chosen=chosen: chosen)])  # type: ignore[misc]
+        for name in ("texture", "depth", *inputs & {"flow"}):
+            torch.testing.assert_close(getattr(some, name), getattr(whole, name)[chosen], rtol=0, atol=0)
+        assert some.apex == np.abs(chosen - whole.apex).argmin()
+        assert torch.equal(some.au, whole.au)

@@ -1,6 +1,6 @@
 """Draws of clips as batches: the same whoever reads, in whatever order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -8,13 +8,13 @@ import torch
 from schemas.store.reader import Store
 from tests.training.small_stores import small_store
 from training.data.batch import ClipBatch
-from training.data.clips import ClipReader, Clips, StoredClip
+from training.data.clips import ClipReader, Clips, ClipSource, StoredClip
 from training.data.dataset import BatchReader, ClipDraw, StoreDataset, join
 
 CPU = torch.device("cpu")
 
 
-class Numbered:
+class Numbered(ClipSource):
     """A source whose clips say in every pixel which clip and frame they are."""
 
     def __len__(self) -> int:
@@ -29,10 +29,6 @@ class Numbered:
             onset=0,
             apex=9,
         )
-
-    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
-        """Without looking ahead."""
-        return (self[index] for index in indices)
 
 
 @pytest.fixture

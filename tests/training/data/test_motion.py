@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.training.small_stores import small_store
 from training.config import Augmentation, Motion
 from training.data.batch import ClipBatch
-from training.data.clips import ClipReader, StoredClip
+from training.data.clips import ClipReader, ClipSource, StoredClip
 from training.data.dataset import ClipDraw, StoreDataset, join
 from training.data.motion import flow_from_onset, motion_stream, stored_inputs
 from training.data.preparation import Augmenter, Normalisation, measure_normalisation
@@ -120,7 +120,7 @@ def test_padding_does_not_move() -> None:
     assert (seen.texture[:, 3] != 0).any()
 
 
-class _Planted:
+class _Planted(ClipSource):
     """Clips of 40 frames in which frame 23, the apex, alone is different: a class that is shown there and nowhere else.
 
     The last frame is brighter by more than that, as by a lamp: the frame of the largest grey change is not the apex.

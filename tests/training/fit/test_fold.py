@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,7 +216,7 @@ def test_equal_seeds_are_equal_and_other_seeds_differ(
     assert len(differing) == len(list(one.network.parameters()))
 
 
-class Recorded:
+class Recorded(ClipSource):
     """A source that remembers what was read."""
 
     def __init__(self, source: ClipSource) -> None:
@@ -229,10 +228,6 @@ class Recorded:
     def __getitem__(self, index: int) -> StoredClip:
         self.asked.append(index)
         return self.source[index]
-
-    def read(self, indices: Iterable[int]) -> Iterator[StoredClip]:
-        """One after the other."""
-        return (self[index] for index in indices)
 
 
 def test_test_clips_are_read_once_when_training_is_over(
