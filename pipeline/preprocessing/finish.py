@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.plan import Plan
 from pipeline.preprocessing.store_arrays import write_columns
 from schemas.layout import PHASES, SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest, StoredObject
@@ -17,8 +16,11 @@ from schemas.store.files import stored_object
 from schemas.store.format import Dimensions
 from schemas.store.reader import Store
 
+if TYPE_CHECKING:  # which imports Dask
+    from pipeline.preprocessing.plan import Plan
 
-def finish_store(plan: Plan, records: Sequence[ClipRecord]) -> Manifest:
+
+def finish_store(plan: "Plan", records: Sequence[ClipRecord]) -> Manifest:
     """Write the columns, then the manifest, atomically.
 
     Args:
