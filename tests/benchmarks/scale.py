@@ -209,7 +209,7 @@ def planned(store: str) -> None:
     from training.config import TrainConfig
     from training.runs.plan import plan_training
 
-    config = TrainConfig(model="ststnet", protocol="casme2-5/kfold-5", counts="any", size=SIZE)
+    config = TrainConfig(model="ststnet", protocol="casme2-5/kfold-5", counts="any", size=SIZE, motion="none")
     assert len(plan_training([Store.open(store)], config, "cpu").run.folds) == 5
 
 
