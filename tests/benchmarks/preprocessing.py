@@ -33,16 +33,15 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         synthesise(Path(folder) / "raw", options)
-        best: dict[Path, tuple[float, float]] = {}
+        checkouts = {"before": options.against.resolve(), "now": HERE}
+        best = dict.fromkeys(checkouts, (0.0, 0.0))
         for _ in range(options.rounds):
-            for checkout in (options.against.resolve(), HERE):
+            for name, checkout in checkouts.items():
                 cpu, wall = timed(checkout, Path(folder), options.size)
-                before = best.get(checkout, (0.0, 0.0))
-                best[checkout] = max(before[0], cpu), max(before[1], wall)
-    for checkout, (cpu, wall) in best.items():
-        print(f"{checkout}: {cpu:.1f} frames per CPU-second, {wall:.1f} per second")
-    (old, _), (new, _) = best.values()
-    print(f"ratio {new / old:.2f}")
+                best[name] = max(best[name][0], cpu), max(best[name][1], wall)
+    for name, (cpu, wall) in best.items():
+        print(f"{name}, {checkouts[name]}: {cpu:.1f} frames per CPU-second, {wall:.1f} per second")
+    print(f"ratio {best['now'][0] / best['before'][0]:.2f}")
 
 
 def synthesise(out: Path, options: argparse.Namespace) -> None:
