@@ -114,7 +114,7 @@ def _part(
     return {
         "key": course.video,
         "seconds": round(length, 3),
-        "ticks": [f"{length * share:.{0 if length >= 10 else 1}f} s" for share in (0, 0.25, 0.5, 0.75, 1)],
+        "ticks": [f"{length * share:.{0 if length >= 120 else 1}f} s" for share in (0, 0.25, 0.5, 0.75, 1)],
         "video": None if video is None else video.absolute().as_uri(),
         "scored": recording is not None,
         "curves": [

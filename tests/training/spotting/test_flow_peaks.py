@@ -174,7 +174,7 @@ def test_outputs_say_frames_and_seconds(tmp_path: Path) -> None:
     assert [path.name for path in subtitles] == ["d_0_v.vtt", "d_1_v.vtt"]
     shown = page.read_text()
     assert shown.count("<rect ") == len(answers) + sum(len(one.truth) for one in recordings)
-    assert "<span>20 s</span>" in shown, "600 frames, 30 a second"
+    assert "<span>20.0 s</span>" in shown, "600 frames, 30 a second"
 
 
 def test_synthetic_recordings_say_so_wherever_they_go(tmp_path: Path) -> None:
