@@ -19,7 +19,8 @@ EXIT_CODES = {
     130: "interrupted; what is finished is safe, type the same command again",
 }
 
-PIPELINE, TRAINING = "pipeline.cli", "training.cli"
+PIPELINE = "pipeline.cli"
+TRAIN, RESULTS, VIDEOS, MODELS = (f"training.cli.{name}" for name in ("train", "results", "videos", "models"))
 
 
 class Command(NamedTuple):
@@ -71,7 +72,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             ("mer verify casme2.zarr", "mer verify casme2.zip --deep"),
         ),
         "view": Command(
-            TRAINING,
+            RESULTS,
             "Look at clips in a browser, and at what a run answered.",
             ("mer view casme2.zarr --run RUN", "mer view casme2.zarr --port 5006 --no-browser"),
         ),
@@ -139,7 +140,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "Train": {
         "train": Command(
-            TRAINING,
+            TRAIN,
             "Train and evaluate a model, without leaks.",
             (
                 "mer train --store casme2.zarr --recipe fast",
@@ -147,17 +148,17 @@ COMMANDS: dict[str, dict[str, Command]] = {
             ),
         ),
         "pretrain": Command(
-            TRAINING,
+            TRAIN,
             "Train a model without labels, for `mer train --pretrain`.",
             ("mer pretrain --store casme-sq.zarr", "mer pretrain --store casme-sq.zarr --recipe fast -o pretrained"),
         ),
         "ablate": Command(
-            TRAINING,
+            TRAIN,
             "Train a model again with each of its paths off.",
             ("mer ablate config.toml --store casme2.zarr", "mer ablate RUN --store casme2.zarr -o ablation"),
         ),
         "compare": Command(
-            TRAINING,
+            TRAIN,
             "Train many models under one protocol, and test the differences.",
             (
                 "mer compare --store casme2.zarr --models all --protocol loso --seeds 3",
@@ -165,7 +166,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             ),
         ),
         "evaluate": Command(
-            TRAINING,
+            RESULTS,
             "Score anybody's predictions.",
             (
                 "mer evaluate predictions.csv --store casme2.zarr --protocol casme2-5/loso",
@@ -173,35 +174,35 @@ COMMANDS: dict[str, dict[str, Command]] = {
             ),
         ),
         "models": Command(
-            TRAINING,
+            MODELS,
             "List the networks, or show one.",
             ("mer models", "mer models madv_net --frames 8 --size 64"),
         ),
     },
     "Results": {
         "report": Command(
-            TRAINING,
+            RESULTS,
             "Make the page and figures of a run again.",
             ("mer report RUN --store casme2.zarr", "mer report comparison/madv_net --store casme2.zarr"),
         ),
         "spot": Command(
-            TRAINING,
+            VIDEOS,
             "Where in long recordings expressions are.",
             ("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --out talk"),
         ),
         "predict": Command(
-            TRAINING,
+            VIDEOS,
             "Class probabilities for new videos or a store.",
             ("mer predict RUN talk.mp4 --out talk", "mer predict RUN samm.zarr --out samm-answers"),
         ),
         "export": Command(
-            TRAINING,
+            RESULTS,
             "Write one model of a run as ONNX.",
             ("mer export RUN --onnx", "mer export RUN --onnx --fold sub01 --seed 0"),
         ),
     },
 }
-_RENAMED = {"model": TRAINING}  # still works, says its new name, and is in no overview
+_RENAMED = {"model": MODELS}  # still works, says its new name, and is in no overview
 
 
 class _Commands(TyperGroup):

@@ -105,7 +105,7 @@ def train(
         RunError: folds failed; the message says which, and the same call tries them again. Or workers were asked for
             by a script without a guard.
     """
-    from training.cli import train_and_report
+    from training.cli.train import train_and_report
     from training.runs.recipes import resolve
 
     config, execution = divided(fields, TrainConfig, TrainExecution, without=_STARTS)

@@ -189,7 +189,7 @@ class Run:
         """
         from pipeline.preprocessing.cluster import choose_device
         from pipeline.preprocessing.windows import Windowing
-        from training.cli import clips_to_predict
+        from training.cli.videos import clips_to_predict
         from training.inference.predict import Ensemble, predict_store
 
         execution = validated(TrainExecution, {"device": device, "workers": 0})

@@ -10,21 +10,21 @@ import typer
 from rich.table import Table
 
 import cli
-from pipeline.cli import app as pipeline_app
+import pipeline.cli
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError
 from schemas.options import console
 from schemas.settings import assignments
 from schemas.store.reader import Store
 from tests.command_line import mer
-from training.cli import app as training_app
+from training.cli import models, results, train, videos
 from training.config import TrainConfig, TrainExecution
 
-AREAS = {"pipeline.cli": pipeline_app, "training.cli": training_app}
+AREAS = {module.__name__: module.app for module in (pipeline.cli, train, results, videos, models)}
 
 
 def test_no_other_command_waits_for_the_viewers_server() -> None:
-    done = "import sys, pipeline.cli, training.cli; sys.exit('bokeh' in sys.modules or 'tornado' in sys.modules)"
+    done = f"import sys, {', '.join(AREAS)}; sys.exit('bokeh' in sys.modules or 'tornado' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", done], check=False).returncode == 0
 
 

@@ -12,7 +12,7 @@ from schemas.store.reader import Store
 from tests.command_line import mer
 from tests.tiny_stores import tiny_store
 from tests.training.run_folders import make_run_folder
-from training.cli import answers_of_run
+from training.cli.results import answers_of_run
 from training.fit.folder import RunFolder
 from training.protocols.protocol import Protocol
 from training.protocols.splits import Loso
