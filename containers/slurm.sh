@@ -1,7 +1,7 @@
 #!/bin/bash
 # A command of mer on GPUs of several nodes, one Dask worker a GPU:
-#   sbatch deploy/slurm.sh preprocess /data/CASME2 --out casme2.zarr
-#   sbatch deploy/slurm.sh train --store casme2.zarr --out run
+#   sbatch containers/slurm.sh preprocess /data/CASME2 --out casme2.zarr
+#   sbatch containers/slurm.sh train --store casme2.zarr --out run
 # Killed or out of time, submit the same line again: it goes on.
 # MER_IMAGE=mer.sif takes mer from an Apptainer image; without it mer's environment has to be active.
 # On CPU nodes take the line of GPUs out: every task is then a worker of one thread.
