@@ -1,6 +1,7 @@
 """What many tests share: a small dataset of real faces and the store made of it, both built once a session."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from pipeline.preprocessing.preprocess import preprocess
 from pipeline.synthesis.generator import synthesise
 from schemas.config import Execution
 from schemas.store.reader import Store
+
+# A shell that starts the tests in the background has it ignored, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("mer", deadline=None)  # a busy machine is no failure
 settings.load_profile("mer")

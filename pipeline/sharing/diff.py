@@ -70,7 +70,8 @@ def _unequal(mine: Store, theirs: Store) -> Iterator[str]:
             if values.shape[1:] != others.shape[1:]:  # another number of action units, or the longest clip is another
                 unequal[:] = True
             else:
-                unequal |= (values != others).reshape(len(keys), -1).any(axis=1)
+                differ = values != others
+                unequal |= differ.any(axis=tuple(range(1, differ.ndim)))
     entries = zip(map(mine.manifest.rows.__getitem__, here), map(theirs.manifest.rows.__getitem__, there), strict=True)
     for key, differs, (one, other) in zip(keys, unequal.tolist(), entries, strict=True):
         if differs or one != other:

@@ -110,6 +110,7 @@ def _refuse_protocol(
         ConfigError: no such protocol, or a store that it is not about.
         ProtocolError: the stores do not hold its clips.
     """
+    from schemas.errors import StoreError
     from schemas.settings import read_toml
     from schemas.store.location import located
     from schemas.store.manifest_file import read_manifest
@@ -120,7 +121,10 @@ def _refuse_protocol(
     fields = {**read_toml(file), **options_of, **assignments(assigned or (), TrainConfig)}
     name, counts = fields.get("protocol"), fields.get("counts", "published")
     if (name is None or isinstance(name, str)) and counts in get_args(Counts):  # the rest is refused with the config
-        manifests = [read_manifest(located(place)) for place in places]
+        try:
+            manifests = [read_manifest(located(place)) for place in places]
+        except StoreError:
+            return  # said when the config has been looked at
         select_clips(choose_protocol(name, manifests).task, manifests, counts=counts)
 
 

@@ -102,7 +102,7 @@ def test_a_dataset_that_cannot_be_used(
         (["--dataset", "casme9"], "'casme9' is not among the datasets; "),
         (["--subjects", "sub01,sub99"], "--subjects sub99: not in this dataset, which has sub01, sub02"),
         (["--clips", "EP99_01"], "--clips EP99_01: not in this dataset, which has EP02_01"),
-        (["--frames", 3], "No such option"),
+        (["--frame", 3], "No such option"),
     ],
     ids=lambda value: "=".join(map(str, value)) if isinstance(value, list) else "",
 )

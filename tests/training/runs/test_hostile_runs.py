@@ -29,7 +29,7 @@ THERE: dict[str, Callable[[Path], object]] = {
     "deep objects": lambda file: file.write_text('{"config":' * 10**5),
 }
 COMMANDS = ["predict RUN S -o new", "report RUN --store S", "export RUN --onnx", "ablate RUN --store S -o new",
-            "train --store S --pretrain RUN --partial --workers 0 -o new"]  # fmt: skip
+            "train --store S --protocol two.toml --pretrain RUN --partial --workers 0 -o new"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def test_what_is_no_run_is_refused_in_one_line(
     """By every command that takes a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "RUN").mkdir()
+    (tmp_path / "two.toml").write_text(PROTOCOL)
     place(tmp_path / "RUN" / "run.json")
     for command in COMMANDS:
         done = mer(*command.replace(" S", f" {store.path}").split())
