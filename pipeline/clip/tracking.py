@@ -112,10 +112,13 @@ class _Follower:
 
     def _goal(self, start: NDArray[np.float64], face: Face) -> NDArray[np.float64] | None:
         """Where the transform is to be at the next look; ``None`` where it may stay."""
-        placed = face.points @ start[:, :2].T + start[:, 2]
-        off = float(np.linalg.norm(placed - self._five, axis=1).mean())
-        usual = float(np.linalg.norm(_own(face, self._size) - self._five, axis=1).mean())  # of this face at its best
-        return face.transform(self._size) if off - usual > _TOLERANCE * self._eyes else None
+        own = face.transform(self._size)
+        return own if self._off(face, start) - self._off(face, own) > _TOLERANCE * self._eyes else None
+
+    def _off(self, face: Face, transform: NDArray[np.float64]) -> float:
+        """How far the five points lie from their places in the crop, px; also with its own transform not 0."""
+        placed = face.points @ transform[:, :2].T + transform[:, 2]
+        return float(np.linalg.norm(placed - self._five, axis=1).mean())
 
     def _crop(self, frame: Frame, face: Face | None) -> FollowedFrame:
         if self._transform is None:
@@ -128,8 +131,3 @@ class _Follower:
         before, now = self._before, glance(crop)
         self._before = now
         return before is not None and float(before @ now) < SAME_SCENE
-
-
-def _own(face: Face, size: int) -> NDArray[np.float64]:
-    own = face.transform(size)
-    return np.asarray(face.points @ own[:, :2].T + own[:, 2], np.float64)

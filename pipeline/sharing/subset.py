@@ -45,7 +45,7 @@ def subset(
     rows = None
     if selection is not None:
         rows = [index for index, entry in enumerate(manifest.rows) if selection.takes(entry)]
-    if not (rows is None or rows) or not manifest.clips:
+    if not (manifest.clips if rows is None else rows):
         raise ConfigError(f"{store.path}: of its {count(len(manifest.clips), 'clip')} none is {selection}")
     parts = parts_of(store, rows)
     datasets = {part.entry.key.split("/")[0] for part in parts}

@@ -14,6 +14,7 @@ from training.config import TrainExecution
 
 if TYPE_CHECKING:
     from pipeline.preprocessing.windows import Windowing, Windows
+    from schemas.store.location import StoreLocation
     from schemas.store.reader import Store
     from training.fit.folder import Run
     from training.spotting.flow_peaks import Course
@@ -85,13 +86,12 @@ def clips_to_predict(
     from tempfile import TemporaryDirectory
 
     from pipeline.preprocessing.windows import preprocess_windows
-    from schemas.manifest import MANIFEST_NAME
     from schemas.store.location import located
     from schemas.store.reader import Store
     from training.inference.predict import preprocessing_of
 
     place = located(source)
-    if not isinstance(place, Path) or place.suffix == ".zip" or (place / MANIFEST_NAME).is_file():
+    if _is_store(place):
         yield Store.open(place), None
         return
     with nullcontext(folder) if folder is not None else TemporaryDirectory() as holder:
@@ -123,7 +123,6 @@ def spot(
     """
     from schemas.datasets import SYNTHETIC_NOTE
     from schemas.errors import ConfigError
-    from schemas.manifest import MANIFEST_NAME
     from schemas.store.location import located
     from schemas.store.reader import Store
     from training.spotting.flow_peaks import spot as spot_course
@@ -131,7 +130,7 @@ def spot(
     from training.spotting.spotter import read_spotter
 
     place = located(source)
-    is_store = not isinstance(place, Path) or place.suffix == ".zip" or (place / MANIFEST_NAME).is_file()
+    is_store = _is_store(place)
     if is_store and like is None:
         _spot_subjects(Store.open(place), out)
         return
@@ -155,6 +154,13 @@ def spot(
         print(f"{length:.1f} s of video followed in {took:.1f} s: real-time factor {length / took:.2f}")
     for file in files:
         print(file)
+
+
+def _is_store(place: "StoreLocation") -> bool:
+    """Whether a user names a store, and no videos."""
+    from schemas.manifest import MANIFEST_NAME
+
+    return not isinstance(place, Path) or place.suffix == ".zip" or (place / MANIFEST_NAME).is_file()
 
 
 def _spot_subjects(store: "Store", out: Path) -> None:
