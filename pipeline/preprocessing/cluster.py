@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from typing import Any
 
 import psutil
 from dask.system import CPU_COUNT
@@ -29,6 +30,28 @@ _CONNECT_TIMEOUT = "20s"
 _PATIENCE = 60.0  # s without any worker until a cluster is given up
 _WATCH = 1.0  # s between looks at the workers
 _LOOPBACK = "127.0.0.1"
+
+
+class LastingCluster(SpecCluster):
+    """A cluster on this machine that outlives its workers, whenever they die.
+
+    Dask gives up one that dies while it starts, and one that is not back after 15 s
+    (``distributed.deploy.lost-worker-timeout``), which a busy machine may well need: such workers are started again.
+    """
+
+    async def _start(self) -> None:
+        self.periodic_callbacks["revive"] = PeriodicCallback(self._revive, _WATCH * 1000)
+        await super()._start()
+
+    def _revive(self) -> None:
+        if self.status == Status.running and len(self.workers) < len(self.worker_spec):
+            self.scale(len(self.worker_spec))
+
+    def _update_worker_status(self, op: str, message: Any) -> None:
+        # Of a worker that dies while it registers, only the end is told. Dask looks it up among those whose start
+        # was told, stops watching, and raises the KeyError when the cluster is closed, after all work is done.
+        if op == "add" or message in self.scheduler_info["workers"]:
+            super()._update_worker_status(op, message)
 
 
 @contextmanager
@@ -148,8 +171,8 @@ def _local(requested: int | None, *, device: Device, clips: int) -> Iterator[Cli
     # A dead worker's clips come back at once, to be tried alone, not three times more with others that then die too.
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "allowed_failures": 0}}
     with _interrupts_kept_from_workers():
-        cluster = SpecCluster(workers=workers, scheduler=scheduler, security=here["security"], silence_logs=40)
-    with cluster, workers_kept(cluster), Client(cluster, set_as_default=False) as client:
+        cluster = LastingCluster(workers=workers, scheduler=scheduler, security=here["security"], silence_logs=40)
+    with cluster, Client(cluster, set_as_default=False) as client:
         yield client
 
 
@@ -186,27 +209,6 @@ def _lost_clusters_given_up(client: Client) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-
-
-@contextmanager
-def workers_kept(cluster: SpecCluster) -> Iterator[None]:
-    """Start workers again that Dask has given up.
-
-    It does so with one that died while it started, and with one that was not back after 15 s
-    (``distributed.deploy.lost-worker-timeout``), which a busy machine may well need.
-    """
-
-    def revive() -> None:
-        if cluster.status == Status.running and len(cluster.workers) < len(cluster.worker_spec):
-            cluster.scale(len(cluster.worker_spec))
-
-    watch, loop = PeriodicCallback(revive, _WATCH * 1000), cluster.loop
-    assert loop is not None, "the cluster has started"
-    loop.add_callback(watch.start)
-    try:
-        yield
-    finally:
-        loop.add_callback(watch.stop)
 
 
 @contextmanager

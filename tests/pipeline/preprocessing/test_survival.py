@@ -13,10 +13,10 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler
 
 from pipeline.preprocessing.clip_tasks import on_cluster
-from pipeline.preprocessing.cluster import workers_kept
+from pipeline.preprocessing.cluster import LastingCluster
 from pipeline.preprocessing.journal import ClipRecord, bare_entry
 from schemas.clip import Clip
 from schemas.labels import Label
@@ -212,8 +212,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
                 "distributed.deploy.lost-worker-timeout": patience,
             }
         ),
-        LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster,
-        workers_kept(cluster),
+        _local_cluster() as cluster,
         Client(cluster) as client,
         on_cluster(partial(_Deadly), client, device="cpu") as run,
     ):
@@ -224,3 +223,29 @@ def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
     assert failure is not None
     assert failure.stage == "worker"
     assert "the worker died of this clip, also with no other clip beside it" in failure.message
+
+
+def _local_cluster() -> LastingCluster:
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    return LastingCluster(
+        workers={0: {"cls": Nanny, "options": {**here, "nthreads": 4, "silence_logs": 50}}},
+        scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
+        silence_logs=50,
+    )
+
+
+def _tell_the_end_of_a_worker_that_never_started(dask_scheduler: Scheduler) -> None:
+    dask_scheduler.plugins["worker-status"].remove_worker(dask_scheduler, "tcp://127.0.0.1:9")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_it_registers_does_not_end_the_watch() -> None:
+    """The scheduler tells of its end alone: later workers are still seen, and the cluster closes without an error."""
+    with _local_cluster() as cluster, Client(cluster) as client:
+        client.run_on_scheduler(_tell_the_end_of_a_worker_that_never_started)
+        before = set(cluster.scheduler_info["workers"])
+        os.kill(*client.run(os.getpid).values(), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while cluster.scheduler_info["workers"].keys() <= before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert cluster.scheduler_info["workers"].keys() - before
