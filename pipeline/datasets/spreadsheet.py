@@ -2,7 +2,10 @@
 
 import csv
 import io
+import pickle
 import re
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +29,7 @@ _ENCRYPTED = re.compile(  # an encrypted .xlsx, or the record FILEPASS behind th
 _HEADER_DEPTH = 60  # rows searched for the header; SAMM's is row 14
 _MOST_CELLS = 4_000_000  # of a sheet, blank ones between others included: reading is dense
 _MOST_BYTES = 64 << 20  # of a sheet's XML, unpacked
+_MOST_SECONDS = 120  # for an .xls
 _TOO_LARGE = (
     "more than any annotation has; delete the rows and columns behind the last one that is used, and save it again"
 )
@@ -116,10 +120,10 @@ def read_workbook(path: Path) -> Workbook:
 
 
 def _read_binary(path: Path, data: bytes) -> Workbook:
-    if data.startswith(_OLE_MAGIC) and _ENCRYPTED.search(data):
-        raise AnnotationError(_encrypted(path))
+    if data.startswith(_OLE_MAGIC):
+        return _read_old(path, data)
     try:
-        uncomputed = _checked_archive(path, data) if data.startswith(_ZIP_MAGIC) else 0
+        uncomputed = _checked_archive(path, data)
         with CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
             sheets = {
                 name: tuple(tuple(map(_text, row)) for row in book.get_sheet_by_name(name).to_python(False))
@@ -138,14 +142,30 @@ def _read_binary(path: Path, data: bytes) -> Workbook:
     return Workbook(path, sheets, uncomputed)
 
 
+def _read_old(path: Path, data: bytes) -> Workbook:
+    """An ``.xls``, whose claims cannot be looked at beforehand, in a process that may run out of memory or time."""
+    if _ENCRYPTED.search(data):
+        raise AnnotationError(_encrypted(path))
+    command = [sys.executable, "-P", str(Path(__file__).with_name("xls_reader.py")), str(_MOST_CELLS)]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=_MOST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise AnnotationError(_damaged(path, f"not read within {_MOST_SECONDS} s")) from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines() if error.returncode > 0 else []
+        raise AnnotationError(_damaged(path, said[-1] if said else "its reader ran out of memory")) from error
+    sheets = pickle.loads(done.stdout)
+    return Workbook(path, {name: tuple(tuple(map(_text, row)) for row in rows) for name, rows in sheets.items()})
+
+
 def _encrypted(path: Path) -> str:
     return f"{path}: encrypted; open it with its password and save it without one"
 
 
-def _damaged(path: Path, error: BaseException) -> str:
+def _damaged(path: Path, error: BaseException | str) -> str:
+    reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return (
-        f"{path}: damaged or not a spreadsheet ({type(error).__name__}: {error}); "
-        "open it in a spreadsheet program and save it again as .xlsx"
+        f"{path}: damaged or not a spreadsheet ({reason}); open it in a spreadsheet program and save it again as .xlsx"
     )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import re
+import struct
 import time
 import warnings
 import zipfile
@@ -207,6 +208,24 @@ def test_an_encrypted_old_excel_file(tmp_path: Path) -> None:
     path = tmp_path / "x.xls"
     path.write_bytes(old_excel([["Subject"]], encrypted=True))
     with pytest.raises(AnnotationError, match=r"x.xls: encrypted; open it with its password and save it without one"):
+        read_workbook(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        (65_535, 65_535, "its reader ran out of memory"),
+        (65_535, 255, "more than 4,000,000 cells"),
+    ],
+)
+def test_an_old_excel_file_with_a_cell_far_away(tmp_path: Path, row: int, column: int, reason: str) -> None:
+    """The first made the reading library ask for 137 GB and abort the process, where no handler helps."""
+    near, far = (struct.pack("<HHHH", 0x0203, 14, *place) for place in ((1, 0), (row, column)))  # records NUMBER
+    data = old_excel([["b"], [1.0]])
+    assert near in data
+    path = tmp_path / "x.xls"
+    path.write_bytes(data.replace(near, far))
+    with pytest.raises(AnnotationError, match=rf"x.xls: damaged or not a spreadsheet \(.*{reason}\); open it in"):
         read_workbook(path)
 
 
