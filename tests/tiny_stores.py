@@ -7,26 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocessing.finish import write_store
-from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import write_clip
 from schemas.clip import ExpressionInterval, Finding
 from schemas.config import PreprocessConfig
 from schemas.datasets import licences
 from schemas.labels import ActionUnit, ActionUnitCode, Emotion, Label
-from schemas.manifest import (
-    ActionUnitColumns,
-    ClipEntry,
-    DepthColumn,
-    Failure,
-    Manifest,
-    Provenance,
-    Quality,
-    Segment,
-    Source,
-)
-from schemas.store.format import Dimensions, create_arrays
+from schemas.manifest import ClipEntry, Failure, Quality, Segment, Source
 from schemas.store.reader import Store
+from tests.store_builder import DrawnClip, bare_manifest, build_store, columns_of
 
 SIZE = 112
 UNITS = ("AU04", "AU12")
@@ -61,32 +48,27 @@ def tiny_store(
     keys, failed = sorted(keys), set(failed)
     length = {key: (lengths or {}).get(key, 3 + _seed(key) % 3) for key in keys}
     axis = frames or max(length.values())
-    run = _provenance(keys[0].split("/")[0], depth=depth, **provenance)
-    dimensions = Dimensions(len(keys), axis, SIZE, UNITS, depth=depth, au_frames=False)
-    create_arrays(path, dimensions)
-    records = [
-        _failed(index, key)
-        if key in failed
-        else _record(path, index, key, length[key], depth=depth, seed=_seed(key) + (change or {}).get(key, 0))
-        for index, key in enumerate(keys)
-    ]
-    if intervals is not None:
-        records = [_long(record, intervals.get(record.entry.key, ())) for record in records]
-    manifest = Manifest(
-        provenance=run,
-        config_sha256=run.config.sha256,
-        action_units=ActionUnitColumns(names=UNITS, kind="activation", unit="in [0, 1]", tool="mesh", version="0"),
-        depth=DepthColumn(kind="relative depth", unit="px", tool="mesh", version="0") if depth else None,
+    config = {name: provenance.pop(name) for name in list(provenance) if name in PreprocessConfig.model_fields}
+    config = {"size": SIZE, "depth": "mesh" if depth else "none", **config}
+    provenance = {"annotation": "coding.xlsx", "packages": {"zarr": "3"}, **provenance}
+    dataset = config.pop("dataset", keys[0].split("/")[0])
+    manifest = bare_manifest(
+        dataset, units=UNITS, provenance=provenance, config=config, action_units={"unit": "in [0, 1]"},
         findings=(Finding(kind="folder_without_row", clip="sub99", message="no row names it"),),
-        licences=licences([run.config.dataset]),
-        clips=(),
-        objects={},
+        licences=licences([dataset]),
+    )  # fmt: skip
+    clips: Iterable[DrawnClip] = (
+        _failed(key)
+        if key in failed
+        else _drawn(key, length[key], depth=depth, seed=_seed(key) + (change or {}).get(key, 0))
+        for key in keys
     )
-    write_store(path, dimensions, records, manifest)
-    return Store.open(path)
+    if intervals is not None:
+        clips = (_long(clip, intervals.get(clip[0].key, ())) for clip in clips)
+    return build_store(path, clips, manifest, clip_count=len(keys), frames=axis)
 
 
-def _record(path: Path, index: int, key: str, n_frames: int, *, depth: bool, seed: int) -> ClipRecord:
+def _drawn(key: str, n_frames: int, *, depth: bool, seed: int) -> DrawnClip:
     values: dict[str, NDArray[Any]] = {"texture": _texture(n_frames, seed)}
     if depth:
         values["depth"] = (values["texture"][..., 0] / 255 + 0.5).astype(np.float16)
@@ -108,37 +90,25 @@ def _record(path: Path, index: int, key: str, n_frames: int, *, depth: bool, see
         quality=Quality(
             detected_on="onset", detection_probability=1, faces=1, padded=False, inter_eye_px=60, residual_motion_px=0.1
         ),
-        objects=write_clip(path, index, values),
     )  # fmt: skip
-    columns = ClipColumns(
-        frame_numbers=tuple(range(10, 10 + n_frames)),
-        onset_index=0,
-        apex_index=1,
-        transform=((1.0, 0.0, float(seed)), (0.0, 1.0, 0.1)),
-        au=((0.0, 0.1), (0.5, 0.25)),
-        depth_scale=2.0 if depth else 0.0,
-    )
-    au = np.asarray(columns.au, np.float32).tolist()  # as it is read again
-    return ClipRecord(index=index, entry=entry, columns=columns.model_copy(update={"au": au}))
+    columns = columns_of(
+        n_frames, 1, np.array([[0, 0.1], [0.5, 0.25]], np.float32),
+        transform=((1.0, 0.0, float(seed)), (0.0, 1.0, 0.1)), depth_scale=2.0 if depth else 0.0,
+    )  # fmt: skip
+    return entry, values, columns
 
 
-def _long(record: ClipRecord, intervals: Sequence[ExpressionInterval]) -> ClipRecord:
-    whole = (Segment(start=0, stop=record.entry.n_frames),)
+def _long(clip: DrawnClip, intervals: Sequence[ExpressionInterval]) -> DrawnClip:
+    entry, values, columns = clip
+    whole = (Segment(start=0, stop=entry.n_frames),)
     update = {"label": Label(), "fps": 10.0, "segments": whole, "intervals": tuple(intervals)}
-    return record.model_copy(update={"entry": record.entry.model_copy(update=update)})
+    return entry.model_copy(update=update), values, columns
 
 
-def _failed(index: int, key: str) -> ClipRecord:
+def _failed(key: str) -> DrawnClip:
     failure = Failure(stage="face", error="FaceNotFoundError", message=f"no face in {key}")
     entry = ClipEntry(key=key, status="failed", label=Label(), fps=200.0, onset=1, apex=None, offset=9, failure=failure)
-    return ClipRecord(index=index, entry=entry)
-
-
-def _provenance(dataset: str, *, depth: bool, **fields: Any) -> Provenance:
-    config = {"dataset": dataset, "size": SIZE, "depth": "mesh" if depth else "none", "au": "mesh"}
-    config |= {name: fields.pop(name) for name in list(fields) if name in PreprocessConfig.model_fields}
-    plain = {"layout": "raw", "annotation": "coding.xlsx", "device": "cpu", "packages": {"zarr": "3"}, "weights": ()}
-    return Provenance(config=PreprocessConfig.model_validate(config), **(plain | fields))
+    return entry, {}, None
 
 
 def _texture(n_frames: int, seed: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pipeline.preprocessing.finish import write_store
-from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import write_clip
 from pipeline.sharing.pack import pack, unpack
 from pipeline.sharing.pull import pull
 from pipeline.sharing.push import push
-from schemas.config import PreprocessConfig
 from schemas.labels import Label
-from schemas.manifest import ActionUnitColumns, ClipEntry, Manifest, Provenance
-from schemas.store.format import Dimensions, create_arrays
+from schemas.manifest import ClipEntry
 from schemas.store.reader import Store
+from tests.store_builder import DrawnClip, bare_manifest, build_store, columns_of
 from tests.tree_hash import tree_hash
 from training.data.clips import ClipReader
 
@@ -155,28 +151,19 @@ def noise_store(path: Path, clips: int, redone: int) -> Store:
 
 def store_of(path: Path, textures: Iterable[NDArray[np.uint8]], *, clips: int, frames: int, size: int) -> Store:
     """A store of so many clips ``(T, S, S, 3)``."""
-    dimensions = Dimensions(clips, frames, size, ("AU04",), depth=False, au_frames=False)
-    create_arrays(path, dimensions)
-    records = []
-    for index, texture in enumerate(textures):
-        entry = ClipEntry(
-            key=f"casme2/sub01/EP{index:05d}", status="ok", label=Label(), fps=200, onset=0, apex=1, offset=frames - 1,
-            n_frames=frames, objects=write_clip(path, index, {"texture": texture}),
-        )  # fmt: skip
-        columns = ClipColumns(
-            frame_numbers=tuple(range(frames)), onset_index=0, apex_index=1,
-            transform=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), au=((0.0,), (1.0,)),
-        )  # fmt: skip
-        records.append(ClipRecord(index=index, entry=entry, columns=columns))
-    config = PreprocessConfig(dataset="casme2", size=size, depth="none", au="mesh")
-    manifest = Manifest(
-        provenance=Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()),
-        config_sha256=config.sha256,
-        action_units=ActionUnitColumns(names=("AU04",), kind="activation", unit="1", tool="mesh", version="0"),
-        depth=None, findings=(), clips=(), objects={},
+    drawn: Iterator[DrawnClip] = (
+        (
+            ClipEntry(
+                key=f"casme2/sub01/EP{index:05d}", status="ok", label=Label(), fps=200, onset=0, apex=1,
+                offset=frames - 1, n_frames=frames,
+            ),
+            {"texture": texture},
+            columns_of(frames, 1, np.array([[0.0], [1.0]]), first=0),
+        )
+        for index, texture in enumerate(textures)
     )  # fmt: skip
-    write_store(path, dimensions, records, manifest)
-    return Store.open(path)
+    manifest = bare_manifest("casme2", units=["AU04"], config={"size": size})
+    return build_store(path, drawn, manifest, clip_count=clips, frames=frames)
 
 
 if __name__ == "__main__":

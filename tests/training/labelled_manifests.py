@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.config import PreprocessConfig
 from schemas.labels import Label
-from schemas.manifest import MANIFEST_NAME, ActionUnitColumns, ClipEntry, Failure, Manifest, Provenance
+from schemas.manifest import MANIFEST_NAME, ClipEntry, Failure, Manifest
+from tests.store_builder import bare_manifest
 
 CASME2 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
 CASME2_2019 = CASME2 | {"surprise": 28, "sadness": 4}
@@ -35,18 +35,8 @@ def make_entry(key: str, label: Label, *, failed: bool = False) -> ClipEntry:
 
 def make_manifest(dataset: str, entries: Iterable[ClipEntry]) -> Manifest:
     """A manifest of these clips."""
-    config = PreprocessConfig(dataset=dataset)
-    provenance = Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=())
-    units = ActionUnitColumns(names=("AU01",), kind="activation", unit="1", tool="none", version="0")
-    return Manifest(
-        provenance=provenance,
-        config_sha256=config.sha256,
-        action_units=units,
-        depth=None,
-        findings=(),
-        clips=tuple(sorted(entries, key=lambda entry: entry.key)),
-        objects={},
-    ).sealed()
+    clips = tuple(sorted(entries, key=lambda entry: entry.key))
+    return bare_manifest(dataset, units=["AU01"], clips=clips).sealed()
 
 
 def write_store(folder: Path, manifest: Manifest) -> Path:

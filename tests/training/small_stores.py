@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.preprocessing.finish import write_store
-from pipeline.preprocessing.journal import ClipColumns, ClipRecord
-from pipeline.preprocessing.store_arrays import write_clip
-from schemas.config import PreprocessConfig
 from schemas.labels import Emotion, Label
-from schemas.manifest import MANIFEST_NAME, ActionUnitColumns, ClipEntry, DepthColumn, Manifest, Provenance
-from schemas.store.format import Dimensions, create_arrays
+from schemas.manifest import MANIFEST_NAME, ClipEntry
 from schemas.store.reader import Store
+from tests.store_builder import DrawnClip, bare_manifest, build_store, columns_of
 
 SIZE = 112
 UNITS = ("AU04", "AU12L", "AU12R", "AU25")
@@ -87,25 +83,11 @@ def small_store(
         for subject in range(1, subjects + 1)
         for clip in range(clips)
     )
-    dimensions = Dimensions(len(keys), 8, SIZE, UNITS, depth=depth, au_frames=False)
-    create_arrays(path, dimensions)
-    records = [
-        _record(path, index, key, depth, (redrawn or {}).get(key, 0), (damage or {}).get(key))
-        for index, key in enumerate(keys)
-    ]
-    config = PreprocessConfig(dataset=dataset, size=SIZE, depth="mesh" if depth else "none", au="mesh")
-    tool: dict[str, Any] = {"tool": "mesh", "version": "0"}
-    manifest = Manifest(
-        provenance=Provenance(config=config, layout="raw", annotation=None, device="cpu", packages={}, weights=()),
-        config_sha256=config.sha256,
-        action_units=ActionUnitColumns(**{"names": UNITS, "kind": "activation", "unit": "1", **tool, **columns}),
-        depth=DepthColumn(kind="relative depth", unit="px", **tool) if depth else None,
-        findings=(),
-        clips=(),
-        objects={},
+    manifest = bare_manifest(
+        dataset, units=UNITS, config={"size": SIZE, "depth": "mesh" if depth else "none"}, action_units=columns
     )
-    write_store(path, dimensions, records, manifest)
-    return Store.open(path)
+    clips = (_drawn(key, depth, (redrawn or {}).get(key, 0), (damage or {}).get(key)) for key in keys)
+    return build_store(path, clips, manifest, clip_count=len(keys), frames=8)
 
 
 def relabelled(store: Store, path: Path, labels: Mapping[str, Emotion]) -> Store:
@@ -128,7 +110,7 @@ def small_smic(folder: Path) -> Store:
     return relabelled(raw, folder / "smic.zarr", labels)
 
 
-def _record(path: Path, index: int, key: str, depth: bool, drawing: int, damage: float | None) -> ClipRecord:
+def _drawn(key: str, depth: bool, drawing: int, damage: float | None) -> DrawnClip:
     emotion = next(name for name in CLASSES if key.split("/")[-1].startswith(name))
     random = np.random.default_rng([drawing, *key.encode()])
     n_frames = int(random.integers(5, 9))
@@ -141,16 +123,10 @@ def _record(path: Path, index: int, key: str, depth: bool, drawing: int, damage:
             values["depth"][apex, 50, 50] = damage
     entry = ClipEntry(
         key=key, status="ok", label=Label(emotion=emotion), fps=200.0, onset=10, apex=10 + apex, offset=9 + n_frames,
-        n_frames=n_frames, objects=write_clip(path, index, values),
+        n_frames=n_frames,
     )  # fmt: skip
-    columns = ClipColumns(
-        frame_numbers=tuple(range(10, 10 + n_frames)),
-        onset_index=0,
-        apex_index=apex,
-        transform=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
-        au=((0.0,) * len(UNITS), tuple(random.uniform(0, 1, len(UNITS)).tolist())),
-    )
-    return ClipRecord(index=index, entry=entry, columns=columns)
+    au = np.stack([np.zeros(len(UNITS)), random.uniform(0, 1, len(UNITS))])
+    return entry, values, columns_of(n_frames, apex, au)
 
 
 def _texture(emotion: Emotion, n_frames: int, apex: int, random: np.random.Generator) -> NDArray[np.uint8]:
