@@ -347,7 +347,7 @@ def cite_store(store: StorePlace) -> None:
 
 @app.command()
 def synth(
-    dataset: Annotated[str, typer.Argument(help="Dataset whose layout is written: samm, casme2, casme-sq or smic.")],
+    dataset: Annotated[str, typer.Argument(help="Whose layout: samm, casme2, casme-sq, casme3 (with depth) or smic.")],
     out: Annotated[Path, typer.Argument(help="Folder to write; the truth goes to OUT-truth.")],
     subjects: Annotated[int, typer.Option(min=1, help="People, each a real face.")] = 4,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each, or long recordings.")] = 4,

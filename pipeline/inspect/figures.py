@@ -100,9 +100,10 @@ def depth_source(manifest: Manifest) -> str:
     """What the depth is and where it is from, for titles; a prior is called one."""
     if manifest.depth is None:
         return "no depth"
-    tool = manifest.depth.tool
-    prior = tool in DEPTH.names() and DEPTH[tool].prior
-    return f"depth by {tool}: {'prior, not measured' if prior else manifest.depth.kind}"
+    tool, known = manifest.depth.tool, manifest.depth.tool in DEPTH.names()
+    if known and DEPTH[tool].measured:
+        return "measured depth"
+    return f"depth by {tool}: {'prior, not measured' if known and DEPTH[tool].prior else manifest.depth.kind}"
 
 
 def depth_disparity(

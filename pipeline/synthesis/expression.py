@@ -83,11 +83,13 @@ MEMBERS: dict[str, dict[str, float]] = {
     "negative": {"disgust": 3, "sadness": 2, "fear": 2, "anger": 2},
 }
 
-# Clips of each class in the real dataset (CAS(ME)^2: micro-expressions; SMIC: HS).
+# Clips of each class in the real dataset (CAS(ME)^2: micro-expressions; SMIC: HS). CAS(ME)^3's are not known here, so
+# that its classes are as frequent as one another.
 CLASS_COUNTS: dict[str, dict[Emotion, int]] = {
     "samm": FACTS["samm"].counts.emotions,
     "casme2": FACTS["casme2"].counts.emotions,
     "casme-sq": FACTS["casme-sq"].counts.micro,
+    "casme3": dict.fromkeys(("happiness", "surprise", "anger", "disgust", "sadness", "fear", "others"), 1),
     "smic": FACTS["smic-hs"].counts.emotions,
 }
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
-from pipeline.clip.frames import Frame
 from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.synthesis.anatomy import SIDES, Muscles, muscles, smooth_field
+from pipeline.synthesis.depth_camera import DepthCamera, Millimetres
 from pipeline.synthesis.expression import WOBBLES, Motion, Script, emotion_plan, write_script
 from pipeline.synthesis.identities import Identity, identities, load_still
 from pipeline.synthesis.layouts import SyntheticClip, write_dataset
@@ -22,6 +22,7 @@ from schemas.output import output_errors, write_text
 
 TRUTH_FORMAT = 1
 _SHOWN = 0.05  # activation from which a coder would note an action unit
+T = TypeVar("T")
 _LETTERS = ((0.12, "A"), (0.24, "B"), (0.4, "C"), (0.7, "D"), (float("inf"), "E"))  # upper bounds
 
 
@@ -75,7 +76,7 @@ def synthesise(
     - ``depth (H, W) float16``: z of the face on the apex frame, px; NaN beside the face.
 
     Args:
-        dataset: ``samm``, ``casme2``, ``casme-sq`` or ``smic``.
+        dataset: ``samm``, ``casme2``, ``casme-sq``, ``casme3`` (with measured depth) or ``smic``.
         out: root of the new dataset; must not exist, or be empty.
         subjects: different people.
         clips: of each subject.
@@ -115,24 +116,29 @@ def synthesise(
     return SynthesisReport(out, truth, tuple(keys), rendered, emotions)
 
 
-class PerformanceFrames(Sequence[Frame]):
-    """The frames of a performance, each rendered when it is asked for: a whole dataset does not fit in memory."""
+class Rendered(Sequence[T]):
+    """Images of a performance, each rendered when it is asked for: a whole dataset does not fit in memory.
 
-    def __init__(self, performance: Performance) -> None:
-        self._performance = performance
+    Args:
+        length: of the performance, in frames.
+        render: makes the image of a position.
+    """
+
+    def __init__(self, length: int, render: Callable[[int], T]) -> None:
+        self._length, self._render = length, render
 
     def __len__(self) -> int:
-        return len(self._performance.script)
+        return self._length
 
     @overload
-    def __getitem__(self, index: int) -> Frame: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        positions = range(len(self))[index]
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        positions = range(self._length)[index]
         if isinstance(positions, range):
-            return [self._performance.frame(position) for position in positions]
-        return self._performance.frame(positions)
+            return [self._render(position) for position in positions]
+        return self._render(positions)
 
 
 def cast_people(dataset: str, out: Path, subjects: int) -> tuple[Identity, ...]:
@@ -168,10 +174,11 @@ def _clips(
                 index=index,
                 emotion=emotion,
                 action_units=coded(peak),
-                frames=PerformanceFrames(performance),
+                frames=Rendered(len(script), performance.frame),
                 onset=script.onset,
                 apex=script.apex,
                 offset=script.offset,
+                depth=_measured(performance, (seed, 6, subject, index)) if camera.depth else None,
             )
             record: dict[str, object] = {
                 "file": f"subject{subject:02d}_clip{index:03d}.npz",
@@ -207,6 +214,16 @@ def coded(peak: np.ndarray) -> dict[str, str]:
     return units
 
 
+def _measured(performance: Performance, seed: tuple[int, ...]) -> Rendered[Millimetres]:
+    """What a depth camera beside the colour camera sees of it; like the frames, they can be rendered in any order."""
+    stage = performance.stage
+    camera = DepthCamera(stage.camera.width, stage.portrait.face_width)
+    return Rendered(
+        len(performance.script),
+        lambda position: camera.measure(performance.depth(position), np.random.default_rng([*seed, position])),
+    )
+
+
 def _arrays(performance: Performance, script: Script) -> dict[str, np.ndarray]:
     stage = performance.stage
     vertices = np.stack([performance.vertices(position) for position in range(len(script))])
@@ -215,7 +232,7 @@ def _arrays(performance: Performance, script: Script) -> dict[str, np.ndarray]:
         "au": script.au.astype(np.float32),
         "vertices": vertices.astype(np.float32),
         "flow": stage.flow(start, end),
-        "depth": stage.depth(vertices[script.apex, :, 2], end),
+        "depth": performance.depth(script.apex),
     }
 
 

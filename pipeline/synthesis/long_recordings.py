@@ -10,7 +10,7 @@ from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.synthesis.anatomy import SIDES, muscles
 from pipeline.synthesis.generator import (
     TRUTH_FORMAT,
-    PerformanceFrames,
+    Rendered,
     SynthesisReport,
     cast_people,
     coded,
@@ -82,9 +82,8 @@ def synthesise_long(
                 script = write_long_script(dataset, seconds=seconds, fps=camera.fps, rng=rng)
                 performance = perform(stage, own, script, rng, (seed, 7, subject, index))
                 expressions = tuple(_expressions(script))
-                key = writer.write_recording(
-                    SyntheticRecording(subject, index, PerformanceFrames(performance), expressions)
-                )
+                rendered = Rendered(len(script), performance.frame)
+                key = writer.write_recording(SyntheticRecording(subject, index, rendered, expressions))
                 file = f"subject{subject:02d}_recording{index:03d}.npz"
                 np.savez_compressed(truth / file, allow_pickle=False, au=script.au.astype(np.float32))
                 facts = {"file": file, "subject": subject, "identity": identity.number, "fps": camera.fps}

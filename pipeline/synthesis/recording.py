@@ -22,6 +22,7 @@ class Camera:
         face_width: ear to ear, px.
         grey: monochrome sensor.
         noise: standard deviation of the sensor noise, grey levels of 255.
+        depth: whether a depth camera records beside it.
     """
 
     width: int
@@ -30,12 +31,14 @@ class Camera:
     face_width: float
     grey: bool
     noise: float
+    depth: bool = False
 
 
 CAMERAS = {
     "samm": Camera(960, 650, 200, 300, grey=True, noise=1.6),
     "casme2": Camera(640, 480, 200, 225, grey=False, noise=1.2),
     "casme-sq": Camera(640, 480, 30, 190, grey=False, noise=1.2),
+    "casme3": Camera(1280, 720, 30, 270, grey=False, noise=1.2, depth=True),
     "smic": Camera(640, 480, 100, 175, grey=False, noise=1.8),
 }
 

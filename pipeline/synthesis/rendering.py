@@ -215,6 +215,10 @@ class Performance:
         recorded = cv2.add(lit, noise_of_all, dtype=cv2.CV_8U).reshape(image.shape)  # rounds, and stays in 0..255
         return np.asarray(recorded if channels == 3 else recorded.repeat(3, 2), np.uint8)
 
+    def depth(self, position: int) -> NDArray[np.float16]:
+        """Height of the face in a frame towards the camera, ``(H, W) float16`` px; NaN beside it."""
+        return self.stage.depth(self.vertices(position)[:, 2], self.forward(position))
+
     def vertices(self, position: int) -> Array:
         """The mesh in a frame, ``(478, 3)`` px, z towards the camera: x and y as the warp really moved them."""
         z = self.stage.portrait.points[:, 2] + self.moved(position)[:, 2]

@@ -2,9 +2,10 @@
 
 uv run python -m tests.benchmarks.learning [--store casme2.zarr] [--seeds 3] [--epochs 20] [--rows texture-flow]
 
-Without a store it makes one: 220 synthetic clips of 11 people (`mer synth`, seed 4), with the ``mesh`` backends, whose
-depth is computed from a fit of action units and carries them. Run folders stay in ``--out``, so that the same command
-goes on where it was stopped.
+Without a store it makes one: 220 synthetic clips of 11 people (`mer synth`, seed 4). Those of CASME II have the depth
+of ``mesh``, which is computed from a fit of action units and carries them; those of ``--dataset casme3`` have depth as
+a depth camera measures it, which knows of no action unit. Run folders stay in ``--out``, so that the same command goes
+on where it was stopped.
 """
 
 import argparse
@@ -41,10 +42,14 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
+DEPTH_OF = {"casme2": "mesh", "casme3": "measured"}
+
+
 def main() -> None:
     """Print the table, a row as soon as its runs are done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--dataset", choices=DEPTH_OF, default="casme2")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rows", default=",".join(ROWS))
@@ -53,7 +58,7 @@ def main() -> None:
     parser.add_argument("--workers", default="0")
     parser.add_argument("--out", type=Path, default=Path("learning"))
     arguments = parser.parse_args()
-    store = arguments.store or synthetic_store(arguments.out)
+    store = arguments.store or synthetic_store(arguments.out, arguments.dataset)
     table = Table("input", "UF1, mean ± sd over seeds", "95 % over subjects", "UF1 of each seed")
     for row in arguments.rows.split(","):
         folder = arguments.out / row
@@ -69,13 +74,13 @@ def main() -> None:
         Console().print(table)
 
 
-def synthetic_store(out: Path) -> Path:
-    """220 clips of 11 people in CASME II's five classes and two more, as a store of 112 px."""
-    store, raw = out / "casme2.zarr", out / "raw"
+def synthetic_store(out: Path, dataset: str = "casme2") -> Path:
+    """220 clips of 11 people in the dataset's seven classes, as a store of 112 px."""
+    store, raw = out / f"{dataset}.zarr", out / f"raw-{dataset}"
     if not store.exists():
         if not raw.exists():
-            mer("synth", "casme2", raw, "--subjects", 11, "--clips", 20, "--frames", 16, "--seed", 4)
-        mer("preprocess", raw, "--out", store, "--depth", "mesh", "--au", "mesh", "--size", 112)
+            mer("synth", dataset, raw, "--subjects", 11, "--clips", 20, "--frames", 16, "--seed", 4)
+        mer("preprocess", raw, "--out", store, "--depth", DEPTH_OF[dataset], "--au", "mesh", "--size", 112)
     return store
 
 

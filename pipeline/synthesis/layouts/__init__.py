@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.synthesis.layouts.casme2 import Casme2Writer
+from pipeline.synthesis.layouts.casme3 import Casme3Writer
 from pipeline.synthesis.layouts.casme_sq import CasmeSqWriter
 from pipeline.synthesis.layouts.samm import SammWriter
 from pipeline.synthesis.layouts.smic import SmicWriter
@@ -17,6 +18,7 @@ SYNTHETIC: dict[str, type[LayoutWriter]] = {
     "samm": SammWriter,
     "casme2": Casme2Writer,
     "casme-sq": CasmeSqWriter,
+    "casme3": Casme3Writer,
     "smic": SmicWriter,
 }
 
@@ -36,7 +38,7 @@ def write_dataset(
     Several layouts of one dataset may be written into one ``out`` with equal clips and seed.
 
     Args:
-        dataset: ``samm``, ``casme2``, ``casme-sq`` or ``smic``.
+        dataset: ``samm``, ``casme2``, ``casme-sq``, ``casme3`` or ``smic``.
         out: becomes the dataset root.
         clips: recordings; their positions must satisfy ``0 <= onset <= apex <= offset < len(frames)``.
         layout: one of ``SYNTHETIC[dataset].layouts``; the first by default.

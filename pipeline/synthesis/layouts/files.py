@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from openpyxl import Workbook
 from PIL import Image
 
@@ -39,6 +40,12 @@ def write_image(path: Path, frame: RgbFrame, *, grey: bool = False) -> None:
         image.save(path, quality=_JPEG_QUALITY)
     else:
         image.save(path)
+
+
+def write_depth(path: Path, depth: NDArray[np.uint16]) -> None:
+    """``(H, W) uint16`` mm, 0 where nothing was measured, to a PNG of 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(depth).save(path)
 
 
 def central_crop(frame: RgbFrame, width: float, height: float) -> RgbFrame:

@@ -30,6 +30,8 @@ class SyntheticClip:
         onset: position in ``frames``.
         apex: position in ``frames``.
         offset: position in ``frames``, inclusive.
+        depth: what a depth camera beside it measured, ``(H, W) uint16`` mm a frame, 0 where it measured nothing; only
+            CAS(ME)^3's tree has a place for it.
     """
 
     subject: int
@@ -40,6 +42,7 @@ class SyntheticClip:
     onset: int
     apex: int
     offset: int
+    depth: Sequence[NDArray[np.uint16]] | None = None
 
     def random(self, seed: int) -> random.Random:
         """Choices of this clip (frame numbers, spelling): the same in every layout and in any order of clips."""

@@ -69,7 +69,7 @@ def test_renamed_doubled_and_nested_folders(tmp_path: Path, dataset: str) -> Non
 
 
 def _is_subject(name: str) -> bool:
-    return name in ("006", "sub01", "s15", "s1")
+    return name in ("006", "sub01", "s15", "s1", "spNO.1")
 
 
 def _double(folder: Path) -> None:

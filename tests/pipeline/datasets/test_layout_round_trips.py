@@ -103,7 +103,7 @@ def test_frame_sources_are_images_or_video_segments(tmp_path: Path) -> None:
 def test_subjects_are_those_that_the_real_datasets_have() -> None:
     """Ids skip the people whom the datasets skip, and there are as many as published."""
     assert {name: len(writer.subjects) for name, writer in SYNTHETIC.items()} == {
-        "samm": 29, "casme2": 26, "casme-sq": 22, "smic": 16,
+        "samm": 29, "casme2": 26, "casme-sq": 22, "casme3": 94, "smic": 16,
     }  # fmt: skip
     assert not {"008", "027", "029"} & set(SYNTHETIC["samm"].subjects)
     assert SYNTHETIC["samm"].subjects[0] == "006"
@@ -143,7 +143,7 @@ def test_what_a_dataset_lacks_is_refused(tmp_path: Path, change: dict[str, int |
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     """An unknown dataset or layout is an error that lists the known ones."""
-    with pytest.raises(ConfigError, match="no synthetic dataset 'sam'; known: samm, casme2, casme-sq, smic"):
+    with pytest.raises(ConfigError, match="no synthetic dataset 'sam'; known: samm, casme2, casme-sq, casme3, smic"):
         write_dataset("sam", tmp_path, [])
     with pytest.raises(ConfigError, match="samm has no layout 'video'; known: raw, cropped"):
         write_dataset("samm", tmp_path, [], layout="video")

@@ -156,7 +156,7 @@ def test_what_is_there_is_not_overwritten(casme2: SynthesisReport) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "disfa"}, "no synthetic dataset 'disfa'; known: samm, casme2, casme-sq, smic"),
+        ({"dataset": "disfa"}, "no synthetic dataset 'disfa'; known: samm, casme2, casme-sq, casme3, smic"),
         ({"clips": 0}, "0 clips of 6 frames asked for"),
         ({"subjects": 0}, "0 subjects asked for"),
     ],
