@@ -17,7 +17,6 @@
     figures/, report.html         for people
 """
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -29,6 +28,7 @@ from pydantic import Field, ValidationError
 from schemas.config import Device, PreprocessConfig, canonical_sha256
 from schemas.differences import Differences, differing, now_and_there
 from schemas.errors import PredictionsError, RunFolderError
+from schemas.finished import damage, finish
 from schemas.model import Model
 from schemas.output import write_text
 from schemas.settings import problems
@@ -124,14 +124,6 @@ class FoldTime(Model):
     seconds: float
 
 
-class FoldDone(Model):
-    """``done.json``: sha256 of each file of a finished fold, by its name."""
-
-    format: Literal["mer-fold"] = "mer-fold"
-    format_version: Literal[1] = 1
-    sha256: dict[str, str]
-
-
 class FoldFolder:
     """Where one fold of one seed lies, and whether it is done."""
 
@@ -166,26 +158,14 @@ class FoldFolder:
     def finish(self) -> None:
         """Mark the fold as done, with the hashes of its files."""
         files = (self.model, self.metrics, self.time, self.predictions, self.inputs)
-        record = FoldDone(sha256={file.name: _sha256(file) for file in files if file.is_file()})
-        write_text(self.record, record.model_dump_json(indent=1) + "\n")
+        finish(self.record, files)
         self.checkpoint.unlink(missing_ok=True)
 
     def damage(self) -> str | None:
         """What is wrong with a fold that is marked as done: no other files than it was finished with are used."""
         if not self.record.is_file():
             return self._damage_without_record()
-        try:
-            expected = FoldDone.model_validate_json(self.record.read_bytes()).sha256
-        except ValidationError:
-            return f"{self.record.name} is damaged"
-        for name, sha256 in expected.items():
-            try:
-                found = _sha256(self.path / Path(name).name)
-            except FileNotFoundError:
-                return f"{name} is missing"
-            if found != sha256:
-                return f"{name} is not what it was when the fold was finished"
-        return None
+        return damage(self.record)
 
     def _damage_without_record(self) -> str | None:
         """A fold of an earlier version can be checked no further than that its predictions are of its clips."""
@@ -268,11 +248,6 @@ class RunFolder:
             for number, fold in enumerate(run.folds, 1):
                 name = re.sub(r"[^A-Za-z0-9._-]+", "-", fold.name.split("/", 1)[-1])[:60]
                 yield FoldFolder(self.path / f"seed-{seed}" / f"{number:03d}-{name}", seed, fold)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _differences(mine: Run, theirs: Run) -> Differences:

@@ -17,6 +17,7 @@ from schemas.output import write_text
 from schemas.store.reader import Store
 
 LONGEST_MICRO = 0.5  # s (Yan et al., Journal of Nonverbal Behavior 37, 2013)
+_SHARED = 0.5  # of the shorter of two intervals, from which they are one
 _REQUIRED = ("video", "onset", "offset")
 COLUMNS = (*_REQUIRED, "apex", "type", "score", "emotion", "seed")
 _INTEGER = re.compile(r"-?\d{1,12}(?:\.0*)?")
@@ -170,3 +171,18 @@ def write_intervals(path: Path, spotted: Iterable[Spotted]) -> None:
         for one in ordered
     ]  # fmt: skip
     write_text(path, csv_text([COLUMNS, *rows], line_end="\n"))
+
+
+def apart(spotted: Iterable[Spotted]) -> list[Spotted]:
+    """Non-maximum suppression: of two that share at least half of the shorter one, that with the higher score stays."""
+    kept: list[Spotted] = []
+    for one in sorted(spotted, key=lambda one: (-one.score, one.onset, one.offset)):
+        if not any(_shared(one, other) >= _SHARED for other in kept):
+            kept.append(one)
+    return sorted(kept, key=lambda one: one.onset)
+
+
+def _shared(one: Spotted, other: Spotted) -> float:
+    """What two intervals have in common, as a share of the shorter one."""
+    common = min(one.offset, other.offset) - max(one.onset, other.onset) + 1
+    return max(0, common) / (min(one.offset - one.onset, other.offset - other.onset) + 1)

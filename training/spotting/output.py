@@ -9,8 +9,9 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.output import write_text
-from training.spotting.flow_peaks import Course, FlowPeaks, curve
+from training.spotting.course import Course
 from training.spotting.intervals import Recording, Spotted, write_intervals
+from training.spotting.method import Spotter
 
 _POINTS = 1000  # of a curve on the page; each the highest of its stretch
 _HEIGHT = 60.0  # of a curve, px
@@ -20,11 +21,12 @@ def write_outputs(
     folder: Path,
     spotted: Sequence[Spotted],
     courses: Mapping[str, Course],
-    rules: Mapping[str, FlowPeaks],
+    spotters: Mapping[str, Spotter],
     *,
     recordings: Sequence[Recording] = (),
     videos: Mapping[str, Path] | None = None,
     notes: Sequence[str] = (),
+    table: Sequence[Spotted] | None = None,
 ) -> tuple[Path, ...]:
     """Write ``intervals.csv``, ``intervals.json``, a ``.vtt`` a recording, and ``timeline.html``; gives their paths.
 
@@ -32,16 +34,17 @@ def write_outputs(
         folder: where to.
         spotted: the intervals.
         courses: key -> course of each recording.
-        rules: key -> what it was spotted with.
+        spotters: key -> what it was spotted with.
         recordings: those with a truth to be shown beside.
         videos: key -> the video, which the page then plays.
         notes: what must be known of all of it, above the page.
+        table: what ``intervals.csv`` holds instead, such as the intervals of several random seeds.
     """
     by_key: dict[str, list[Spotted]] = {key: [] for key in courses}
     for one in spotted:
         by_key[one.video].append(one)
-    table, data, page = folder / "intervals.csv", folder / "intervals.json", folder / "timeline.html"
-    write_intervals(table, spotted)
+    rows_file, data, page = folder / "intervals.csv", folder / "intervals.json", folder / "timeline.html"
+    write_intervals(rows_file, spotted if table is None else table)
     rows = [_row(one, courses[one.video]) for one in sorted(spotted, key=lambda one: (one.video, one.onset))]
     write_text(data, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
     subtitles = []
@@ -50,13 +53,14 @@ def write_outputs(
         write_text(subtitles[-1], web_vtt(found, courses[key]))
     known = {recording.key: recording for recording in recordings}
     parts = [
-        _part(courses[key], found, rules[key], known.get(key), (videos or {}).get(key)) for key, found in by_key.items()
+        _part(courses[key], found, spotters[key], known.get(key), (videos or {}).get(key))
+        for key, found in by_key.items()
     ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     write_text(page, environment.get_template("timeline.html.j2").render(parts=parts, height=_HEIGHT, notes=notes))
-    return (table, data, *subtitles, page)
+    return (rows_file, data, *subtitles, page)
 
 
 def seconds(course: Course, onset: int, offset: int) -> tuple[float, float]:
@@ -99,7 +103,7 @@ def _row(one: Spotted, course: Course) -> dict[str, Any]:
 
 
 def _part(
-    course: Course, spotted: Sequence[Spotted], rules: FlowPeaks, recording: Recording | None, video: Path | None
+    course: Course, spotted: Sequence[Spotted], spotter: Spotter, recording: Recording | None, video: Path | None
 ) -> dict[str, Any]:
     """What the page shows of a recording; places are shares of its length in percent."""
     length = len(course.numbers) / course.fps
@@ -117,10 +121,7 @@ def _part(
         "ticks": [f"{length * share:.{0 if length >= 120 else 1}f} s" for share in (0, 0.25, 0.5, 0.75, 1)],
         "video": None if video is None else video.absolute().as_uri(),
         "scored": recording is not None,
-        "curves": [
-            {"kind": kind, "points": _points(curve(course, rule.lag) / rule.height)}
-            for kind, rule in rules.rules().items()
-        ],
+        "curves": [{"kind": one.kind, "points": _points(one.values)} for one in spotter.curves(course)],
         "spotted": [
             bar(o.onset, o.offset, o.type, f"{o.type}-expression {o.emotion} score {o.score:.2f}") for o in spotted
         ],

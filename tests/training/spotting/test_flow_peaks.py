@@ -10,13 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.clip import ExpressionInterval
-from schemas.errors import PredictionsError, ProtocolError, RunFolderError
+from schemas.errors import ConfigError, PredictionsError, ProtocolError, RunFolderError
 from schemas.labels import ExpressionType, Label
+from training.spotting.config import SpotConfig
+from training.spotting.course import Course
 from training.spotting.evaluate import evaluate
-from training.spotting.flow_peaks import Course, FlowPeaks, PeakRule, curve, fit, spot
-from training.spotting.intervals import Recording, read_intervals
+from training.spotting.intervals import Recording, Spotted, read_intervals
+from training.spotting.methods.flow_peaks import FlowPeaks, PeakRule, curve
 from training.spotting.output import web_vtt, write_outputs
-from training.spotting.spotter import leave_one_subject_out, read_spotter, write_spotter
+from training.spotting.run import execute, plan, read_run, read_spotter
 
 FPS, REGIONS, FIRST = 30.0, 18, 101
 Bump = tuple[int, int, ExpressionType]
@@ -50,28 +52,38 @@ def made(subjects: int, *, shown: bool = True) -> tuple[dict[str, Course], list[
     return courses, recordings
 
 
-def test_bumps_of_other_subjects_are_found_in_place_and_kind() -> None:
+def leave_one_out(
+    folder: Path, courses: dict[str, Course], recordings: list[Recording]
+) -> tuple[dict[str, FlowPeaks], tuple[Spotted, ...]]:
+    """Subject -> the rules that it was spotted with; all answers."""
+    run = plan(recordings, ["abc"], SpotConfig())
+    answers = execute(folder, run, courses, recordings)
+    rules = {subject: read_spotter(folder, run, without=subject) for subject in run.subjects}
+    return rules, answers  # type: ignore[return-value]
+
+
+def test_bumps_of_other_subjects_are_found_in_place_and_kind(tmp_path: Path) -> None:
     courses, recordings = made(4)
-    spotter, answers = leave_one_subject_out(courses, recordings, ["abc"])
+    rules, answers = leave_one_out(tmp_path, courses, recordings)
     result = evaluate(answers, recordings)
     assert {score.kind: score.f1 for score in result.scores} == {"both": 1, "micro": 1, "macro": 1}
     assert result.boundaries is not None
     assert result.boundaries.onset_ms < 100
-    assert set(spotter.folds) == {"d/0", "d/1", "d/2", "d/3"}
+    assert set(rules) == {"d/0", "d/1", "d/2", "d/3"}
     for one in answers:
         assert one.apex is not None
         assert one.onset <= one.apex <= one.offset
         assert one.score >= 1
 
 
-def test_a_subject_is_not_in_its_own_thresholds() -> None:
+def test_a_subject_is_not_in_its_own_thresholds(tmp_path: Path) -> None:
     """Another truth of one subject changes the rules of all others and not its own."""
     courses, recordings = made(3)
-    before, _ = leave_one_subject_out(courses, recordings, [])
+    before, _ = leave_one_out(tmp_path / "before", courses, recordings)
     wrong = Recording("d/0/v", FPS, FIRST, FIRST + 599, truth([(100, 190, "macro"), (500, 505, "micro")]))
-    after, _ = leave_one_subject_out(courses, [wrong, *recordings[1:]], [])
-    assert after.folds["d/0"] == before.folds["d/0"]
-    assert after.folds["d/1"] != before.folds["d/1"]
+    after, _ = leave_one_out(tmp_path / "after", courses, [wrong, *recordings[1:]])
+    assert after["d/0"] == before["d/0"]
+    assert after["d/1"] != before["d/1"]
 
 
 def test_steps_drifts_and_rest_have_no_peak_as_high_as_an_expression() -> None:
@@ -107,7 +119,7 @@ def test_segments_without_a_face_are_apart_and_hold_nothing() -> None:
     positions[300:] += 50  # the face is somewhere else after it was lost
     positions[280:300] = np.nan
     split = Course("d/s/v", FPS, whole.numbers, positions)
-    found = spot(split, FlowPeaks(micro=PeakRule(lag=0.2, height=3, beyond=0.5)))
+    found = FlowPeaks(micro=PeakRule(lag=0.2, height=3, beyond=0.5)).spot(split)
     assert [(one.onset, one.offset) for one in found] == [
         (pytest.approx(FIRST + 101, abs=4), pytest.approx(FIRST + 112, abs=4))
     ]
@@ -118,7 +130,7 @@ def test_a_peak_on_a_high_plain_is_no_longer_than_its_kind() -> None:
     """Motion that never rests has no flanks; an interval ends all the same."""
     shaking = np.random.default_rng(4).normal(0, 1, (600, REGIONS, 2)).astype(np.float32)
     rules = FlowPeaks(micro=PeakRule(lag=0.2, height=0.5, beyond=0.5))
-    found = spot(Course("d/s/v", FPS, np.arange(600), shaking), rules)
+    found = rules.spot(Course("d/s/v", FPS, np.arange(600), shaking))
     assert len(found) > 5
     assert max(one.offset - one.onset for one in found) <= 2 * (0.2 + 0.1) * FPS + 1
 
@@ -126,44 +138,67 @@ def test_a_peak_on_a_high_plain_is_no_longer_than_its_kind() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
 def test_short_recordings_are_no_error(frames: int) -> None:
     positions: NDArray[np.float32] = np.zeros((frames, REGIONS, 2), np.float32)
-    assert (
-        spot(Course("d/s/v", FPS, np.arange(frames), positions), FlowPeaks(macro=PeakRule(lag=1, height=2, beyond=0.5)))
-        == []
-    )
+    rules = FlowPeaks(macro=PeakRule(lag=1, height=2, beyond=0.5))
+    assert rules.spot(Course("d/s/v", FPS, np.arange(frames), positions)) == []
 
 
 def test_there_must_be_two_subjects_and_something_to_learn() -> None:
     courses, recordings = made(1)
     with pytest.raises(ProtocolError, match="1 subject"):
-        leave_one_subject_out(courses, recordings, [])
+        plan(recordings, [], SpotConfig())
     courses, recordings = made(2, shown=False)
     with pytest.raises(PredictionsError, match="no expression to learn from"):
-        fit(courses, recordings)
+        FlowPeaks.fit(courses, recordings, SpotConfig(), seed=0)
 
 
 def test_a_kind_that_nobody_shows_has_no_rule() -> None:
     only = [Recording("d/0/v", FPS, FIRST, FIRST + 599, truth([(200, 250, "macro")]))]
-    rules = fit({"d/0/v": course([(200, 250, "macro")], key="d/0/v")}, only)
+    rules = FlowPeaks.fit({"d/0/v": course([(200, 250, "macro")], key="d/0/v")}, only, SpotConfig(), seed=0)
     assert rules.micro is None
     assert rules.macro is not None
     assert rules.macro.lag == pytest.approx(51 / 30 / 2)
 
 
+def test_a_run_goes_on_where_it_stopped_and_does_not_use_what_is_damaged(tmp_path: Path) -> None:
+    courses, recordings = made(3)
+    run = plan(recordings, ["abc"], SpotConfig())
+    first = execute(tmp_path, run, courses, recordings)
+    folds = [tmp_path / "seed-0" / name for name, _ in run.folds()]
+    before = {fold: (fold / "done.json").stat().st_mtime_ns for fold in folds}
+    (folds[1] / "rules.json").write_text("{}")
+    (folds[2] / "done.json").unlink()
+    assert execute(tmp_path, run, courses, recordings) == first
+    assert [(fold / "done.json").stat().st_mtime_ns == before[fold] for fold in folds] == [True, False, False, True]
+    (folds[0] / "rules.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="is not what it was"):
+        read_spotter(tmp_path, run, without="d/0")
+    with pytest.raises(RunFolderError, match="spotted otherwise"):
+        execute(tmp_path, plan(recordings, ["other"], SpotConfig()), courses, recordings)
+
+
 def test_a_spotter_is_read_as_it_was_written_and_a_wrong_folder_says_so(tmp_path: Path) -> None:
-    spotter, _ = leave_one_subject_out(*made(2), ["abc"])
-    write_spotter(tmp_path, spotter)
-    assert read_spotter(tmp_path) == spotter
+    courses, recordings = made(2)
+    rules, _ = leave_one_out(tmp_path, courses, recordings)
+    alone = FlowPeaks.fit(courses, [one for one in recordings if one.subject == "d/1"], SpotConfig(), seed=0)
+    assert rules["d/0"] == alone
+    assert read_spotter(tmp_path, read_run(tmp_path)) == FlowPeaks.fit(courses, recordings, SpotConfig(), seed=0)
     with pytest.raises(RunFolderError, match=re.escape("no spotter.json there")):
-        read_spotter(tmp_path / "nothing")
+        read_run(tmp_path / "nothing")
     (tmp_path / "spotter.json").write_text("{}")
     with pytest.raises(RunFolderError, match="not a spotter"):
-        read_spotter(tmp_path)
+        read_run(tmp_path)
+
+
+def test_another_method_is_chosen_by_name_and_a_wrong_name_says_which_there_are() -> None:
+    _, recordings = made(2)
+    with pytest.raises(ConfigError, match="there are flow-peaks, madv-spot"):
+        plan(recordings, [], SpotConfig(method="nothing"))
 
 
 def test_outputs_say_frames_and_seconds(tmp_path: Path) -> None:
     courses, recordings = made(2)
-    spotter, answers = leave_one_subject_out(courses, recordings, [])
-    rules = {key: spotter.rules for key in courses}
+    fitted, answers = leave_one_out(tmp_path / "run", courses, recordings)
+    rules = {one.key: fitted[one.subject] for one in recordings}
     table, data, *subtitles, page = write_outputs(tmp_path, answers, courses, rules, recordings=recordings)
     assert {(one.video, one.onset) for one in read_intervals(table, recordings)} == {
         (one.video, one.onset) for one in answers
@@ -181,19 +216,17 @@ def test_synthetic_recordings_say_so_wherever_they_go(tmp_path: Path) -> None:
     """In the score, in the spotter that other videos are spotted with, and on the page."""
     courses, plain = made(2)
     recordings = [replace(recording, synthetic=recording.key == "d/1/v") for recording in plain]
-    spotter, answers = leave_one_subject_out(courses, recordings, [])
+    fitted, answers = leave_one_out(tmp_path / "run", courses, recordings)
     result = evaluate(answers, recordings)
     assert "d is synthetic" in result.caveats[0]
-    assert spotter.synthetic
-    assert not leave_one_subject_out(courses, plain, [])[0].synthetic
-    rules = {key: spotter.rules for key in courses}
+    assert plan(recordings, [], SpotConfig()).synthetic
+    assert not plan(plain, [], SpotConfig()).synthetic
+    rules = {one.key: fitted[one.subject] for one in recordings}
     *_, page = write_outputs(tmp_path, answers, courses, rules, recordings=recordings, notes=result.caveats)
     assert "d is synthetic: photographs of faces" in page.read_text()
 
 
 def test_subtitles_are_web_vtt() -> None:
-    from training.spotting.intervals import Spotted
-
     numbers = np.arange(FIRST, FIRST + 200_000)
     long = Course("d/s/v", FPS, numbers, np.zeros((200_000, 1, 2), np.float32))
     text = web_vtt([Spotted("d/s/v", FIRST + 110_895, FIRST + 110_909, "micro", emotion="a<b")], long)

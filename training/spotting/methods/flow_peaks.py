@@ -7,19 +7,24 @@ peak must be and how far beyond its flanks the interval goes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import get_args
+from pathlib import Path
+from typing import ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy.signal import find_peaks, peak_widths, savgol_filter
 
 from schemas.clip import ExpressionInterval
-from schemas.errors import PredictionsError
+from schemas.errors import PredictionsError, RunFolderError
 from schemas.labels import ExpressionType
 from schemas.model import Model
-from training.spotting.intervals import Recording, Spotted
+from schemas.output import write_text
+from training.spotting.config import SpotConfig
+from training.spotting.course import Course, Observer
+from training.spotting.intervals import Recording, Spotted, apart
 from training.spotting.matching import match, overlaps
+from training.spotting.method import METHODS, Curve
 from training.spotting.scores import f1_of
 
 _LARGEST = 3  # regions whose mean counts: an expression moves few
@@ -29,7 +34,7 @@ _HEIGHTS = 60  # thresholds that are tried
 _MOST_A_TRUE_ONE = 3  # peaks
 _LEAST = 0.5  # height of a peak that is looked at
 _KINDS: tuple[ExpressionType, ...] = get_args(ExpressionType)
-_SHARED = 0.5  # of the shorter of two intervals, from which they are one
+_FILE = "rules.json"
 
 
 class PeakRule(Model):
@@ -46,33 +51,73 @@ class PeakRule(Model):
     beyond: float
 
 
+@METHODS.register("flow-peaks")
 class FlowPeaks(Model):
     """The rules of both kinds; ``None`` for a kind that no training subject shows."""
 
+    seeded: ClassVar[bool] = False
+    reads_fields: ClassVar[bool] = False
     micro: PeakRule | None = None
     macro: PeakRule | None = None
+
+    @classmethod
+    def fit(
+        cls, courses: Mapping[str, Course], recordings: Sequence[Recording], config: SpotConfig, *, seed: int
+    ) -> Self:
+        """The rules with the highest F1 of each kind on these recordings.
+
+        Args:
+            courses: key -> course, for each of the recordings.
+            recordings: of training subjects.
+            config: has nothing that these rules depend on.
+            seed: the same.
+
+        Raises:
+            PredictionsError: they hold no expression.
+        """
+        rules = {kind: _fit_kind(courses, recordings, kind) for kind in _KINDS}
+        if not any(rules.values()):
+            raise PredictionsError("the training recordings hold no expression to learn from")
+        return cls(micro=rules["micro"], macro=rules["macro"])
+
+    def observer(self, fps: float) -> Observer | None:
+        """None: the positions of the regions are enough."""
+        return None
+
+    def spot(self, course: Course) -> list[Spotted]:
+        """The expressions of a recording; ``score`` is a peak's height over the least one of its kind.
+
+        Where intervals of both kinds share at least half of the shorter one, the one with the higher score stays.
+        """
+        return apart(
+            one for kind, rule in self.rules().items() for one in _peaks(course, curve(course, rule.lag), kind, rule)
+        )
+
+    def curves(self, course: Course) -> list[Curve]:
+        """Each kind's curve over its least height."""
+        return [Curve(kind, curve(course, rule.lag) / rule.height) for kind, rule in self.rules().items()]
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write ``rules.json``."""
+        write_text(folder / _FILE, self.model_dump_json(indent=1) + "\n")
+        return (folder / _FILE,)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read ``rules.json``.
+
+        Raises:
+            RunFolderError: it is not there, or no rules.
+        """
+        try:
+            return cls.model_validate_json((folder / _FILE).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunFolderError(f"{folder / _FILE}: no rules that this version reads; run `mer spot` again") from error
 
     def rules(self) -> dict[ExpressionType, PeakRule]:
         """Kind -> its rule."""
         found: dict[ExpressionType, PeakRule | None] = {"micro": self.micro, "macro": self.macro}
         return {kind: rule for kind, rule in found.items() if rule is not None}
-
-
-@dataclass(frozen=True)
-class Course:
-    """How the regions of a face move in a recording.
-
-    Attributes:
-        video: key of the recording.
-        fps: frames per second.
-        numbers: ``(T,) int64``, of the frames.
-        positions: ``(T, R, 2) float32``, px; NaN where there is no face.
-    """
-
-    video: str
-    fps: float
-    numbers: NDArray[np.int64]
-    positions: NDArray[np.float32]
 
 
 def curve(course: Course, lag: float) -> NDArray[np.float64]:
@@ -101,35 +146,6 @@ def curve(course: Course, lag: float) -> NDArray[np.float64]:
 def _largest(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """``(T, R)`` to ``(T,)``: the mean of the three regions with the largest value."""
     return np.asarray(np.sort(sizes, axis=1)[:, -_LARGEST:].mean(1), np.float64)
-
-
-def spot(course: Course, peaks: FlowPeaks) -> list[Spotted]:
-    """The expressions of a recording; ``score`` is a peak's height over the least one of its kind.
-
-    Where intervals of both kinds share at least half of the shorter one, the one with the higher score stays.
-    """
-    found = [one for kind, rule in peaks.rules().items() for one in _peaks(course, curve(course, rule.lag), kind, rule)]
-    kept: list[Spotted] = []
-    for one in sorted(found, key=lambda one: (-one.score, one.onset, one.offset)):
-        if not any(_shared(one, other) >= _SHARED for other in kept):
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.onset)
-
-
-def fit(courses: Mapping[str, Course], recordings: Sequence[Recording]) -> FlowPeaks:
-    """The rules with the highest F1 of each kind on these recordings.
-
-    Args:
-        courses: key -> course, for each of the recordings.
-        recordings: of training subjects.
-
-    Raises:
-        PredictionsError: they hold no expression.
-    """
-    rules = {kind: _fit_kind(courses, recordings, kind) for kind in _KINDS}
-    if not any(rules.values()):
-        raise PredictionsError("the training recordings hold no expression to learn from")
-    return FlowPeaks(micro=rules["micro"], macro=rules["macro"])
 
 
 def _fit_kind(courses: Mapping[str, Course], recordings: Sequence[Recording], kind: ExpressionType) -> PeakRule | None:
@@ -201,9 +217,3 @@ def _stretches(inside: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
     """Where a mask is true, as ``(start, stop)``."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     return zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-
-
-def _shared(one: Spotted, other: Spotted) -> float:
-    """What two intervals have in common, as a share of the shorter one."""
-    common = min(one.offset, other.offset) - max(one.onset, other.onset) + 1
-    return max(0, common) / (min(one.offset - one.onset, other.offset - other.onset) + 1)

@@ -1,0 +1,1 @@
+"""Methods of spotting, one module or package each; each registers itself."""
