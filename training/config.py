@@ -14,6 +14,7 @@ Amp = Literal["auto", "off", "fp16", "bf16"]
 Sampling = Literal["shuffled", "balanced"]
 Motion = Literal["none", "onset", "adjacent", "flow"]
 RecipeName = Literal["paper", "fast", "native"]
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class TrainExecution(Execution):
@@ -25,6 +26,9 @@ class TrainExecution(Execution):
         description="Folds trained at once; 0: one after the other in this process. By default as cores allow.",
     )
     cache: Cache = Field("ram", description="Where decoded clips are kept: ram, on the device, or none.")
+    logger: LoggerName = Field(
+        "tensorboard", description="Where the metrics of epochs go beside metrics.csv: tensorboard, wandb or mlflow."
+    )
 
 
 class Augmentation(Model):

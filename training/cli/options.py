@@ -117,13 +117,22 @@ def starting(config: TrainConfig, published: "Mapping[str, LocatedWeights]") -> 
 def resources_of(given: Given) -> "Resources":
     """Where a training command runs."""
     from pipeline.preprocessing.cluster import choose_device, connect
+    from training.fit.loggers import check_logger
     from training.runs.folds import Resources
 
     execution = given.make(TrainExecution)
+    check_logger(execution.logger)
     chosen = choose_device(execution)
     here = execution.workers == 0 and execution.scheduler is None
     cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
-    return Resources(device=chosen, cluster=cluster, cache=execution.cache, loaders=2, console=console())
+    return Resources(
+        device=chosen,
+        cluster=cluster,
+        cache=execution.cache,
+        loaders=2,
+        console=console(),
+        logger=execution.logger,
+    )
 
 
 def page_of(run: "RunFolder", stores: "Sequence[Store]") -> Path:

@@ -2,18 +2,16 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.output import write_text
-from training.config import Optimisation
+from training.config import LoggerName, Optimisation
 from training.data.batch import ClipBatch
 from training.data.clips import Clips, ClipSource
 from training.data.dataset import BatchReader, StoreDataset, join
@@ -27,6 +25,7 @@ from training.fit.checkpoint import Checkpoint, restore, write_checkpoint
 from training.fit.epoch_metrics import Means, Metrics, metrics_csv
 from training.fit.folder import FoldFolder, Run
 from training.fit.initial_weights import InitialWeights
+from training.fit.loggers import MetricLogger, fold_logger
 from training.fit.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
 from training.models.base import ClipClassifier, Pretraining
 from training.models.frame_difference import FrameDifferencePretraining
@@ -47,6 +46,7 @@ def train_fold(
     threads: int,
     loaders: int = 0,
     weights: InitialWeights | None = None,
+    logger: LoggerName = "tensorboard",
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
 ) -> None:
     """Train one fold to its end, or go on with it where it was killed.
@@ -62,6 +62,7 @@ def train_fold(
         threads: of PyTorch, unless an earlier part of the fold had another number.
         loaders: reading processes; 0 for a source that is in memory.
         weights: pre-trained ones to start from.
+        logger: where the metrics of epochs go beside ``metrics.csv``.
         on_epoch: called after each epoch with its number, from 1, and its metrics.
 
     Raises:
@@ -78,7 +79,8 @@ def train_fold(
     try:
         with BatchReader(dataset, device=device, loaders=loaders) as reader:
             fit = _Fit(run, folder, clips, reader, device=device, threads=threads, weights=weights)
-            with fit.board:
+            with fold_logger(logger, folder.run, folder.name, run.config, folder.tensorboard) as fit.logger:
+                fit.show(*fit.state.history)
                 for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
                     on_epoch(epoch + 1, fit.epoch(epoch))
                 fit.finish()
@@ -88,6 +90,8 @@ def train_fold(
 
 class _Fit:
     """The moving parts of one fold: network, optimiser, scaler, and where they stand."""
+
+    logger: MetricLogger
 
     def __init__(
         self,
@@ -137,10 +141,6 @@ class _Fit:
             self.best = restore(resumed[0], self.network, self.optimiser)
             if self.state.scaler:
                 self.scaler.load_state_dict(self.state.scaler)
-        shutil.rmtree(folder.tensorboard, ignore_errors=True)  # written again: lines of a killed run would double
-        self.board = SummaryWriter(str(folder.tensorboard))
-        for line in self.state.history:
-            self._show(line)
 
     def epoch(self, epoch: int) -> Metrics:
         """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
@@ -152,7 +152,7 @@ class _Fit:
         metrics |= self._validate()
         self._check(metrics)
         self._save(epoch + 1, metrics)
-        self._show(metrics)
+        self.show(metrics)
         return metrics
 
     @cached_property
@@ -274,10 +274,11 @@ class _Fit:
             sums.add(len(batch), {"validation_loss": loss, "validation_accuracy": right})
         return dict(sums.means())
 
-    def _show(self, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name != "epoch" and value is not None:
-                self.board.add_scalar(name, value, int(metrics["epoch"] or 0))
+    def show(self, *lines: Metrics) -> None:
+        """Log the metrics of epochs."""
+        for line in lines:
+            values = {name: value for name, value in line.items() if name != "epoch" and value is not None}
+            self.logger.log(int(line["epoch"] or 0), values)
 
     def _losses(self, means: dict[str, float]) -> Metrics:
         terms = {name: value for name, value in means.items() if name != "accuracy"}

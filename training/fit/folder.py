@@ -129,6 +129,7 @@ class FoldFolder:
 
     def __init__(self, path: Path, seed: int, fold: Fold) -> None:
         self.path, self.seed, self.fold = path, seed, fold
+        self.run = path.parent.parent
         self.metrics = path / "metrics.csv"
         self.time = path / "time.json"
         self.tensorboard = path / "tensorboard"

@@ -24,7 +24,7 @@ from schemas.config import Device
 from schemas.errors import RunError
 from schemas.output import write_text
 from schemas.progress import Progress
-from training.config import Cache
+from training.config import Cache, LoggerName
 from training.data.clips import Clips, ClipSource
 from training.fit.epoch_metrics import Metrics
 from training.fit.fold import train_fold
@@ -60,6 +60,7 @@ class Resources:
         cache: where decoded clips are kept.
         loaders: reading processes a fold, without a cache.
         console: where to print.
+        logger: where the metrics of epochs go.
     """
 
     device: Device
@@ -67,6 +68,7 @@ class Resources:
     cache: Cache
     loaders: int
     console: Console
+    logger: LoggerName = "tensorboard"
 
     def say(self, text: str) -> None:
         """Print a line; paths and labels may hold brackets."""
@@ -84,6 +86,7 @@ class FoldTask:
         weights: file of weights that the fold starts from.
         cache: where decoded clips are kept.
         loaders: reading processes, without a cache and where a process may have some.
+        logger: where the metrics of epochs go.
     """
 
     run: Run
@@ -92,6 +95,7 @@ class FoldTask:
     weights: Path | None
     cache: Cache
     loaders: int
+    logger: LoggerName = "tensorboard"
 
     @property
     def name(self) -> str:
@@ -124,6 +128,7 @@ class FoldTask:
                 # Workers of Dask are daemons unless told otherwise, and these may not have processes of their own.
                 loaders=self.loaders if cache == "none" and not current_process().daemon else 0,
                 weights=None if self.weights is None else read_initial_weights(self.weights, run.config),
+                logger=self.logger,
                 on_epoch=on_epoch,
             )
         except Exception as error:  # whatever it is, the other folds go on; the log has the traceback
@@ -135,7 +140,15 @@ class FoldTask:
 def fold_tasks(planned: PlannedRun, folder: RunFolder, resources: Resources) -> list[FoldTask]:
     """One for each fold of each seed."""
     return [
-        FoldTask(planned.run, fold, planned.clips, planned.weights.get(fold.seed), resources.cache, resources.loaders)
+        FoldTask(
+            planned.run,
+            fold,
+            planned.clips,
+            planned.weights.get(fold.seed),
+            resources.cache,
+            resources.loaders,
+            resources.logger,
+        )
         for fold in RunFolder(folder.path.absolute()).folds(planned.run)
     ]
 

@@ -18,6 +18,7 @@ from training.evaluation.evaluate import evaluate, lacking_classes
 from training.evaluation.predictions import concatenate, read_predictions, write_predictions
 from training.evaluation.result import EvaluationResult
 from training.fit.folder import RUN_FILE, FoldFailure, FoldFolder, Run, RunFolder
+from training.fit.loggers import log_result
 from training.models.tensor_file import read_tensors
 from training.models.trained_model import TrainedModelHeader
 from training.protocols.protocol import Protocol
@@ -110,7 +111,10 @@ def train(
         announce(planned, resources, f"{count(len(config.seeds), 'seed')} -> {out}")
         if failures := train_folds([(planned, folder)], resources):
             return _failed(folder, planned, failures, resources)
-        return TrainedRun(folder, planned.stores, evaluate_run(planned, folder))
+        result = evaluate_run(planned, folder)
+        scores = {metric: spread.mean for metric, spread in result.headline.metrics.items()}
+        log_result(resources.logger, out, config, scores)
+        return TrainedRun(folder, planned.stores, result)
 
 
 def pretrain(
