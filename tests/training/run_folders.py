@@ -32,6 +32,7 @@ def make_run_folder(
     validation: float | None = None,
     failed: Sequence[str] = (),
     model: dict[str, Any] | None = None,
+    network: str = "madv_net",
 ) -> RunFolder:
     """A run folder; ``result.json`` is in it where no fold failed.
 
@@ -42,7 +43,8 @@ def make_run_folder(
         seeds: of the run.
         validation: share of subjects held back.
         failed: names of the folds that have no predictions, with every seed.
-        model: options of a small MADV-Net that each fold saves, whose loss has two terms; none without.
+        model: options of a small model that each fold saves, whose loss has two terms; none without.
+        network: which it is.
     """
     path.mkdir(parents=True)
     manifests = [store.manifest for store in stores]
@@ -50,7 +52,13 @@ def make_run_folder(
     units = manifests[0].action_units.names
     run = Run(
         config=TrainConfig(
-            seeds=seeds, counts="any", validation=validation, frames=8, size=32, model_options=model or {}
+            model=network,
+            model_options=model or {},
+            seeds=seeds,
+            counts="any",
+            validation=validation,
+            frames=8,
+            size=32,
         ),
         protocol=protocol,
         stores=tuple(
@@ -121,13 +129,15 @@ def _untrained(run: Run, fold: FoldFolder) -> TrainedModel:
         frames=config.frames,
         size=config.size,
         action_units=run.action_units,
-        normalisation=Normalisation(
-            texture=((0.5, 0.2),) * 3, depth=((0.5, 0.2),), au=((0.0, 1.0),) * len(run.action_units)
-        ),
+        normalisation=Normalisation(texture=(), depth=(), au=((0.0, 1.0),) * len(run.action_units)),
         fold=fold.fold.name,
         seed=fold.seed,
         epoch=EPOCHS,
         threads=1,
     )
     torch.manual_seed(fold.seed)
-    return TrainedModel(header, header.build().eval())
+    network = header.build().eval()
+    pixels = {"texture": ((0.5, 0.2),) * 3, "depth": ((0.5, 0.2),)}
+    read = {name: value for name, value in pixels.items() if name in network.inputs}
+    normalisation = header.normalisation.model_copy(update=read)
+    return TrainedModel(header.model_copy(update={"normalisation": normalisation}), network)

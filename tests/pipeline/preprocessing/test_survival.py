@@ -39,7 +39,7 @@ def warm() -> multiprocessing.context.ForkServerContext:
     """Starts processes that have their imports behind them, so that kills hit the run and not the start of Python."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["conftest", "pipeline.preprocessing.process", "pipeline.clip.mesh.estimators", "pipeline.clip.mtcnn"]
+        ["tests.conftest", "pipeline.preprocessing.process", "pipeline.clip.mesh.estimators", "pipeline.clip.mtcnn"]
     )
     return context
 

@@ -86,7 +86,7 @@ def command(arguments: list[str], log: Path) -> None:
 def started(arguments: list[str], log: Path) -> Any:
     """Such a process, forked from one that has its imports behind it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_train_run", "torch._dynamo"])  # the latter is what optimisers import
+    context.set_forkserver_preload([__name__, "torch._dynamo"])  # the latter is what optimisers import
     process = context.Process(target=command, args=(arguments, log))
     process.start()
     return process
