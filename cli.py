@@ -20,7 +20,9 @@ EXIT_CODES = {
 }
 
 PIPELINE = "pipeline.cli"
-TRAIN, RESULTS, VIDEOS, MODELS = (f"training.cli.{name}" for name in ("train", "results", "videos", "models"))
+TRAIN, RESULTS, VIDEOS, SPOTTING, MODELS = (
+    f"training.cli.{name}" for name in ("train", "results", "videos", "spotting", "models")
+)
 
 
 class Command(NamedTuple):
@@ -186,9 +188,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
             ("mer report RUN --store casme2.zarr", "mer report comparison/madv_net --store casme2.zarr"),
         ),
         "spot": Command(
-            VIDEOS,
+            SPOTTING,
             "Where in long recordings expressions are.",
-            ("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --out talk"),
+            ("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --with RUN --out talk"),
         ),
         "predict": Command(
             VIDEOS,

@@ -7,9 +7,10 @@ to hold a video; the reader checks that it lands on that frame, and otherwise de
 import logging
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,17 @@ class Windowing(Model):
         """Length and stride at a frame rate, both in frames."""
         length = max(LEAST_FRAMES, _in_frames(self.window, fps))
         return length, length // 2 if self.stride is None else max(1, _in_frames(self.stride, fps))
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Windows that are known: those in which something was spotted.
+
+    Attributes:
+        frames: video, as its path from the root -> position of the first and the last frame of each.
+    """
+
+    frames: Mapping[str, Sequence[tuple[int, int]]]
 
 
 class Span(NamedTuple):
@@ -127,7 +139,7 @@ def preprocess_windows(
     out: Path,
     *,
     like: PreprocessConfig,
-    windowing: Windowing,
+    windowing: Windowing | Intervals,
     execution: Execution,
     console: Console,
     fps: float | None = None,
@@ -165,14 +177,14 @@ def preprocess_windows(
     return replace(windows, doubts=doubts(Store.open(out), detector))
 
 
-def cut_windows(source: Path, *, windowing: Windowing, fps: float | None = None) -> Windows:
+def cut_windows(source: Path, *, windowing: Windowing | Intervals, fps: float | None = None) -> Windows:
     """Cut videos into windows of equal length; the last one ends with the video, whatever the stride.
 
     A video shorter than one window is one window.
 
     Args:
         source: a video, or a folder of videos; of a folder without any, each folder of images in it is a video.
-        windowing: how to cut.
+        windowing: how to cut; known intervals that are too short grow on both sides.
         fps: frames per second; needed for images, and taken instead of what a video says.
 
     Raises:
@@ -212,7 +224,7 @@ def _length(video: _Video) -> int:
     return round(video.slots[-1]) + 1 if video.slots else 0
 
 
-def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[tuple[Clip, int, int]]:
+def _windows(video: _Video, name: str, windowing: Windowing | Intervals) -> Iterator[tuple[Clip, int, int]]:
     """The windows of one video, and where they begin and end, in frames of a constant rate.
 
     A video that cannot be used is one unusable clip, so that it is not forgotten.
@@ -220,13 +232,7 @@ def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[tuple[C
     if video.source is None:
         yield _clip(name, "none", None, video.fps, ("no_frames", video.problem)), 0, 0
         return
-    total = _length(video)
-    length, stride = windowing.frames(video.fps)
-    starts = list(range(0, max(1, total - length + 1), stride))
-    if starts[-1] + length < total:
-        starts.append(total - length)
-    for start in starts:
-        end = min(start + length, total)
+    for start, end in _known(video, windowing) if isinstance(windowing, Intervals) else _sliding(video, windowing):
         first, last = (bisect_left(video.slots, edge - _ROUNDING) for edge in (start, end))
         problem: tuple[FindingKind, str] | None = None
         if last - first == 1:
@@ -235,6 +241,27 @@ def _windows(video: _Video, name: str, windowing: Windowing) -> Iterator[tuple[C
             problem = "no_frames", f"{video.title}: no frame in this time"
         part = video.part(first, last) if last > first else None
         yield _clip(name, f"{start + 1:06d}-{end:06d}", part, video.fps, problem), start, end
+
+
+def _sliding(video: _Video, windowing: Windowing) -> Iterator[tuple[int, int]]:
+    total = _length(video)
+    length, stride = windowing.frames(video.fps)
+    starts = list(range(0, max(1, total - length + 1), stride))
+    if starts[-1] + length < total:
+        starts.append(total - length)
+    for start in starts:
+        yield start, min(start + length, total)
+
+
+def _known(video: _Video, intervals: Intervals) -> list[tuple[int, int]]:
+    """Each once: short ones that end a video may grow into each other."""
+    total, found = _length(video), []
+    for first, last in intervals.frames.get(video.title, ()):
+        start, end = floor(video.slots[first]), ceil(video.slots[last]) + 1
+        lacking = max(0, LEAST_FRAMES - (end - start))
+        start = max(0, min(start - lacking // 2, total - max(end - start, LEAST_FRAMES)))
+        found.append((start, min(max(end, start + LEAST_FRAMES), total)))
+    return list(dict.fromkeys(found))
 
 
 def _clip(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from schemas.csv_cells import csv_text
 from schemas.output import write_text
 from training.spotting.course import Course
 from training.spotting.intervals import Recording, Spotted, write_intervals
@@ -61,6 +62,20 @@ def write_outputs(
     )
     write_text(page, environment.get_template("timeline.html.j2").render(parts=parts, height=_HEIGHT, notes=notes))
     return (rows_file, data, *subtitles, page)
+
+
+def write_megc(path: Path, spotted: Sequence[Spotted]) -> Path:
+    """Write the micro-expressions as the challenge's script STRS-Metric reads them; gives the file.
+
+    Its table has the columns ``subject, video, onset, offset, emotion``.
+    """
+    rows = [
+        (one.video.split("/")[-2], one.video.split("/")[-1], one.onset, one.offset, one.emotion)
+        for one in sorted(spotted, key=lambda one: (one.video, one.onset))
+        if one.type == "micro"
+    ]
+    write_text(path, csv_text([("subject", "video", "onset", "offset", "emotion"), *rows], line_end="\n"))
+    return path
 
 
 def seconds(course: Course, onset: int, offset: int) -> tuple[float, float]:

