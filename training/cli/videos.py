@@ -1,6 +1,6 @@
 """`mer predict`: what runs say of new videos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +59,10 @@ def predict(
     with clips_to_predict(source, ensemble.run, windowing, execution, fps=fps, folder=kept) as (store, windows):
         doubts = None if windows is None else windows.doubts
         prediction = predict_store(ensemble, store, device=choose_device(execution), left_out=doubts)
-    files = write_prediction(out, prediction, None if windows is None else windows.spans)
+    spans = None if windows is None else windows.spans
+    files = write_prediction(
+        out, prediction, spans, _video_files(Path(source), {span[0] for span in (spans or {}).values()})
+    )
     console().print(prediction_report(prediction))
     if windows is not None:
         print(faces_seen(store))
@@ -68,6 +71,12 @@ def predict(
     for file in files:
         print(file)
     raise typer.Exit(1 if any(prediction.reasons) else 0)
+
+
+def _video_files(source: Path, titles: Iterable[str]) -> dict[str, Path]:
+    """Title of a video -> its file; a folder of images is none."""
+    found = {title: source if source.is_file() else source / title for title in titles}
+    return {title: path for title, path in found.items() if path.is_file()}
 
 
 @contextmanager

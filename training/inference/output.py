@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,21 +14,25 @@ from schemas.csv_cells import csv_text
 from schemas.output import output_errors, write_text
 from schemas.words import count
 from training.inference.predict import StorePrediction
+from training.inference.timeline import Span, nearest, rows_by_video, timeline_page
 from training.report.drawing import CYCLE, INK, WIDTH, new_figure, style
 
 _LONGEST_STEM = 200  # bytes; file systems take 255 for a whole name
-Span = tuple[str, float, float]  # video; start and end of a window in it, s
 
 
 def write_prediction(
-    folder: Path, prediction: StorePrediction, spans: Mapping[str, Span] | None = None
+    folder: Path,
+    prediction: StorePrediction,
+    spans: Mapping[str, Span] | None = None,
+    videos: Mapping[str, Path] | None = None,
 ) -> tuple[Path, ...]:
-    """Write ``predictions.csv``, ``predictions.json`` and, of windows, a PNG a video.
+    """Write ``predictions.csv``, ``predictions.json`` and, of windows, ``timeline.html`` and a PNG a video.
 
     Args:
         folder: to write into.
         prediction: of the clips.
         spans: clip key -> where it lies, of windows.
+        videos: video -> its file, which the page plays.
 
     Returns:
         The files.
@@ -44,7 +47,11 @@ def write_prediction(
         "caveats": prediction.caveats,
     }
     write_text(about, json.dumps(made_by, indent=1, ensure_ascii=False) + "\n")
-    return table, about, *(_write_figures(folder, prediction, spans) if spans is not None else ())
+    if spans is None:
+        return table, about
+    page = folder / "timeline.html"
+    write_text(page, timeline_page(prediction, spans, videos or {}))
+    return table, about, page, *_write_figures(folder, prediction, spans)
 
 
 def prediction_csv(prediction: StorePrediction, spans: Mapping[str, Span] | None = None) -> str:
@@ -77,11 +84,8 @@ def prediction_report(prediction: StorePrediction) -> RenderableType:
 
 
 def _write_figures(folder: Path, prediction: StorePrediction, spans: Mapping[str, Span]) -> list[Path]:
-    rows: dict[str, list[int]] = {}
-    for row, key in enumerate(prediction.clips):
-        rows.setdefault(spans[key][0], []).append(row)
     files = []
-    for number, (video, own) in enumerate(rows.items(), 1):
+    for number, (video, own) in enumerate(rows_by_video(prediction, spans).items(), 1):
         short = Path(video).stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
         files.append(folder / f"{number:03d}-{short}.png")
         with style(), output_errors(files[-1]):
@@ -95,7 +99,7 @@ def _figure(video: str, rows: Sequence[int], prediction: StorePrediction, spans:
     failed = [bool(prediction.reasons[row]) for row in rows]
     figure = new_figure(WIDTH, 3.6)
     axes = figure.add_subplot()
-    edges, label = _edges(starts, ends), "no prediction"
+    edges, label = nearest(starts, ends), "no prediction"
     for left, right, without in zip(edges[:-1], edges[1:], failed, strict=True):
         if without:
             axes.axvspan(left, right, color="0.9", lw=0, label=label)
@@ -111,9 +115,3 @@ def _figure(video: str, rows: Sequence[int], prediction: StorePrediction, spans:
     axes.set_title(f"{video}: {models[0] if len(models) == 1 else f'mean of {len(models)} models'}")
     figure.legend(loc="outside right upper")
     return figure
-
-
-def _edges(starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(N + 1,)`` s: where the part of the time axis that is nearest to each window begins and ends."""
-    middles = (starts + ends) / 2
-    return np.concatenate([starts[:1], (middles[1:] + middles[:-1]) / 2, ends[-1:]])

@@ -275,9 +275,11 @@ def test_windows_show_faces_and_stay_only_where_asked(folder: RunFolder, shared_
         out = tmp_path / f"{expected}"
         assert mer("predict", folder.path, recording, "--out", out, *here, *words).code == 0
         names = {path.name for path in out.iterdir()}
-        assert names - {path.name for path in out.glob("*.png")} == {"predictions.csv", "predictions.json"} | (
-            {"windows.zarr"} if expected else set()
-        )
+        assert names - {path.name for path in out.glob("*.png")} == {
+            "predictions.csv",
+            "predictions.json",
+            "timeline.html",
+        } | ({"windows.zarr"} if expected else set())
         assert "the clips are synthetic: " in (out / "predictions.json").read_text()
 
 
@@ -302,7 +304,7 @@ def test_windows_are_drawn_over_time(tmp_path: Path) -> None:
     probabilities[6] = np.nan
     reasons = tuple("no face" if row == 6 else "" for row in range(8))
     prediction = StorePrediction(("low", "high"), keys, probabilities, reasons, ("one",), (), "run", "store")
-    _, _, *pictures = write_prediction(tmp_path, prediction, spans)
+    _, _, _, *pictures = write_prediction(tmp_path, prediction, spans)
     assert [picture.name for picture in pictures] == ["001-a $x_1$.png", "002-b $x_1$.png"]
     grey = []
     for picture in pictures:
