@@ -80,13 +80,24 @@ def view(
     run: Annotated[Path | None, typer.Option(help="Run of `mer train`: wrong clips first, with probabilities.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the URL alone.")] = False,
+    rerun: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the clips for Rerun's viewer (.rrd) instead.")
+    ] = None,
 ) -> None:
     """Look at clips in a browser: gallery, frames, quality, and what a run answered. Nothing is written."""
-    from pipeline.view.server import view as serve
     from schemas.store.reader import Store
+    from schemas.words import count
 
     opened = Store.open(store)
-    serve(opened, None if run is None else answers_of_run(run, opened), port=port, browser=not no_browser)
+    answers = None if run is None else answers_of_run(run, opened)
+    if rerun is not None:
+        from pipeline.view.rerun_file import write_rerun
+
+        print(f"{rerun}: {count(write_rerun(opened, answers, rerun), 'clip')}; `rerun {rerun}` shows them")
+        return
+    from pipeline.view.server import view as serve
+
+    serve(opened, answers, port=port, browser=not no_browser)
 
 
 def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
