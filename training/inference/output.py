@@ -26,7 +26,7 @@ def write_prediction(
     spans: Mapping[str, Span] | None = None,
     videos: Mapping[str, Path] | None = None,
 ) -> tuple[Path, ...]:
-    """Write ``predictions.csv``, ``predictions.json`` and, of windows, ``timeline.html`` and a PNG a video.
+    """Write ``predictions.csv``, ``predictions.json`` and, of windows, ``predictions.html`` and a PNG a video.
 
     Args:
         folder: to write into.
@@ -49,7 +49,7 @@ def write_prediction(
     write_text(about, json.dumps(made_by, indent=1, ensure_ascii=False) + "\n")
     if spans is None:
         return table, about
-    page = folder / "timeline.html"
+    page = folder / "predictions.html"
     write_text(page, timeline_page(prediction, spans, videos or {}))
     return table, about, page, *_write_figures(folder, prediction, spans)
 

@@ -57,11 +57,13 @@ def _part(
 ) -> dict[str, Any]:
     starts, ends = np.array([spans[prediction.clips[row]][1:] for row in rows]).T
     edges, length = nearest(starts, ends), max(float(ends.max()), 1e-3)
+    begins, stops = np.maximum(edges[:-1], starts), np.minimum(edges[1:], ends)  # those of intervals have gaps
     known = [not prediction.reasons[row] for row in rows]
     probabilities = np.nan_to_num(prediction.probabilities[rows])
     windows = [
         {
-            "from": round(float(edges[number]), 3),
+            "from": round(float(begins[number]), 3),
+            "to": round(float(stops[number]), 3),
             "start": round(float(starts[number]), 3),
             "end": round(float(ends[number]), 3),
             "predicted": prediction.predicted[row],
@@ -74,7 +76,7 @@ def _part(
         {
             "name": name,
             "colour": CYCLE[index % len(CYCLE)],
-            "bars": _bars(edges / length, probabilities[:, index], known),
+            "bars": _bars(begins / length, stops / length, probabilities[:, index], known),
         }
         for index, name in enumerate(prediction.classes)
     ]
@@ -87,10 +89,12 @@ def _part(
     }
 
 
-def _bars(edges: NDArray[np.float64], values: NDArray[np.float64], known: Sequence[bool]) -> list[dict[str, float]]:
+def _bars(
+    begins: NDArray[np.float64], stops: NDArray[np.float64], values: NDArray[np.float64], known: Sequence[bool]
+) -> list[dict[str, float]]:
     """Bars of a lane, places and widths in per cent of the video, heights in per cent of the lane."""
     return [
         {"x": round(100 * left, 3), "width": round(100 * (right - left), 3), "height": round(100 * value, 1)}
-        for left, right, value, there in zip(edges[:-1], edges[1:], values, known, strict=True)
+        for left, right, value, there in zip(begins, stops, values, known, strict=True)
         if there
     ]

@@ -278,7 +278,7 @@ def test_windows_show_faces_and_stay_only_where_asked(folder: RunFolder, shared_
         assert names - {path.name for path in out.glob("*.png")} == {
             "predictions.csv",
             "predictions.json",
-            "timeline.html",
+            "predictions.html",
         } | ({"windows.zarr"} if expected else set())
         assert "the clips are synthetic: " in (out / "predictions.json").read_text()
 

@@ -67,6 +67,14 @@ def test_the_slider_shows_the_window_of_each_moment(tmp_path: Path) -> None:
     assert result["width"][0] <= result["width"][1], "a narrow window does not scroll sideways"
 
 
+def test_intervals_with_gaps_between_them_have_bars_of_their_own_length() -> None:
+    """What nobody looked at gets no probability from its neighbours."""
+    spans = {"a": ("v.mp4", 1.0, 2.0), "b": ("v.mp4", 6.0, 10.0)}
+    prediction = StorePrediction(("calm", "happy"), ("a", "b"), np.full((2, 2), 0.5), ("", ""), ("one",), (), "r", "s")
+    html = timeline_page(prediction, spans, {})
+    assert re.findall(r'<rect x="(.*?)" y="50.0" width="(.*?)"', html) == [("10.0", "10.0"), ("60.0", "40.0")] * 2
+
+
 def test_bars_lie_where_their_windows_do() -> None:
     """As wide as the time that is nearest to a window, as high as its probability; none without a prediction."""
     html = timeline_page(PREDICTION, SPANS, {})
