@@ -144,7 +144,7 @@ def _recognised(
         prediction = predict_store(
             ensemble, Store.open(store), device=choose_device(execution), left_out=windows.doubts
         )
-    files = write_prediction(out, prediction, windows.spans)
+    files = write_prediction(out, prediction, windows.spans, {titles[key]: file for key, file in videos.items()})
     console().print(prediction_report(prediction))
     class_of = dict(zip(prediction.clips, prediction.predicted, strict=True))
 
