@@ -51,6 +51,8 @@ def require_path(place: Path) -> None:
 def locked(out: Path) -> Iterator[None]:
     """One run an output. The lock is the operating system's: it ends with the process, however that ends.
 
+    What a killed run left half written, in the output or in a folder of it, is deleted first.
+
     Raises:
         ConfigError: a URL, which only `mer push` writes to.
         OutputLockedError: another run holds it.
@@ -67,6 +69,9 @@ def locked(out: Path) -> Iterator[None]:
                 f"{out}: another run is writing there (it holds {lock.lock_file}); wait for it, or choose another --out"
             ) from error
     try:
+        with output_errors(out):
+            for leftover in (*out.glob(".*.partial"), *out.glob("*/.*.partial")):  # of a run that was killed
+                leftover.unlink(missing_ok=True)
         yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who waits for it sees that, and begins again

@@ -72,3 +72,14 @@ def test_nothing_is_left_beside_an_output(tmp_path: Path) -> None:
                 log.info(message)
         assert [path.name for path in tmp_path.iterdir()] == (["a.log"] if message else [])
     assert "something" in (tmp_path / "a.log").read_text()
+
+
+def test_what_a_killed_run_left_half_written_is_deleted_by_the_next(tmp_path: Path) -> None:
+    """In the output and in a folder of it; a SIGKILL while ``result.json`` was written left it there for good."""
+    out = tmp_path / "run"
+    written = [out / "result.json", out / "figures" / "a.png"]
+    for path in written:
+        write_text(path, "whole")
+        path.with_name(f".{path.name}.{'0' * 32}.partial").write_text("half")
+    with locked(out):
+        assert sorted(path for path in out.rglob("*") if path.is_file()) == sorted(written)
