@@ -1,7 +1,9 @@
 """What many tests share: a small dataset of real faces and the store made of it, both built once a session."""
 
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from schemas.store.reader import Store
 
 # A shell that starts the tests in the background has it ignored, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Bytecode is kept whatever the shell says: else each of the many processes here compiles PyTorch again, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("mer", deadline=None)  # a busy machine is no failure
 settings.load_profile("mer")
