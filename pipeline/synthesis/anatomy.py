@@ -141,7 +141,8 @@ def _place() -> Array:
 
 
 @cache
-def _mirror() -> NDArray[np.int64]:
+def mirror() -> NDArray[np.int64]:
+    """For each vertex the one that lies opposite on the other half of the face, ``(478,)``."""
     place = _place()
     return np.asarray(cdist(place * [-1, 1, 1], place).argmin(1), np.int64)
 
@@ -156,7 +157,7 @@ def _pulled(name: str) -> Array:
     below = expit((place[:, 1] - seam) / 0.006)
     move = np.zeros_like(place)
     for pull in _PULLS[name]:
-        anchors = [*pull.anchors, *_mirror()[list(pull.anchors)]]
+        anchors = [*pull.anchors, *mirror()[list(pull.anchors)]]
         weight = np.exp(-0.5 * (cdist(place, place[anchors]).min(1) / pull.radius) ** 2)
         weight *= {"both": 1.0, "upper": 1 - below, "lower": below}[pull.lip]
         move += weight[:, None] * np.column_stack(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Self, TypeVar, overload
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from pipeline.synthesis.depth_camera import DepthCamera, Millimetres
 from pipeline.synthesis.expression import WOBBLES, Motion, Script, emotion_plan, write_script
 from pipeline.synthesis.identities import Identity, identities, load_still
 from pipeline.synthesis.layouts import SyntheticClip, write_dataset
-from pipeline.synthesis.recording import CAMERAS, take_portrait
+from pipeline.synthesis.recording import CAMERAS, Camera, take_portrait
 from pipeline.synthesis.rendering import Performance, Stage
+from pipeline.synthesis.skin import Skin
 from schemas.datasets import SYNTHETIC_MARKER
 from schemas.errors import ConfigError
 from schemas.output import output_errors, write_text
@@ -141,6 +142,33 @@ class Rendered(Sequence[T]):
         return self._render(positions)
 
 
+@dataclass(frozen=True)
+class Actor:
+    """A person before a dataset's camera, who plays scripts.
+
+    Attributes:
+        stage: everything about the person's portrait and the camera.
+        muscles: how the person's skin moves.
+        skin: how it looks where it moves.
+    """
+
+    stage: Stage
+    muscles: Muscles
+    skin: Skin
+
+    @classmethod
+    def cast(cls, identity: Identity, camera: Camera, rng: np.random.Generator) -> Self:
+        """Draw what is the person's own: the seat before the camera, muscles, skin."""
+        stage = Stage(take_portrait(load_still(identity), camera, rng), camera)
+        return cls(stage, muscles(stage.portrait, rng), Skin(stage.portrait, rng))
+
+    def perform(self, script: Motion, rng: np.random.Generator, seed: tuple[int, ...]) -> Performance:
+        """A script played by the person, with smooth motions of the skin that no action unit explains."""
+        wobble = smooth_field(self.muscles.place, rng, scale=0.2, columns=3 * WOBBLES)
+        wobble = wobble.reshape(-1, WOBBLES, 3).swapaxes(0, 1)
+        return Performance(self.stage, self.muscles, self.skin, script, wobble, seed)
+
+
 def cast_people(dataset: str, out: Path, subjects: int) -> tuple[Identity, ...]:
     """The people of a new dataset.
 
@@ -162,12 +190,11 @@ def _clips(
     camera = CAMERAS[dataset]
     for subject, identity in enumerate(people):
         rng = np.random.default_rng([seed, 3, subject])
-        stage = Stage(take_portrait(load_still(identity), camera, rng), camera)
-        own = muscles(stage.portrait, rng)
+        actor = Actor.cast(identity, camera, rng)
         for index, emotion in enumerate(emotion_plan(dataset, subject, clips, seed)):
             rng = np.random.default_rng([seed, 4, subject, index])
             script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng)
-            performance = perform(stage, own, script, rng, (seed, 5, subject, index))
+            performance = actor.perform(script, rng, (seed, 5, subject, index))
             peak = script.au[script.apex]
             clip = SyntheticClip(
                 subject=subject,
@@ -194,12 +221,6 @@ def _clips(
                 "au": {n: [round(float(a), 4) for a in peak[i]] for i, n in enumerate(AU_NAMES) if peak[i].any()},
             }
             yield clip, record, _arrays(performance, script)
-
-
-def perform(stage: Stage, own: Muscles, script: Motion, rng: np.random.Generator, seed: tuple[int, ...]) -> Performance:
-    """A script played by a person, with smooth motions of the skin that no action unit explains."""
-    wobble = smooth_field(own.place, rng, scale=0.2, columns=3 * WOBBLES).reshape(-1, WOBBLES, 3).swapaxes(0, 1)
-    return Performance(stage, own, script, wobble, seed)
 
 
 def coded(peak: np.ndarray) -> dict[str, str]:

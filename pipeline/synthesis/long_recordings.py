@@ -7,21 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.clip.mesh.geometry import AU_NAMES
-from pipeline.synthesis.anatomy import SIDES, muscles
+from pipeline.synthesis.anatomy import SIDES
 from pipeline.synthesis.generator import (
     TRUTH_FORMAT,
+    Actor,
     Rendered,
     SynthesisReport,
     cast_people,
     coded,
-    perform,
 )
-from pipeline.synthesis.identities import load_still
 from pipeline.synthesis.layouts.casme_sq import CasmeSqWriter
 from pipeline.synthesis.layouts.writer import SyntheticExpression, SyntheticRecording
 from pipeline.synthesis.long_script import LongScript, write_long_script
-from pipeline.synthesis.recording import CAMERAS, take_portrait
-from pipeline.synthesis.rendering import Stage
+from pipeline.synthesis.recording import CAMERAS
 from schemas.datasets import SYNTHETIC_MARKER
 from schemas.errors import ConfigError
 from schemas.output import output_errors, write_text
@@ -75,12 +73,11 @@ def synthesise_long(
         writer = CasmeSqWriter(out, "rawvideo", quirks=False, seed=seed)
         for subject, identity in enumerate(people):
             rng = np.random.default_rng([seed, 3, subject])
-            stage = Stage(take_portrait(load_still(identity), camera, rng), camera)
-            own = muscles(stage.portrait, rng)
+            actor = Actor.cast(identity, camera, rng)
             for index in range(recordings):
                 rng = np.random.default_rng([seed, 6, subject, index])
                 script = write_long_script(dataset, seconds=seconds, fps=camera.fps, rng=rng)
-                performance = perform(stage, own, script, rng, (seed, 7, subject, index))
+                performance = actor.perform(script, rng, (seed, 7, subject, index))
                 expressions = tuple(_expressions(script))
                 rendered = Rendered(len(script), performance.frame)
                 key = writer.write_recording(SyntheticRecording(subject, index, rendered, expressions))

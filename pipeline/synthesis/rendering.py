@@ -14,6 +14,7 @@ from pipeline.clip.mesh.geometry import face_mesh
 from pipeline.synthesis.anatomy import Muscles
 from pipeline.synthesis.expression import Motion
 from pipeline.synthesis.recording import Camera, Portrait
+from pipeline.synthesis.skin import Skin
 
 Array = NDArray[np.float64]
 Field = NDArray[np.float32]
@@ -21,6 +22,11 @@ Field = NDArray[np.float32]
 _STEP = 2  # px of the frame per node of the grid on which displacements live
 _TOLERANCE = 0.02  # px, of the inverse of a warp
 _MOST_STEPS = 60
+_CLOSED = 0.012  # face widths between lips that touch
+_OPEN = 2.0  # px that they part until what is between them is seen fully
+_MOUTH = 0.3  # brightness of the inside of a mouth that opens, of what is seen of the lips
+# Vertices of the mesh along the inner lips, from the right corner over the upper lip; number 5 and 15 face each other.
+_INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 
 
 class Stage:
@@ -71,12 +77,44 @@ class Stage:
             rows, columns = rows[going_on], columns[going_on]
         return field
 
-    def resample(self, backward: Field) -> NDArray[np.float32]:
-        """The still seen through a backward warp, ``(H, W, C) float32``."""
+    def resample(self, backward: Field, gain: Field | None = None) -> NDArray[np.float32]:
+        """The still seen through a backward warp, ``(H, W, C) float32``.
+
+        ``gain`` ``(H, W)`` is how many times lighter the skin is than on the still, at its place there.
+        """
         rows, columns = np.mgrid[: self.camera.height, : self.camera.width].astype(np.float32)
         x, y = cv2.split(self._full(backward) + np.stack([columns, rows], -1))
-        frame = cv2.remap(self.portrait.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(frame.reshape(self.portrait.image.shape), np.float32)
+        still = self.portrait.image
+        lit = still if gain is None else cv2.multiply(still, cv2.merge([gain] * still.shape[2])).reshape(still.shape)
+        frame = cv2.remap(lit, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(frame.reshape(still.shape), np.float32)
+
+    def part_lips(self, frame: NDArray[np.float32], moved: Array, head: Array) -> NDArray[np.float32]:
+        """A frame with the dark of the mouth where lips that are closed on the still leave each other.
+
+        One smooth warp cannot tear them apart. Where the still shows an open mouth, it shows what is in it.
+
+        Args:
+            frame: ``(H, W, C) float32``.
+            moved: ``(478, 2)`` px, as for ``forward``.
+            head: a row of ``Motion.head``.
+        """
+        still = self.portrait.points[list(_INNER_LIPS), :2]
+        if _gap(still) > _CLOSED * self.portrait.face_width:
+            return frame
+        lips = still + moved[list(_INNER_LIPS)]
+        opened = float(np.clip((_gap(lips) - _gap(still)) / _OPEN, 0, 1))
+        if opened == 0:
+            return frame
+        lips = lips + (still - self._centre) @ self._rigid(head) + head[:2] * self.portrait.face_width
+        inside = np.zeros(frame.shape[:2], np.float32)
+        cv2.fillPoly(inside, [np.asarray((lips * 16).round(), np.int32)], opened, cv2.LINE_AA, 4)
+        dark = cv2.GaussianBlur(inside, (0, 0), 0.003 * self.portrait.face_width)[..., None]
+        return np.asarray(frame * (1 - dark * (1 - np.float32(_MOUTH))), np.float32)
+
+    def spread(self, values: Array) -> Field:
+        """Values of vertices ``(478,)`` between them and fading beside the face, ``(H, W) float32``."""
+        return self._full((self._weights @ values.astype(np.float32)).reshape(self._shape))
 
     def follow(self, forward: Field) -> Array:
         """Where the vertices of the mesh are after a forward warp, ``(478, 2)`` px."""
@@ -179,14 +217,16 @@ class Performance:
 
     Args:
         stage: person and camera.
-        muscles: of the person.
+        muscles, skin: of the person.
         script: what happens.
         wobble: ``(K, 478, 3)`` smooth motions that no action unit explains, in face widths.
         seed: of the sensor noise; each frame has its own stream, so that frames can be rendered in any order.
     """
 
-    def __init__(self, stage: Stage, muscles: Muscles, script: Motion, wobble: Array, seed: tuple[int, ...]) -> None:
-        self.stage, self.muscles, self.script = stage, muscles, script
+    def __init__(
+        self, stage: Stage, muscles: Muscles, skin: Skin, script: Motion, wobble: Array, seed: tuple[int, ...]
+    ) -> None:
+        self.stage, self.muscles, self.skin, self.script = stage, muscles, skin, script
         self._wobble, self._seed = wobble, seed
 
     def moved(self, position: int) -> Array:
@@ -205,7 +245,10 @@ class Performance:
 
     def frame(self, position: int) -> Frame:
         """One frame as the camera records it, ``(H, W, 3) uint8`` RGB."""
-        image = self.stage.resample(self.stage.backward(self.forward(position)))
+        moved, head = self.moved(position), self.script.head[position]
+        gain = self.skin.fold(1 + self.stage.spread(self.skin.shading(moved)), self.script.au[position])
+        image = self.stage.resample(self.stage.backward(self.stage.forward(moved[:, :2], head)), gain)
+        image = self.stage.part_lips(image, moved[:, :2], head)
         height, width, channels = image.shape
         brightness, across, down = self.script.light[position]
         gain = 1 + brightness + across * np.linspace(-1, 1, width)[None] + down * np.linspace(-1, 1, height)[:, None]
@@ -223,6 +266,11 @@ class Performance:
         """The mesh in a frame, ``(478, 3)`` px, z towards the camera: x and y as the warp really moved them."""
         z = self.stage.portrait.points[:, 2] + self.moved(position)[:, 2]
         return np.column_stack([self.stage.follow(self.forward(position)), z])
+
+
+def _gap(lips: Array) -> float:
+    """Between the middle of the upper and of the lower lip, px; below 0 where they cross."""
+    return float(lips[15, 1] - lips[5, 1])
 
 
 def _nod(pitch: float, yaw: float) -> Array:
