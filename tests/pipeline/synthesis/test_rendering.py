@@ -1,5 +1,6 @@
 """The warp: its inverse is one, stillness is still, and lips and lids move the way that FACS says."""
 
+import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -46,6 +47,20 @@ def test_backward_undoes_forward(actor: tuple[Stage, Muscles], units: dict[str, 
     at = [rows + backward[..., 1] / 2, columns + backward[..., 0] / 2]  # two px a node
     back = np.stack([map_coordinates(forward[..., axis], at, order=1, mode="nearest") for axis in (0, 1)], -1)
     assert np.abs(back + backward).max() < 0.1
+
+
+def test_a_stage_is_the_same_whenever_it_is_built(actor: tuple[Stage, Muscles]) -> None:
+    """With one thread and with several; a distance transform gave now one, now another answer in its last digit."""
+    known = actor[0]
+    field = known.forward(_move(actor[1], AU12=1.0), STILL_HEAD)
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(1)
+        for _ in range(8):
+            again = Stage(known.portrait, known.camera)
+            np.testing.assert_array_equal(again.forward(_move(actor[1], AU12=1.0), STILL_HEAD), field)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def test_without_motion_the_still_comes_out_unchanged(actor: tuple[Stage, Muscles]) -> None:
