@@ -20,8 +20,8 @@ EXIT_CODES = {
 }
 
 PIPELINE = "pipeline.cli"
-TRAIN, RESULTS, VIDEOS, SPOTTING, MODELS = (
-    f"training.cli.{name}" for name in ("train", "results", "videos", "spotting", "models")
+TRAIN, RESULTS, VIDEOS, SPOTTING, WATCH, MODELS = (
+    f"training.cli.{name}" for name in ("train", "results", "videos", "spotting", "watch", "models")
 )
 
 
@@ -191,6 +191,11 @@ COMMANDS: dict[str, dict[str, Command]] = {
             SPOTTING,
             "Where in long recordings expressions are.",
             ("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --with RUN --out talk"),
+        ),
+        "watch": Command(
+            WATCH,
+            "Expressions as they happen, live from a camera.",
+            ("mer watch 0 --like spotter", "mer watch rtsp://camera/live --like spotter --json --record seen.mkv"),
         ),
         "predict": Command(
             VIDEOS,

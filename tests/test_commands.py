@@ -17,10 +17,10 @@ from schemas.options import console
 from schemas.settings import assignments
 from schemas.store.reader import Store
 from tests.command_line import mer
-from training.cli import models, results, spotting, train, videos
+from training.cli import models, results, spotting, train, videos, watch
 from training.config import TrainConfig, TrainExecution
 
-AREAS = {module.__name__: module.app for module in (pipeline.cli, train, results, videos, spotting, models)}
+AREAS = {module.__name__: module.app for module in (pipeline.cli, train, results, videos, spotting, watch, models)}
 
 
 def test_no_other_command_waits_for_the_viewers_server() -> None:

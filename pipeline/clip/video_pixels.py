@@ -70,7 +70,7 @@ class RgbConverter:
         aspect: width of a pixel over its height.
     """
 
-    def __init__(self, path: Path, aspect: float) -> None:
+    def __init__(self, path: Path | str, aspect: float) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
         self._path, self._aspect = path, aspect

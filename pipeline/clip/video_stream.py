@@ -43,11 +43,7 @@ def open_video(path: Path, threads: str) -> Iterator[OpenVideo]:
     """
     import av
 
-    if av.logging.get_level() is None:
-        av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)
-    _LOG.propagate = False
-    _LOG.addHandler(_SILENT)  # what FFmpeg says is in our own messages
+    quieten()
     if not path.is_file():
         raise FrameError(f"{printable(path)}: no such video file")
     if printable(path) != str(path):
@@ -69,6 +65,17 @@ def open_video(path: Path, threads: str) -> Iterator[OpenVideo]:
             yield OpenVideo(path, container, stream)
         finally:
             stream.codec_context.flush_buffers()  # waits for its threads: a log line of theirs would wait for us
+
+
+def quieten() -> None:
+    """Keep FFmpeg's log off the terminal: what it says is in our own messages."""
+    import av
+
+    if av.logging.get_level() is None:
+        av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    _LOG.propagate = False
+    _LOG.addHandler(_SILENT)
 
 
 def errors_so_far() -> int:

@@ -49,6 +49,9 @@ class Observer(Protocol):
     def push(self, field: NDArray[np.float16], *, face: bool) -> None:
         """Take the next frame's field ``(2, G, G)``, and whether a face was followed on it."""
 
+    def so_far(self) -> NDArray[np.float32]:
+        """The first rows of what ``finish`` will give, as far as no later frame can change them, ``(N, K) float32``."""
+
     def finish(self) -> NDArray[np.float32]:
         """What was made of them, ``(N, K) float32``; nothing is pushed after it."""
 

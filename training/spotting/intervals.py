@@ -177,12 +177,12 @@ def apart(spotted: Iterable[Spotted]) -> list[Spotted]:
     """Non-maximum suppression: of two that share at least half of the shorter one, that with the higher score stays."""
     kept: list[Spotted] = []
     for one in sorted(spotted, key=lambda one: (-one.score, one.onset, one.offset)):
-        if not any(_shared(one, other) >= _SHARED for other in kept):
+        if not any(are_one(one, other) for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda one: one.onset)
 
 
-def _shared(one: Spotted, other: Spotted) -> float:
-    """What two intervals have in common, as a share of the shorter one."""
+def are_one(one: Spotted, other: Spotted) -> bool:
+    """Whether two intervals have at least half of the shorter one in common."""
     common = min(one.offset, other.offset) - max(one.onset, other.onset) + 1
-    return max(0, common) / (min(one.offset - one.onset, other.offset - other.onset) + 1)
+    return max(0, common) / (min(one.offset - one.onset, other.offset - other.onset) + 1) >= _SHARED

@@ -1,6 +1,10 @@
 """`mer spot` from videos to intervals: two faces whose mouth corners rise at known times, moved by plain warps."""
 
 import json
+import re
+import signal
+import threading
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.clip.live import LiveFrame, LiveVideo
 from pipeline.synthesis.layouts.files import VideoFile
 from schemas.store.reader import Store
 from tests.command_line import mer
@@ -114,6 +119,45 @@ def test_what_is_spotted_gets_a_class_and_its_probabilities(spotted: Path, share
     written = pd.read_csv(spotted / "megc.csv", keep_default_na=False)
     assert list(written) == ["subject", "video", "onset", "offset", "emotion"]
     assert written.onset.tolist() == [row["onset"] for row in micro]
+
+
+def test_a_video_is_watched_at_its_own_rate_and_gives_what_spotting_it_gives(spotted: Path) -> None:
+    """Six seconds of it; each line comes once its expression has ended."""
+    video, like = spotted / "1.avi", ("--like", spotted / "run", "--device", "cpu")
+    whole = mer("spot", video, *like, "-o", spotted / "whole")
+    assert whole.code == 0, whole.error
+    done = mer("watch", video, *like, "--json")
+    assert done.code == 0, done.error
+    *lines, last = [json.loads(line) for line in done.printed.splitlines()]
+    rows = json.loads((spotted / "whole" / "intervals.json").read_text())
+    assert len(lines) == len(rows) > 0
+    for line, row in zip(lines, rows, strict=True):
+        assert line["type"] == row["type"]
+        assert abs(line["begin_s"] - row["begin_s"]) < 0.35
+        assert abs(line["end_s"] - row["end_s"]) < 0.35
+        assert line["latency_s"] > 0
+    summary = last["summary"]
+    assert summary["seconds"] == FRAMES / FPS
+    assert summary["frames"] == FRAMES
+    assert summary["micro"] + summary["macro"] == len(lines)
+    assert 0 < summary["frame_latency_s"]["median"] <= summary["frame_latency_s"]["p95"]
+
+
+def test_ctrl_c_ends_watching_with_a_summary(spotted: Path) -> None:
+    interrupt = threading.Timer(2, signal.raise_signal, (signal.SIGINT,))
+
+    def frames(source: LiveVideo) -> Iterator[LiveFrame]:
+        interrupt.start()
+        return played(source)
+
+    played = LiveVideo.frames
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveVideo, "frames", frames)  # the two seconds begin when the video does
+        done = mer("watch", spotted / "1.avi", "--like", spotted / "run", "--device", "cpu")
+    interrupt.cancel()
+    assert done.code == 0, done.error
+    assert re.search(r"(?m)^[1-4]\.\d s watched: ", done.printed)
+    assert "from capture of a frame to its analysis: median" in done.printed
 
 
 def test_the_challenges_table_is_of_micro_expressions_alone(tmp_path: Path) -> None:

@@ -35,17 +35,19 @@ class FieldObserver:
             self._take(self._place, face)
         self._frame += 1
 
+    def so_far(self) -> NDArray[np.float32]:
+        """``(N, 4) float32`` of the windows that were read: up to 1.6 s behind the last frame."""
+        found = np.concatenate(self._found) if self._found else np.zeros((0, EVIDENCE), np.float32)
+        found[:, :1] *= np.array(self._faces[::STRIDE][: len(found)]).reshape(-1, 1)
+        return found
+
     def finish(self) -> NDArray[np.float32]:
         """``(N, 4) float32``: moment n lies in the middle of frame ``2 n`` of ``RATE``."""
         assert self._place is not None, "a recording has frames"
         samples = self._taken
         while self._taken < samples + FRAMES:  # the last frame stands for those after it
             self._take(self._place, face=False)
-        faces = np.array(self._faces[::STRIDE])[:, None]
-        moments = -(-samples // STRIDE)
-        found = np.concatenate(self._found)[:moments]
-        found[:, :1] *= faces[:moments]
-        return found
+        return self.so_far()[: -(-samples // STRIDE)]
 
     def _take(self, place: NDArray[np.float32], face: bool) -> None:
         self._taken += 1
