@@ -19,197 +19,57 @@ EXIT_CODES = {
     130: "interrupted; what is finished is safe, type the same command again",
 }
 
-PIPELINE = "pipeline.cli"
-TRAIN, RESULTS, VIDEOS, SPOTTING, WATCH, MODELS = (
-    f"training.cli.{name}" for name in ("train", "results", "videos", "spotting", "watch", "models")
-)
-
 
 class Command(NamedTuple):
-    """A command: its module, what the overview says of it, and two examples below its help."""
+    """A command: its module, and what the overview says of it."""
 
     module: str
     summary: str
-    examples: tuple[str, str]
 
 
-# Group -> command.
+# Group -> command. Examples stand beside the commands.
 COMMANDS: dict[str, dict[str, Command]] = {
     "Data": {
-        "scan": Command(
-            PIPELINE,
-            "Look at a raw dataset: clips, labels, every finding.",
-            ("mer scan /data/CASME2", "mer scan clips.csv --template"),
-        ),
-        "preprocess": Command(
-            PIPELINE,
-            "Turn a raw dataset into a verified store.",
-            ("mer preprocess /data/CASME2", "mer preprocess talk.mp4 -o talk.zarr --depth mesh --au mesh"),
-        ),
-        "synth": Command(
-            PIPELINE,
-            "Write a synthetic dataset on real faces, with its truth.",
-            ("mer synth casme2 raw", "mer synth smic raw --subjects 5 --clips 6 --seed 1"),
-        ),
-        "weights": Command(
-            PIPELINE,
-            "List, fetch and locate the weights of neural networks.",
-            ("mer weights list", "mer weights fetch depth-anything-v2-small --models-dir /data/models"),
-        ),
-        "demo": Command(
-            PIPELINE,
-            "Run all of it on synthetic clips and a real video.",
-            ("mer demo", "mer demo -o /tmp/mer-demo"),
-        ),
+        "scan": Command("pipeline.cli.datasets", "Look at a raw dataset: clips, labels, every finding."),
+        "preprocess": Command("pipeline.cli.datasets", "Turn a raw dataset into a verified store."),
+        "synth": Command("pipeline.cli.synthesis", "Write a synthetic dataset on real faces, with its truth."),
+        "weights": Command("pipeline.cli.weights", "List, fetch and locate the weights of neural networks."),
+        "demo": Command("pipeline.cli.synthesis", "Run all of it on synthetic clips and a real video."),
     },
     "Store": {
-        "inspect": Command(
-            PIPELINE,
-            "Show what is in a store.",
-            ("mer inspect casme2.zarr", "mer inspect estimated.zarr --depth-error measured.zarr"),
-        ),
-        "verify": Command(
-            PIPELINE,
-            "Check every byte of a store against its manifest.",
-            ("mer verify casme2.zarr", "mer verify casme2.zip --deep"),
-        ),
-        "view": Command(
-            RESULTS,
-            "Look at clips in a browser, and at what a run answered.",
-            ("mer view casme2.zarr --run RUN", "mer view casme2.zarr --port 5006 --no-browser"),
-        ),
-        "show": Command(
-            PIPELINE,
-            "Draw one clip.",
-            (
-                "mer show casme2.zarr casme2/sub01/EP02_01f",
-                "mer show casme2.zarr casme2/sub01/EP02_01f --out clip.pdf",
-            ),
-        ),
-        "diff": Command(
-            PIPELINE,
-            "Compare two stores.",
-            ("mer diff casme2.zarr copy.zarr", "mer diff casme2.zarr s3://team/casme2.zarr --json"),
-        ),
-        "merge": Command(
-            PIPELINE,
-            "Make one store of several.",
-            ("mer merge half.zarr other-half.zarr -o casme2.zarr", "mer merge casme2.zarr samm.zarr -o both.zarr"),
-        ),
-        "relabel": Command(
-            PIPELINE,
-            "Copy a store with other labels, and record the change.",
-            (
-                "mer relabel casme2.zarr labels.csv -o mended.zarr",
-                "mer relabel casme2.zip labels.xlsx --out mended.zarr",
-            ),
-        ),
-        "subset": Command(
-            PIPELINE,
-            "Copy some clips or arrays to a store of their own.",
-            (
-                "mer subset casme2.zarr -o happy.zarr --where 'emotion=happiness|surprise,frames>=16'",
-                "mer subset casme2.zarr -o shared.zarr --without texture --anonymise",
-            ),
-        ),
+        "inspect": Command("pipeline.cli.inspection", "Show what is in a store."),
+        "verify": Command("pipeline.cli.inspection", "Check every byte of a store against its manifest."),
+        "view": Command("training.cli.results", "Look at clips in a browser, and at what a run answered."),
+        "show": Command("pipeline.cli.inspection", "Draw one clip."),
+        "diff": Command("pipeline.cli.inspection", "Compare two stores."),
+        "merge": Command("pipeline.cli.copies", "Make one store of several."),
+        "relabel": Command("pipeline.cli.copies", "Copy a store with other labels, and record the change."),
+        "subset": Command("pipeline.cli.copies", "Copy some clips or arrays to a store of their own."),
     },
     "Share": {
-        "push": Command(
-            PIPELINE,
-            "Publish a store at a URL or in a folder.",
-            ("mer push casme2.zarr s3://team/casme2.zarr", "mer push casme2.zarr /mnt/share/casme2.zarr --yes"),
-        ),
-        "pull": Command(
-            PIPELINE,
-            "Fetch a store, checking every byte.",
-            ("mer pull s3://team/casme2.zarr", "mer pull https://host/casme2.zip copy.zarr"),
-        ),
-        "pack": Command(
-            PIPELINE,
-            "Put a store into one zip file.",
-            ("mer pack casme2.zarr", "mer pack casme2.zarr /mnt/share/casme2.zip"),
-        ),
-        "unpack": Command(
-            PIPELINE,
-            "Unpack a store from its zip file.",
-            ("mer unpack casme2.zip", "mer unpack casme2.zip copy.zarr"),
-        ),
-        "cite": Command(
-            PIPELINE,
-            "Print a store's content id, terms and BibTeX.",
-            ("mer cite casme2.zarr", "mer cite s3://team/casme2.zarr"),
-        ),
+        "push": Command("pipeline.cli.sharing", "Publish a store at a URL or in a folder."),
+        "pull": Command("pipeline.cli.sharing", "Fetch a store, checking every byte."),
+        "pack": Command("pipeline.cli.sharing", "Put a store into one zip file."),
+        "unpack": Command("pipeline.cli.sharing", "Unpack a store from its zip file."),
+        "cite": Command("pipeline.cli.sharing", "Print a store's content id, terms and BibTeX."),
     },
     "Train": {
-        "train": Command(
-            TRAIN,
-            "Train and evaluate a model, without leaks.",
-            (
-                "mer train --store casme2.zarr --recipe fast",
-                "mer train --store smic-hs.zarr --store casme2.zarr --store samm.zarr --protocol megc2019",
-            ),
-        ),
-        "pretrain": Command(
-            TRAIN,
-            "Train a model without labels, for `mer train --pretrain`.",
-            ("mer pretrain --store casme-sq.zarr", "mer pretrain --store casme-sq.zarr --recipe fast -o pretrained"),
-        ),
-        "ablate": Command(
-            TRAIN,
-            "Train a model again with each of its paths off.",
-            ("mer ablate config.toml --store casme2.zarr", "mer ablate RUN --store casme2.zarr -o ablation"),
-        ),
-        "compare": Command(
-            TRAIN,
-            "Train many models under one protocol, and test the differences.",
-            (
-                "mer compare --store casme2.zarr --models all --protocol loso --seeds 3",
-                "mer compare --store casme2.zarr --models madv_net,est,au-logistic --recipe fast --budget 2h",
-            ),
-        ),
-        "evaluate": Command(
-            RESULTS,
-            "Score anybody's predictions.",
-            (
-                "mer evaluate predictions.csv --store casme2.zarr --protocol casme2-5/loso",
-                "mer evaluate predictions.parquet --store casme2.zarr --partial --json",
-            ),
-        ),
-        "models": Command(
-            MODELS,
-            "List the networks, or show one.",
-            ("mer models", "mer models madv_net --frames 8 --size 64"),
-        ),
+        "train": Command("training.cli.train", "Train and evaluate a model, without leaks."),
+        "pretrain": Command("training.cli.train", "Train a model without labels, for `mer train --pretrain`."),
+        "ablate": Command("training.cli.train", "Train a model again with each of its paths off."),
+        "compare": Command("training.cli.train", "Train many models under one protocol, and test the differences."),
+        "evaluate": Command("training.cli.results", "Score anybody's predictions."),
+        "models": Command("training.cli.models", "List the networks, or show one."),
     },
     "Results": {
-        "report": Command(
-            RESULTS,
-            "Make the page and figures of a run again.",
-            ("mer report RUN --store casme2.zarr", "mer report comparison/madv_net --store casme2.zarr"),
-        ),
-        "spot": Command(
-            SPOTTING,
-            "Where in long recordings expressions are.",
-            ("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --with RUN --out talk"),
-        ),
-        "watch": Command(
-            WATCH,
-            "Expressions as they happen, live from a camera.",
-            ("mer watch 0 --like spotter", "mer watch rtsp://camera/live --like spotter --json --record seen.mkv"),
-        ),
-        "predict": Command(
-            VIDEOS,
-            "Class probabilities for new videos or a store.",
-            ("mer predict RUN talk.mp4 --out talk", "mer predict RUN samm.zarr --out samm-answers"),
-        ),
-        "export": Command(
-            RESULTS,
-            "Write one model of a run as ONNX.",
-            ("mer export RUN --onnx", "mer export RUN --onnx --fold sub01 --seed 0"),
-        ),
+        "report": Command("training.cli.results", "Make the page and figures of a run again."),
+        "spot": Command("training.cli.spotting", "Where in long recordings expressions are."),
+        "watch": Command("training.cli.watch", "Expressions as they happen, live from a camera."),
+        "predict": Command("training.cli.videos", "Class probabilities for new videos or a store."),
+        "export": Command("training.cli.results", "Write one model of a run as ONNX."),
     },
 }
-_RENAMED = {"model": MODELS}  # still works, says its new name, and is in no overview
+_RENAMED = {"model": "training.cli.models"}  # still works, says its new name, and is in no overview
 
 
 class _Commands(TyperGroup):
@@ -220,13 +80,8 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         known = {name: command for group in COMMANDS.values() for name, command in group.items()}
-        listed = known.get(cmd_name)
-        if (module := listed.module if listed is not None else _RENAMED.get(cmd_name)) is None:
-            return None
-        command = typer.main.get_group(import_module(module).app).commands[cmd_name]
-        if listed is not None:
-            command.epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in listed.examples)
-        return command
+        module = known[cmd_name].module if cmd_name in known else _RENAMED.get(cmd_name)
+        return typer.main.get_group(import_module(module).app).commands[cmd_name] if module else None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, group in COMMANDS.items():

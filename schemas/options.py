@@ -37,6 +37,11 @@ def console() -> "Console":
     return made
 
 
+def examples(first: str, second: str) -> str:
+    """What stands below the help of a command: two uses of it, to be copied."""
+    return f"\b\nExamples:\n  {first}\n  {second}"
+
+
 def offered(names: Callable[[typer.Context], Iterable[str]]) -> Completer:
     """What a shell offers where an option takes one of some names, or several with commas.
 

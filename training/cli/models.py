@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.options import Json, console
+from schemas.options import Json, console, examples
 from training.cli.options import OFFERS
 
 app = typer.Typer(rich_markup_mode=None)
@@ -21,7 +21,7 @@ Classes = Annotated[int, typer.Option(min=2, help="Classes.")]
 TimedOn = Annotated[str, typer.Option(help="cpu or cuda, to time on.")]
 
 
-@app.command()
+@app.command(epilog=examples("mer models", "mer models madv_net --frames 8 --size 64"))
 def models(
     name: Annotated[
         list[str] | None,
@@ -73,7 +73,7 @@ def _show_model(name: str, frames: int, size: int, classes: int, device: str, as
 
 def _old_weights_command(words: list[str], models_dir: Path | None, as_json: bool) -> None:
     """`mer models list|fetch|path`, which are `mer weights ...` since version 0.2."""
-    from pipeline.cli import fetch, list_weights, path
+    from pipeline.cli.weights import fetch, list_weights, path
 
     print(f"`mer models {words[0]}` is now `mer weights {words[0]}`", file=sys.stderr)
     if words[0] == "list":

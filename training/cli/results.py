@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from schemas.options import Given, Json, console, options
+from schemas.options import Given, Json, console, examples, options
 from training.cli.options import OFFERS, FoldName, Partial, SeedNumber, Stores, TrainedRun, page_of
 from training.config import TrainConfig
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "mer evaluate predictions.csv --store casme2.zarr --protocol casme2-5/loso",
+        "mer evaluate predictions.parquet --store casme2.zarr --partial --json",
+    )
+)
 @options(TrainConfig, "protocol", complete=OFFERS)
 def evaluate(
     predictions: Annotated[
@@ -65,7 +70,9 @@ def evaluate(
         console().print(evaluation_report(result))
 
 
-@app.command()
+@app.command(
+    epilog=examples("mer report RUN --store casme2.zarr", "mer report comparison/madv_net --store casme2.zarr")
+)
 def report(run: TrainedRun, store: Stores) -> None:
     """Make report.html and the figures of a run again."""
     from schemas.store.reader import Store
@@ -74,7 +81,7 @@ def report(run: TrainedRun, store: Stores) -> None:
     print(page_of(RunFolder(run), [Store.open(path) for path in store]))
 
 
-@app.command()
+@app.command(epilog=examples("mer view casme2.zarr --run RUN", "mer view casme2.zarr --port 5006 --no-browser"))
 def view(
     store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")],
     run: Annotated[Path | None, typer.Option(help="Run of `mer train`: wrong clips first, with probabilities.")] = None,
@@ -134,7 +141,7 @@ def answers_of_run(run: Path, store: "Store") -> "RunPredictions":
     return RunPredictions(title, predictions.classes, tested)
 
 
-@app.command()
+@app.command(epilog=examples("mer export RUN --onnx", "mer export RUN --onnx --fold sub01 --seed 0"))
 def export(
     run: TrainedRun,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX, so far the only format.")] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from schemas.options import Given, console, options
+from schemas.options import Given, console, examples, options
 from training.cli.videos import is_store
 from training.config import TrainExecution
 from training.spotting.config import SpotConfig
@@ -23,7 +23,9 @@ T = TypeVar("T")
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(
+    epilog=examples("mer spot long.zarr --out spotter", "mer spot talk.mp4 --like spotter --with RUN --out talk")
+)
 @options(SpotConfig)
 @options(TrainExecution, "device")
 def spot(

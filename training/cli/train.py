@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from schemas.options import Given, console, options
+from schemas.options import Given, console, examples, options
 from schemas.settings import assignments
 from training.cli.options import (
     OFFERS,
@@ -50,7 +50,13 @@ class _Train(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-@app.command(cls=_Train)
+@app.command(
+    cls=_Train,
+    epilog=examples(
+        "mer train --store casme2.zarr --recipe fast",
+        "mer train --store smic-hs.zarr --store casme2.zarr --store samm.zarr --protocol megc2019",
+    ),
+)
 @options(
     TrainConfig,
     "model",
@@ -156,7 +162,11 @@ def train_and_report(
     return trained, page_of(trained.folder, trained.stores)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "mer pretrain --store casme-sq.zarr", "mer pretrain --store casme-sq.zarr --recipe fast -o pretrained"
+    )
+)
 @options(
     TrainConfig, "model", "motion", "frames", "size", "optimisation.epochs", "amp", default="by recipe", complete=OFFERS
 )
@@ -182,7 +192,9 @@ def pretrain(
     resources.say(f"{out}: complete; next: mer train --store OTHER.zarr --pretrain {out}")
 
 
-@app.command()
+@app.command(
+    epilog=examples("mer ablate config.toml --store casme2.zarr", "mer ablate RUN --store casme2.zarr -o ablation")
+)
 @options(TrainExecution)
 def ablate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, as of `mer train`, or a run folder.")],
@@ -225,7 +237,12 @@ def ablate(
     resources.say(f"{out}: complete; open {full}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "mer compare --store casme2.zarr --models all --protocol loso --seeds 3",
+        "mer compare --store casme2.zarr --models madv_net,est,au-logistic --recipe fast --budget 2h",
+    )
+)
 @options(TrainConfig, "protocol", "motion", "frames", "size", "amp", default="by recipe", complete=OFFERS)
 @options(TrainExecution)
 def compare(

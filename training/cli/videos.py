@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.options import Given, console, options
+from schemas.options import Given, console, examples, options
 from training.cli.options import FoldName, SeedNumber, TrainedRun
 from training.config import TrainExecution
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(epilog=examples("mer predict RUN talk.mp4 --out talk", "mer predict RUN samm.zarr --out samm-answers"))
 @options(TrainExecution, "workers", "device", "models_dir")
 def predict(
     run: TrainedRun,

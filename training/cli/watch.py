@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.options import Given, Json, options
+from schemas.options import Given, Json, examples, options
 from training.config import TrainExecution
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ app = typer.Typer(rich_markup_mode=None)
 _FRAMES_KEPT = 20_000  # of whose latency the summary is: the last ten minutes of 30 fps
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "mer watch 0 --like spotter", "mer watch rtsp://camera/live --like spotter --json --record seen.mkv"
+    )
+)
 @options(TrainExecution, "device")
 def watch(
     source: Annotated[
