@@ -166,6 +166,7 @@ def _spot_subjects(store: "Store", out: Path, config: SpotConfig, megc: Path | N
     """Spot each subject of a store with what the others taught; write and print the score."""
     from schemas.output import locked, write_text
     from schemas.progress import Progress
+    from training.report.spotting import write_spotting_report
     from training.spotting.evaluate import evaluate as score
     from training.spotting.intervals import recordings_of
     from training.spotting.method import METHODS
@@ -182,7 +183,7 @@ def _spot_subjects(store: "Store", out: Path, config: SpotConfig, megc: Path | N
         result = score(answers, recordings)
         spotters = {subject: read_spotter(out, run, without=subject) for subject in run.subjects}
         shown = [one for one in answers if one.seed == run.seeds[0]]
-        files = write_outputs(
+        write_outputs(
             out,
             shown,
             courses,
@@ -192,10 +193,11 @@ def _spot_subjects(store: "Store", out: Path, config: SpotConfig, megc: Path | N
             table=answers,
         )
         write_text(out / "result.json", result.model_dump_json(indent=1) + "\n")
+        page = write_spotting_report(out, config.method, result, shown, store, recordings)
         if megc is not None:
             write_megc(megc, shown)
     console().print(spotting_report(result))
-    print(f"{out}: complete; open {files[-1]}; next: mer spot VIDEO --like {out}")
+    print(f"{out}: complete; open {page}; next: mer spot VIDEO --like {out}")
 
 
 def _store_courses(

@@ -100,7 +100,7 @@ def wrong_parts(clips: Sequence[WrongClip], order: str) -> Iterator[Part]:
 
 
 def moving_picture(store: Store, key: str) -> str:
-    """At most ``FRAMES`` frames of a clip at a quarter of its speed, ``SIDE`` px, as a ``data:`` URL of a WebP file.
+    """At most ``FRAMES`` frames of a clip, as ``moving_part`` shows them.
 
     Raises:
         StoreError: the store has no texture, or the clip is damaged.
@@ -109,7 +109,23 @@ def moving_picture(store: Store, key: str) -> str:
     first = 0
     if entry.n_frames > _WINDOW:
         first = int(np.clip(store.phases(key)[1] - _WINDOW // 2, 0, entry.n_frames - _WINDOW))
-    frames = store.clip_array("texture", key, slice(first, min(first + _WINDOW, entry.n_frames)))
+    return moving_part(store, key, first, min(first + _WINDOW, entry.n_frames))
+
+
+def moving_part(store: Store, key: str, start: int, stop: int) -> str:
+    """Frames of a clip or recording at a quarter of its speed, ``SIDE`` px, as a ``data:`` URL of a WebP file.
+
+    Args:
+        store: that holds it.
+        key: of the clip or recording.
+        start: position of the first frame; of more than ``FRAMES``, as many are shown.
+        stop: position after the last.
+
+    Raises:
+        StoreError: the store has no texture, or the clip is damaged.
+    """
+    entry = store.entry(key)
+    frames = store.clip_array("texture", key, slice(start, stop))
     chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
     seconds = len(frames) / entry.fps if entry.fps else len(frames) * _MS_A_FRAME / 1000
     pictures = [Image.fromarray(frames[position]) for position in chosen]

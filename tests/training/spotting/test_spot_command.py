@@ -81,6 +81,10 @@ def test_a_store_is_spotted_by_leave_one_subject_out_and_scored(spotted: Path) -
         "evaluate", spotted / "run" / "intervals.csv", "--store", spotted / "long.zarr", "--task", "spot", "--json"
     )
     assert json.loads(again.printed)["scores"] == result["scores"]
+    page = (spotted / "run" / "report.html").read_text()
+    assert page.count("data:image/webp") == min(8, result["scores"][0]["false_negatives"]) + min(
+        8, result["scores"][0]["false_positives"]
+    )
 
 
 def test_a_video_is_spotted_as_the_run_learnt(spotted: Path) -> None:
