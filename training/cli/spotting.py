@@ -1,7 +1,7 @@
 """`mer spot`: where in long recordings expressions are."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from schemas.progress import Progress
     from schemas.store.reader import Store
     from training.spotting.course import Course
-    from training.spotting.intervals import Spotted
     from training.spotting.method import Spotter
 
 T = TypeVar("T")
@@ -40,9 +39,7 @@ def spot(
     ] = None,
     recogniser: Annotated[
         Path | None,
-        typer.Option(
-            "--with", metavar="RUN", help="Run of `mer train`, which gives what is spotted in a video its class."
-        ),
+        typer.Option("--with", metavar="RUN", help="Run of `mer train`, which gives what is spotted its class."),
     ] = None,
     megc: Annotated[
         Path | None,
@@ -66,14 +63,11 @@ def spot(
 
     place = located(source)
     in_store = is_store(place)
-    if in_store and recogniser is not None:
-        raise ConfigError(
-            "--with RUN reads videos: a store of long recordings has neither the depth nor the action units that "
-            "recognition needs; name the video"
-        )
     if in_store and like is None:
-        _spot_subjects(Store.open(place), out, given.make(SpotConfig), megc)
+        _spot_subjects(Store.open(place), out, given, megc, recogniser)
         return
+    if in_store and recogniser is not None:
+        raise ConfigError("--with RUN reads a video, or a store that is spotted without --like; leave one of both out")
     if like is None:
         raise ConfigError("a video needs --like FOLDER: one that `mer spot STORE` wrote, which holds what was learnt")
     if name := next(iter(given.fields(SpotConfig)), None):
@@ -90,7 +84,11 @@ def spot(
     found = [one for course in courses.values() for one in spotter.spot(course)]
     files: tuple[Path, ...] = ()
     if recogniser is not None:
-        found, files = _recognised(recogniser, Path(source), found, courses, videos, out, given.make(TrainExecution))
+        from training.cli.spotted_classes import classes_in_videos
+
+        found, files = classes_in_videos(
+            recogniser, Path(source), found, courses, videos, out, given.make(TrainExecution)
+        )
     files += write_outputs(out, found, courses, dict.fromkeys(courses, spotter), videos=videos, notes=notes)
     if megc is not None:
         files = (*files, write_megc(megc, found))
@@ -105,82 +103,42 @@ def spot(
         print(file)
 
 
-def _recognised(
-    run: Path,
-    source: Path,
-    spotted: "Sequence[Spotted]",
-    courses: "Mapping[str, Course]",
-    videos: "Mapping[str, Path]",
-    out: Path,
-    execution: TrainExecution,
-) -> "tuple[list[Spotted], tuple[Path, ...]]":
-    """What was spotted in videos with its class, and the files that say how probable each class is."""
-    from dataclasses import replace
-    from tempfile import TemporaryDirectory
-
-    import numpy as np
-
-    from pipeline.preprocessing.cluster import choose_device
-    from pipeline.preprocessing.windows import Intervals, preprocess_windows
-    from schemas.store.reader import Store
-    from training.fit.folder import RunFolder
-    from training.inference.output import prediction_report, write_prediction
-    from training.inference.predict import Ensemble, predict_store, preprocessing_of
-    from training.spotting.output import seconds
-
-    ensemble = Ensemble.open(RunFolder(run))
-    like = preprocessing_of(ensemble.run)
-    if not spotted:
-        return [], ()
-    root = source if source.is_dir() else source.parent
-    titles = {key: video.relative_to(root.absolute()).as_posix() for key, video in videos.items()}
-    frames: dict[str, list[tuple[int, int]]] = {title: [] for title in titles.values()}
-    for one in spotted:
-        first, last = np.searchsorted(courses[one.video].numbers, [one.onset, one.offset])
-        frames[titles[one.video]].append((int(first), int(last)))
-    with TemporaryDirectory() as holder:
-        store = Path(holder) / "spotted.zarr"
-        windows = preprocess_windows(
-            source, store, like=like, windowing=Intervals(frames), execution=execution, console=console()
-        )
-        prediction = predict_store(
-            ensemble, Store.open(store), device=choose_device(execution), left_out=windows.doubts
-        )
-    files = write_prediction(out, prediction, windows.spans, {titles[key]: file for key, file in videos.items()})
-    console().print(prediction_report(prediction))
-    class_of = dict(zip(prediction.clips, prediction.predicted, strict=True))
-
-    named = []
-    for one in spotted:
-        begin, end = seconds(courses[one.video], one.onset, one.offset)
-        common = {
-            key: min(end, span.end) - max(begin, span.start)
-            for key, span in windows.spans.items()
-            if span.video == titles[one.video]
-        }
-        named.append(replace(one, emotion=class_of[max(common, key=lambda key: common[key])]))
-    return named, files
-
-
-def _spot_subjects(store: "Store", out: Path, config: SpotConfig, megc: Path | None) -> None:
+def _spot_subjects(store: "Store", out: Path, given: Given, megc: Path | None, recogniser: Path | None) -> None:
     """Spot each subject of a store with what the others taught; write and print the score."""
     from schemas.output import locked, write_text
     from schemas.progress import Progress
+    from training.fit.folder import RunFolder
+    from training.inference.predict import Ensemble
+    from training.protocols.tasks import subject_of
     from training.report.spotting import write_spotting_report
     from training.spotting.evaluate import evaluate as score
-    from training.spotting.intervals import recordings_of
+    from training.spotting.intervals import ClassOf, classes_of, emotion_of, recordings_of
     from training.spotting.method import METHODS
     from training.spotting.output import write_megc, write_outputs
     from training.spotting.run import execute, plan, read_spotter
     from training.spotting.terminal import spotting_report
 
-    recordings = recordings_of([store])
+    config, recordings = given.make(SpotConfig), recordings_of([store])
+    class_of: ClassOf = emotion_of
+    ensemble = None if recogniser is None else Ensemble.open(RunFolder(recogniser))
+    doubts: tuple[str, ...] = ()
+    if ensemble is not None:
+        assert ensemble.run.protocol is not None, "it knows classes"
+        class_of = classes_of(ensemble.run.protocol.task, recordings)
+        for recording in recordings:  # refused before anything is spotted
+            ensemble.without(subject_of(recording.key))
     run = plan(recordings, [store.manifest.content_sha256], config)
     with locked(out):
         courses = _store_courses(store, keep_fields=METHODS[config.method].reads_fields)
         with Progress(console(), unit="folds", total=len(run.seeds) * len(run.folds())) as progress:
             answers = execute(out, run, courses, recordings, advance=progress.advance)
-        result = score(answers, recordings)
+        if ensemble is not None:
+            from training.cli.spotted_classes import classes_in_store
+
+            classed, doubts = classes_in_store(ensemble, answers, store, given.make(TrainExecution))
+            answers = tuple(classed)
+        result = score(answers, recordings, class_of)
+        result = result.model_copy(update={"caveats": (*result.caveats, *doubts)})
         spotters = {subject: read_spotter(out, run, without=subject) for subject in run.subjects}
         shown = [one for one in answers if one.seed == run.seeds[0]]
         write_outputs(

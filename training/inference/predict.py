@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas import words
 from schemas.config import PreprocessConfig
 from schemas.datasets import SYNTHETIC_NOTE
-from schemas.errors import ConfigError, RunFolderError
+from schemas.errors import ConfigError, ProtocolError, RunFolderError
 from schemas.store.reader import Store
 from schemas.words import chosen
 from training.data.batch import ClipBatch, Input
@@ -100,6 +100,25 @@ class Ensemble:
             if folder.record.is_file() and (damage := folder.damage()):
                 raise RunFolderError(f"{folder.path}: {damage}; type the same `mer train` command again to mend it")
         return cls(run, there, len(wanted) - len(there))
+
+    def without(self, subject: str) -> "Ensemble":
+        """The models that have not learnt from a person, ``dataset/subject``: all, where no model knows the name.
+
+        Raises:
+            ProtocolError: each of them has, or the run started from weights that had.
+        """
+        if any(subject in step.people for step in self.run.history):
+            raise ProtocolError(
+                f"the run started from weights that learnt from {subject}: its classes for this person are no test; "
+                "take a run that was pre-trained on other people"
+            )
+        folders = tuple(f for f in self.folders if subject not in {subject_of(key) for key in f.fold.learned})
+        if not folders:
+            raise ProtocolError(
+                f"each model of the run has learnt from {subject}: its classes for this person are no test; take a run "
+                "by leave-one-subject-out, or on other people"
+            )
+        return replace(self, folders=folders)
 
 
 def _fold_name(fold: str, names: Sequence[str], path: Path) -> str:

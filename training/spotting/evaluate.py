@@ -13,7 +13,7 @@ from schemas.store.reader import Store
 from training.evaluation.bootstrap import Interval, draw_subjects, percentile_interval
 from training.evaluation.evaluate import synthetic_caveat
 from training.spotting.floors import Floor, floors
-from training.spotting.intervals import Recording, Spotted, read_intervals, recordings_of
+from training.spotting.intervals import ClassOf, Recording, Spotted, emotion_of, read_intervals, recordings_of
 from training.spotting.scores import (
     KINDS,
     Analysis,
@@ -94,8 +94,15 @@ def evaluate_intervals(path: Path, stores: Sequence[StoreLocation]) -> SpottingR
     return evaluate(read_intervals(path, recordings), recordings)
 
 
-def evaluate(spotted: Sequence[Spotted], recordings: Sequence[Recording]) -> SpottingResult:
+def evaluate(
+    spotted: Sequence[Spotted], recordings: Sequence[Recording], class_of: ClassOf = emotion_of
+) -> SpottingResult:
     """Score intervals.
+
+    Args:
+        spotted: the answers.
+        recordings: with their truth.
+        class_of: the class of a true interval, from its video and label.
 
     Raises:
         PredictionsError: there is no true interval to be spotted.
@@ -107,8 +114,8 @@ def evaluate(spotted: Sequence[Spotted], recordings: Sequence[Recording]) -> Spo
     counts = np.stack([count(recordings, by_video(answers[seed])) for seed in seeds])
     pairs = [pair for seed in seeds for pair in matched(recordings, by_video(answers[seed]))]
     scores = _scores(counts, seeds, recordings)
-    classes = {one.label.emotion for recording in recordings for one in recording.truth if one.label.emotion}
-    found = analysis(pairs, classes)
+    named = (class_of(recording.key, one.label) for recording in recordings for one in recording.truth)
+    found = analysis(pairs, {name for name in named if name}, class_of)
     curve = precision_recall(recordings, answers[seeds[0]])
     return SpottingResult(
         recordings=len(recordings),

@@ -1,7 +1,7 @@
 """Spotted intervals as a table, and the recordings of a store that they are held against."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -11,15 +11,17 @@ import pandas as pd
 
 from schemas.clip import ExpressionInterval
 from schemas.csv_cells import csv_text, unquoted
-from schemas.errors import PredictionsError
-from schemas.labels import ExpressionType
+from schemas.errors import PredictionsError, ProtocolError
+from schemas.labels import ExpressionType, Label
 from schemas.output import write_text
 from schemas.store.reader import Store
+from training.protocols.tasks import Task
 
 LONGEST_MICRO = 0.5  # s (Yan et al., Journal of Nonverbal Behavior 37, 2013)
 _SHARED = 0.5  # of the shorter of two intervals, from which they are one
 _REQUIRED = ("video", "onset", "offset")
 COLUMNS = (*_REQUIRED, "apex", "type", "score", "emotion", "seed")
+ClassOf = Callable[[str, Label], str | None]
 _INTEGER = re.compile(r"-?\d{1,12}(?:\.0*)?")
 
 
@@ -104,6 +106,35 @@ def recordings_of(stores: Sequence[Store]) -> tuple[Recording, ...]:
                 Recording(entry.key, entry.fps, entry.onset, entry.offset, entry.intervals, store.manifest.synthetic)
             )
     return tuple(sorted(found, key=lambda recording: recording.key))
+
+
+def emotion_of(video: str, label: Label) -> str | None:
+    """The class of a true interval where nobody says otherwise."""
+    return label.emotion
+
+
+def classes_of(task: Task, recordings: Sequence[Recording]) -> ClassOf:
+    """What class of a task a true interval has, given its video and label; of micro-expressions alone, if it says so.
+
+    Of a dataset that the task does not know, emotions that are called as its classes are these.
+
+    Raises:
+        ProtocolError: no interval of the recordings has a class.
+    """
+    rules = {rule.dataset: rule for rule in task.datasets}
+
+    def class_of(video: str, label: Label) -> str | None:
+        rule = rules.get(video.split("/")[0])
+        if rule is None:
+            return label.emotion if label.emotion in task.classes else None
+        return rule.class_of(label) if rule.expression_type in (None, label.expression_type) else None
+
+    if not any(class_of(recording.key, one.label) for recording in recordings for one in recording.truth):
+        raise ProtocolError(
+            f"{task.name} has a class for none of the intervals; its classes are {', '.join(task.classes)}, of "
+            f"{', '.join(rules)}: choose a run whose task is about this store"
+        )
+    return class_of
 
 
 def read_intervals(path: Path, recordings: Sequence[Recording]) -> tuple[Spotted, ...]:

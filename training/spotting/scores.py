@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.clip import ExpressionInterval
 from schemas.model import Model
-from training.spotting.intervals import Recording, Spotted
+from training.spotting.intervals import ClassOf, Recording, Spotted, emotion_of
 from training.spotting.matching import match
 
 KINDS = ("both", "micro", "macro")
@@ -112,9 +112,15 @@ def boundaries(pairs: Sequence[Matched]) -> Boundaries | None:
     )
 
 
-def analysis(pairs: Sequence[Matched], classes: Iterable[str]) -> Analysis | None:
-    """Unweighted F1 over the classes of the right intervals; ``None`` where the answers have no classes."""
-    known = [(pair.truth.label.emotion, pair.spotted.emotion) for pair in pairs]
+def analysis(pairs: Sequence[Matched], classes: Iterable[str], class_of: ClassOf = emotion_of) -> Analysis | None:
+    """Unweighted F1 over the classes of the right intervals; ``None`` where the answers have no classes.
+
+    Args:
+        pairs: the right intervals.
+        classes: all that there are.
+        class_of: the class of a true interval, from its video and label.
+    """
+    known = [(class_of(pair.spotted.video, pair.truth.label), pair.spotted.emotion) for pair in pairs]
     both = [(truth, given) for truth, given in known if truth is not None and given]
     if not both:
         return None

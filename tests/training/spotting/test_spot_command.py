@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from pipeline.clip.live import LiveFrame, LiveVideo
 from pipeline.synthesis.layouts.files import VideoFile
+from schemas.errors import ProtocolError
 from schemas.store.reader import Store
 from tests.command_line import mer
 from tests.pipeline.clip.test_tracking import still
 from tests.training.inference.test_predict import PROTOCOL
 from tests.training.run_folders import make_run_folder
+from training.fit.folder import RunFolder
+from training.inference.predict import Ensemble
 from training.protocols.protocol import find_protocol
+from training.protocols.tasks import subject_of
 from training.spotting.intervals import Spotted
 from training.spotting.output import write_megc
 
@@ -61,8 +65,8 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spot")
     for person in RISES:
         write(folder / f"{person}.avi", person)
-    rows = "".join(f"{p},{p}-{a},{p}.avi,{a + 1},{b + 1}\n" for p, found in RISES.items() for a, b in found)
-    (folder / "clips.csv").write_text("subject,clip,path,onset,offset\n" + rows)
+    rows = "".join(f"{p},{p}-{a},{p}.avi,{a + 1},{b + 1},disgust\n" for p, found in RISES.items() for a, b in found)
+    (folder / "clips.csv").write_text("subject,clip,path,onset,offset,emotion\n" + rows)
     made = mer(
         "preprocess", folder / "clips.csv", "--long", "-o", folder / "long.zarr", "--workers", "0", "--device", "cpu"
     )
@@ -103,10 +107,7 @@ def test_a_video_is_spotted_as_the_run_learnt(spotted: Path) -> None:
 
 def test_what_is_spotted_gets_a_class_and_its_probabilities(spotted: Path, shared_store: Store) -> None:
     """Of a model that learnt nothing: what counts is that each interval has the class of its own row."""
-    (spotted / "protocol.toml").write_text(PROTOCOL)
-    protocol = find_protocol(str(spotted / "protocol.toml"))
-    small = {"dims": (32, 32, 32), "depths": (1, 1, 1), "stem_width": 4, "au_layers": 1}
-    run = make_run_folder(spotted / "recogniser", [shared_store], protocol, seeds=(0,), model=small)
+    run = recogniser(spotted / "recogniser", shared_store, PROTOCOL)
     done = mer(
         "spot", spotted / "1.avi", "--like", spotted / "run", "-o", spotted / "named", "--device", "cpu",
         "--with", run.path, "--megc", spotted / "megc.csv",
@@ -123,6 +124,53 @@ def test_what_is_spotted_gets_a_class_and_its_probabilities(spotted: Path, share
     written = pd.read_csv(spotted / "megc.csv", keep_default_na=False)
     assert list(written) == ["subject", "video", "onset", "offset", "emotion"]
     assert written.onset.tolist() == [row["onset"] for row in micro]
+
+
+SMALL = {"dims": (32, 32, 32), "depths": (1, 1, 1), "stem_width": 4, "au_layers": 1}
+
+
+def recogniser(path: Path, store: Store, protocol: str) -> RunFolder:
+    """A run of models that learnt nothing."""
+    path.with_suffix(".toml").write_text(protocol)
+    found = find_protocol(str(path.with_suffix(".toml")))
+    return make_run_folder(path, [store], found, seeds=(0,), model=SMALL)
+
+
+def test_what_is_spotted_in_a_store_gets_a_class_and_the_whole_a_score(spotted: Path, shared_store: Store) -> None:
+    """STRS is F1 of spotting times the mean F1 of classes; all that is true is of the class ``low``."""
+    of_table = '[[task.datasets]]\ndataset = "clips"\nclasses = {disgust = "low", anger = "high"}\n'
+    of_table += 'expression_type = "macro"\nexpected = {}\nexpected_subjects = 2\n[split]'
+    run = recogniser(spotted / "of-both", shared_store, PROTOCOL.replace("[split]", of_table))
+    out = spotted / "classed"
+    done = mer("spot", spotted / "long.zarr", "-o", out, "--device", "cpu", "--with", run.path)
+    assert done.code == 0, done.error
+    result = json.loads((out / "result.json").read_text())
+    alone = json.loads((spotted / "run" / "result.json").read_text())
+    assert result["scores"] == alone["scores"]
+    table = pd.read_csv(out / "intervals.csv", keep_default_na=False)
+    assert set(table.emotion) <= {"low", "high"}, "a face was found in each again"
+    analysis = result["analysis"]
+    assert analysis["intervals"] == alone["scores"][0]["true_positives"]
+    assert list(analysis["classes"]) == ["low"]
+    assert result["strs"] == pytest.approx(analysis["f1"] * result["scores"][0]["f1"])
+    assert "STRS" in (out / "report.html").read_text()
+
+
+def test_whom_the_models_have_learnt_from_gets_no_class(spotted: Path, shared_store: Store) -> None:
+    """Of two people each is left out once: one model remains for each, both for a stranger, none for a third."""
+    folder = recogniser(spotted / "of-one", shared_store, PROTOCOL)
+    ensemble = Ensemble.open(folder)
+    people = sorted({subject_of(key) for fold in ensemble.run.folds for key in fold.test})
+    for person in people:
+        (left,) = ensemble.without(person).folders
+        assert {subject_of(key) for key in left.fold.test} == {person}
+    assert ensemble.without("clips/0") == ensemble
+    first = Ensemble.open(folder, fold=people[0])
+    with pytest.raises(ProtocolError, match=f"each model of the run has learnt from {people[1]}"):
+        first.without(people[1])
+    refused = mer("spot", spotted / "long.zarr", "-o", spotted / "refused", "--with", folder.path)
+    assert "has a class for none of the intervals; its classes are low, high, of casme2" in refused.error
+    assert not (spotted / "refused").exists()
 
 
 def test_a_video_is_watched_at_its_own_rate_and_gives_what_spotting_it_gives(spotted: Path) -> None:
@@ -179,7 +227,7 @@ def test_options_that_do_not_go_together_are_refused(spotted: Path) -> None:
     video, like = spotted / "1.avi", ("--like", spotted / "run")
     assert "leave it out" in mer("spot", video, *like, "--method", "madv-spot").error
     assert "choose another folder" in mer("spot", video, *like, "-o", spotted / "run").error
-    assert "name the video" in mer("spot", spotted / "long.zarr", "--with", "RUN").error
+    assert "leave one of both out" in mer("spot", spotted / "long.zarr", *like, "--with", "RUN").error
     assert "there are flow-peaks, madv-spot" in mer(
         "spot", spotted / "long.zarr", "--method", "none", "-o", spotted / "none"
     ).error  # fmt: skip
