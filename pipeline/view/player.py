@@ -50,6 +50,7 @@ from pipeline.view.look import (
     html,
     said,
 )
+from pipeline.view.timeline import Timeline
 from schemas.errors import MerError
 from schemas.manifest import ClipEntry
 from schemas.store.reader import Store
@@ -120,13 +121,16 @@ class Player:
         self.panels = self._make_panels(size)
         self.bars = self._make_bars()
         self._charts = self._make_charts()
+        self.timeline = Timeline(self.slider, self.curves)
+        self.now.append(self.timeline.now)
         self.slider.on_change("value", self._moved)
         units = store.manifest.action_units
         controls = Row(self.before, self.next, self.play, self.speed, self.gain, self.outlined, **WRAPPED)
         panels = Row(*self.panels.values(), self.bars, **WRAPPED)
         notes = html(f"<p>Action units by {escape(units.tool)} {escape(units.version)}: {escape(units.unit)}.</p>")
         self.body = Column(
-            controls, self.slider, panels, notes, *self._charts.values(), sizing_mode="stretch_width", visible=False,
+            controls, self.slider, self.timeline.figure, panels, notes, *self._charts.values(),
+            sizing_mode="stretch_width", visible=False,
             tags=[self.frames],  # so that it is part of the document, although nothing draws it
         )  # fmt: skip
         self.layout = Column(self.heading, self.problem, self.body, sizing_mode="stretch_width")
@@ -160,6 +164,7 @@ class Player:
             "number": curves.numbers, "time": curves.times, "phase": phases, "motion": curves.motion,
             **({"units": np.stack(list(curves.units.values()), axis=1)} if curves.units else {}),
         }  # fmt: skip
+        self.timeline.show(entry, curves.numbers)
         self._draw_lines("depth", curves, curves.depth, clip.apex)
         self._draw_lines("units", curves, curves.units, clip.apex)
         self._draw_bars(entry, values, curves)

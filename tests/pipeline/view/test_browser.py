@@ -9,6 +9,8 @@ import pytest
 from pipeline.inspect.figures import change_against
 from pipeline.view.frames import CHANGE_STEP
 from pipeline.view.server import start
+from schemas.clip import ExpressionInterval
+from schemas.labels import Label
 from tests.pipeline.view.devtools import opened
 from tests.tiny_stores import SIZE, tiny_store
 from tests.training.report.browser import find_browser
@@ -84,6 +86,43 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
             else:
                 pytest.fail(f"no tip: {await tab.value(_TIPS)}")
             assert await tab.value("window.hurt === undefined")
+            assert tab.problems == []
+        server.stop()
+
+    asyncio.run(look())
+
+
+def test_a_tap_on_an_expression_of_a_recording_shows_its_onset(tmp_path: Path) -> None:
+    """Frames count from 10: the macro-expression at 200 to 259 of 10 to 309 is at position 190, wherever it is hit."""
+    browser = find_browser()
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    key = "casme-sq/s1/v"
+    shown = [
+        ExpressionInterval(onset=60, offset=63, label=Label(expression_type="micro")),
+        ExpressionInterval(onset=200, offset=259, label=Label(expression_type="macro")),
+    ]
+    store = tiny_store(tmp_path / "long.zarr", [key], depth=False, lengths={key: 300}, intervals={key: shown})
+
+    async def look() -> None:
+        server, url = start(store, None)
+        async with opened(browser, url, tmp_path / "profile") as tab:
+            await tab.until("window.Bokeh?.documents?.[0]?.is_idle")
+            await tab.value(_SCRIPT)
+            x, y, width, height = await tab.until("boxes('card')[0]")
+            await tab.click(x + width / 2, y + height / 2)
+            await tab.until(f"{_MODEL}('tabs').active === 1 && {_MODEL}('frame').end === 299")
+            place = f"""(() => {{
+              const view = Bokeh.index.find_one_by_id({_MODEL}('timeline').id), box = view.el.getBoundingClientRect()
+              const at = (number, lane) =>
+                [box.x + view.frame.x_scale.compute(number), box.y + view.frame.y_scale.compute(lane)]
+              return box.width > 0 && [at(230, "macro"), at(61, "micro"), at(120, "micro")]
+            }})()"""
+            macro, micro, nothing = await tab.until(place)
+            for (x, y), position in ((macro, 190), (micro, 50), (nothing, 110)):
+                await tab.click(x, y)
+                await tab.until(f"Math.abs({_MODEL}('frame').value - {position}) <= {2 * (position == 110)}")
+                await asyncio.sleep(0.5)  # a second click at once would be a double click
             assert tab.problems == []
         server.stop()
 
