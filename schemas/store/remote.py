@@ -230,6 +230,11 @@ class Remote:
 
     def _part(self, path: str, start: int, end: int) -> Iterator[bytes]:
         """Bytes of what the file system calls ``path``, as far as there are any."""
+        if self.url.scheme == "file":
+            with self.filesystem.open(path) as stream:
+                stream.seek(start)
+                yield from _pieces(stream, end - start)
+            return
         if not self.is_web:
             for first in range(start, end, _REQUEST):
                 yield self.filesystem.cat_file(path, start=first, end=min(first + _REQUEST, end))
@@ -242,9 +247,7 @@ class Remote:
                     f"{self.url}: this web server sends whole files only, so that a zip file there cannot be read in "
                     "place; download it, and read it here"
                 )
-            while size > 0 and (block := stream.read(min(size, BLOCK))):
-                size -= len(block)
-                yield block
+            yield from _pieces(stream, size)
 
     def _may_pass(self, error: BaseException) -> bool:
         if isinstance(error, FileNotFoundError):
@@ -272,6 +275,13 @@ class Remote:
             f"{self.url}: {name}: {type(error).__name__}: {reason}; "
             "check the URL, your permissions and the network, and type the same command again to go on"
         )
+
+
+def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    """The next bytes of a stream, at most ``size``, in pieces that are hashed and written while a cache holds them."""
+    while size > 0 and (block := stream.read(min(size, BLOCK))):
+        size -= len(block)
+        yield block
 
 
 class RemoteZip(Remote):
