@@ -19,6 +19,9 @@ from schemas.store.reader import Store
 if TYPE_CHECKING:  # which imports Dask
     from pipeline.preprocessing.plan import Plan
 
+# The columns whose values stand in no entry of the manifest.
+MEASURED = ("frame_number", "onset_index", "apex_index", "transform", "au", "depth_scale", "depth_offset")
+
 
 def finish_store(plan: "Plan", records: Sequence[ClipRecord]) -> Manifest:
     """Write the columns, then the manifest, atomically.
@@ -73,22 +76,12 @@ def records_of(store: Store, rows: Sequence[int] | None = None) -> Iterator[Clip
         store: that they are in.
         rows: positions of the clips; by default all.
     """
-    depth = store.manifest.depth is not None
-    names = [name for name, spec in SPECS.items() if spec.dims[0] == "clip" and not spec.per_clip]
-    values = {name: store.column(name, rows) for name in names if name in store.group}
+    values = {name: store.column(name, rows) for name in MEASURED if name in store.manifest.arrays}
     clips = store.manifest.clips
-    chosen = enumerate(clips) if rows is None else ((index, clips[index]) for index in rows)
-    for row, (index, entry) in enumerate(chosen):
-        if entry.status == "ok":
-            taken = [
-                "onset_index",
-                "apex_index",
-                "transform",
-                "au",
-                *(["depth_scale", "depth_offset"] if depth else []),
-            ]
-            columns = {name: values[name][row].tolist() for name in taken}
-            columns["frame_numbers"] = values["frame_number"][row, : entry.n_frames].tolist()
+    for row, index in enumerate(range(len(clips)) if rows is None else rows):
+        if (entry := clips[index]).status == "ok":
+            columns = {name: column[row].tolist() for name, column in values.items()}
+            columns["frame_numbers"] = columns.pop("frame_number")[: entry.n_frames]
             yield ClipRecord(index=index, entry=entry, columns=ClipColumns.model_validate(columns))
 
 

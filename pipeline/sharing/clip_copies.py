@@ -82,8 +82,8 @@ def parts_of(store: Store, rows: Sequence[int] | None = None) -> list[Part]:
     columns = {record.index: record.columns for record in records_of(store, rows)}
     runs, clips = store.manifest.provenances, store.manifest.clips
     return [
-        Part(store, index, entry, columns.get(index), runs[entry.made_by], room)
-        for index, entry in (enumerate(clips) if rows is None else ((index, clips[index]) for index in rows))
+        Part(store, index, clips[index], columns.get(index), runs[clips[index].made_by], room)
+        for index in (range(len(clips)) if rows is None else rows)
     ]
 
 

@@ -6,16 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.preprocessing.finish import records_of
+from pipeline.preprocessing.finish import MEASURED, records_of
 from pipeline.preprocessing.journal import ClipColumns
 from schemas.differences import Differences, differing
 from schemas.manifest import ClipEntry, Manifest
 from schemas.store.reader import Store
 from schemas.weights import Weights
-
-_COLUMNS = ("frame_number", "onset_index", "apex_index", "transform", "au", "depth_scale", "depth_offset")
-
-_COLUMNS = ("frame_number", "onset_index", "apex_index", "transform", "au", "depth_scale", "depth_offset")
 
 DifferenceKind = Literal["config", "version", "store", "clip", "label", "array", "column"]
 
@@ -62,7 +58,7 @@ def _unequal(mine: Store, theirs: Store) -> Iterator[str]:
     keys = [key for key in mine.manifest.index if key in theirs.manifest.index]
     here, there = ([store.manifest.index[key] for key in keys] for store in (mine, theirs))
     unequal = np.zeros(len(keys), bool)
-    for name in _COLUMNS:
+    for name in MEASURED:
         if (name in mine.manifest.arrays) != (name in theirs.manifest.arrays):
             unequal[:] = True
         elif name in mine.manifest.arrays:
