@@ -287,7 +287,8 @@ def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
 class RemoteZip(Remote):
     """The files of a store in a zip file at a URL, each fetched by one request for a part of that file.
 
-    fsspec's own ``ZipFileSystem`` would need three requests a member, one after the other for all threads.
+    fsspec's own ``ZipFileSystem`` reads ahead, one member after the other for all threads: for 24 members of 1.5 MB in
+    random order it moves 163 MB instead of 36, in half as much time again where an answer takes 0.2 s.
 
     Raises:
         StoreDamagedError: a name, size or hash in the manifest is one that mer never writes.
