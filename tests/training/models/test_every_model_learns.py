@@ -15,7 +15,7 @@ from training.models.base import ClipClassifier
 from training.models.registry import create_model, model_names
 from training.runs.recipes import resolve
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 CLIPS, CLASSES, SIDE, UNITS = 40, 4, 32, 5
 SHIFTS = (0, 0, 1, 2, 3, 2, 1, 0)  # px, a frame; the fifth is the apex

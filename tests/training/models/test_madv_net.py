@@ -150,7 +150,13 @@ def test_permuting_clips_permutes_outputs() -> None:
         torch.testing.assert_close(permuted.auxiliary[name], value[order])
 
 
-@pytest.mark.parametrize(("au", "amp"), [(True, True), (False, False)], ids=["all_paths-bfloat16", "video_alone"])
+@pytest.mark.parametrize(
+    ("au", "amp"),
+    [
+        pytest.param(True, True, id="all_paths-bfloat16", marks=pytest.mark.slow),
+        pytest.param(False, False, id="video_alone"),
+    ],
+)
 def test_overfits_eight_random_clips(au: bool, amp: bool) -> None:
     """Noise with labels is learned by heart, also without the AU vector, also in autocast; finite throughout."""
     model, batch = tiny(au=au, **SMALLEST), clips(8)
@@ -250,6 +256,7 @@ def test_class_balance_is_an_option() -> None:
     assert balanced.class_weight.tolist() == [0.75, 1.5, 0]
 
 
+@pytest.mark.slow
 def test_annealing_does_not_recompile() -> None:
     """The model is one graph without breaks, and a new discarding ratio is not a new graph."""
     model, batch = tiny(**SMALLEST), clips(2)

@@ -358,6 +358,7 @@ def test_labels_move_no_further_than_they_must() -> None:
     assert spread_out([0.3], 0.2) == pytest.approx([0.3])
 
 
+@pytest.mark.slow
 def test_the_best_stands_first_and_is_bold_whoever_it_is(tmp_path: Path) -> None:
     """In tables and figures; those without a result come last."""
     skills = {"madv_net": 0.0, "c3d": None, "ststnet": 0.9, "stt": 0.4}

@@ -72,6 +72,7 @@ def compared(place: Place) -> Outcome:
     return place.compare("all", "--budget", "3")
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_trained_stops_no_other(place: Place, compared: Outcome) -> None:
     """It stands in the result with its reason, and the exit code says that one is missing."""
     assert compared.code == 1
@@ -85,6 +86,7 @@ def test_a_model_that_cannot_be_trained_stops_no_other(place: Place, compared: O
     assert (place.root / "all" / "comparison.html").is_file()
 
 
+@pytest.mark.slow
 def test_each_model_is_a_run_of_its_own(place: Place, compared: Outcome) -> None:
     """Whose result is what the comparison says, and which the other commands take."""
     result = place.result("all")
@@ -100,6 +102,7 @@ def test_each_model_is_a_run_of_its_own(place: Place, compared: Outcome) -> None
     assert report.code == 0, report.error
 
 
+@pytest.mark.slow
 def test_a_budget_gives_every_model_the_same_updates(place: Place, compared: Outcome) -> None:
     """Its own pre-training counts: eight clips in batches of four, three epochs."""
     cost = {model.name: model.cost for model in place.result("all").models}
@@ -112,6 +115,7 @@ def test_a_budget_gives_every_model_the_same_updates(place: Place, compared: Out
     assert costs[1].pretraining_updates == (2, 2)  # 5 of the recipe's 25 epochs
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_only_what_is_missing(place: Place, compared: Outcome) -> None:
     """A fold that fails costs its model alone, and is tried again; a model can be added to those that are there."""
     first = place.result("all")
@@ -139,6 +143,7 @@ def test_the_same_command_trains_only_what_is_missing(place: Place, compared: Ou
     assert {path for path in before if before[path] != after[path]} == {fold.model}
 
 
+@pytest.mark.slow
 def test_a_budget_of_time_is_settled_once(place: Place) -> None:
     """What it came to is written down and stands when the command is typed again."""
     assert place.compare("timed", "--budget", "1s", models="au-logistic").code == 0
@@ -156,6 +161,7 @@ def test_a_budget_of_time_is_settled_once(place: Place) -> None:
     assert "one epoch of 1 model takes about" in too_little.error
 
 
+@pytest.mark.slow
 def test_models_start_from_published_weights_where_they_can(place: Place) -> None:
     """Those found in the folder of weights; which ones stands in the result, and the run's record has their hash."""
     source = place.root / "models" / "resnet18-imagenet"
@@ -171,7 +177,8 @@ def test_models_start_from_published_weights_where_they_can(place: Place) -> Non
     assert small.code == 2
     assert "resnet18-imagenet is of its full size" in small.error
 
-    started = place.compare("started", *weights, "--recipe", "paper", "--budget", 1, models="au-logistic,resnet18-gru")
+    once = ("--recipe", "paper", "--budget", 1, "--seeds", 1)
+    started = place.compare("started", *weights, *once, models="au-logistic,resnet18-gru")
     assert started.code == 0, started.error
     assert [model.weights for model in place.result("started").models] == [None, "resnet18-imagenet"]
     folder = RunFolder(place.root / "started" / "resnet18-gru")
@@ -180,6 +187,7 @@ def test_models_start_from_published_weights_where_they_can(place: Place) -> Non
     assert (first - theirs["conv1.weight"]).abs().max() < 1e-3  # one epoch at 5e-5 is not far
 
 
+@pytest.mark.slow
 def test_what_is_refused(place: Place, compared: Outcome) -> None:
     """Each with what to do instead."""
     (place.root / "mine").mkdir()

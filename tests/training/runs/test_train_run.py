@@ -149,6 +149,7 @@ def test_killed_interrupted_and_failing_it_goes_on_to_the_same_bytes(place: Plac
     assert results(folder) == results(finished)
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
     """Nothing of the work under way, no absolute path in the record, the right clips in every fold."""
     run = finished.read()
@@ -171,6 +172,7 @@ def test_what_a_run_leaves(place: Place, finished: RunFolder) -> None:
         assert json.loads(fold.time.read_text())["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_predictions_give_the_same_result_to_anybody(place: Place, finished: RunFolder) -> None:
     """`mer evaluate` on the run's predictions finds what `result.json` says, but for what only the models can tell."""
     outcome = mer(
@@ -185,6 +187,7 @@ def test_predictions_give_the_same_result_to_anybody(place: Place, finished: Run
     assert found == own.model_copy(update={"inputs": (), "caveats": found.caveats})
 
 
+@pytest.mark.slow
 def test_seeds_of_a_run_differ(finished: RunFolder) -> None:
     """Every fold has other weights under another seed, on the same clips."""
     folds = list(finished.folds(finished.read()))
@@ -194,6 +197,7 @@ def test_seeds_of_a_run_differ(finished: RunFolder) -> None:
         assert one.predictions.read_text().split("\n")[1] != other.predictions.read_text().split("\n")[1]
 
 
+@pytest.mark.slow
 def test_another_config_is_refused(place: Place, finished: RunFolder) -> None:
     """With every field that differs, its value now and there; what is there stays."""
     before = tree_hash(finished.path)
@@ -207,6 +211,7 @@ def test_another_config_is_refused(place: Place, finished: RunFolder) -> None:
     assert tree_hash(finished.path) == before
 
 
+@pytest.mark.slow
 def test_a_store_that_changed_is_refused(place: Place, finished: RunFolder, tmp_path: Path) -> None:
     """Of the same name and clips but for one: the content hash says so."""
     redrawn = small_store(tmp_path / "casme2.zarr", redrawn={f"casme2/sub01/{CLASSES[0]}0": 1})
@@ -230,6 +235,7 @@ def test_a_folder_that_is_no_run_is_left_alone(place: Place, tmp_path: Path) -> 
         assert tree_hash(tmp_path / "thesis") == before
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_refused(place: Place, finished: RunFolder, tmp_path: Path) -> None:
     """It cannot be known what the folder holds."""
     copy = tmp_path / "run"
@@ -350,6 +356,7 @@ def gone_on_with(place: Place, folder: RunFolder) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -376,6 +383,7 @@ def test_a_damaged_fold_is_trained_again(
     assert second.model.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [empty, tear, take_anothers])
 def test_a_fold_of_an_earlier_version_is_checked_as_far_as_it_can_be(
     place: Place, finished: RunFolder, tmp_path: Path, damage: Callable[[Path], None]
@@ -392,6 +400,7 @@ def test_a_fold_of_an_earlier_version_is_checked_as_far_as_it_can_be(
     assert results(folder) == results(finished)
 
 
+@pytest.mark.slow
 def test_damaged_models_are_not_used(place: Place, finished: RunFolder, tmp_path: Path) -> None:
     """Neither to predict, nor to start from."""
     shutil.copytree(finished.path, tmp_path / "run")
