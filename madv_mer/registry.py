@@ -45,6 +45,22 @@ def action_units() -> pd.DataFrame:
     return _backends({name: ACTION_UNITS[name] for name in ACTION_UNITS.names()}, "kind", "unit", "names")
 
 
+def spotters() -> pd.DataFrame:
+    """Methods of spotting: whether another random seed gives another one, whether they learn from dense motion."""
+    from training.spotting.method import METHODS
+
+    methods = {name: METHODS[name] for name in METHODS.names()}
+    return _table(
+        {
+            "name": name,
+            "seeded": method.seeded,
+            "reads_fields": method.reads_fields,
+            "package": method.__module__.partition(".")[0].replace("training", "madv-mer"),
+        }
+        for name, method in methods.items()
+    )
+
+
 def _backends(backends: Mapping[str, Any], *facts: str) -> pd.DataFrame:
     shown = (*facts, "weights", "package")
     return _table({"name": name} | {fact: getattr(of, fact) for fact in shown} for name, of in backends.items())
