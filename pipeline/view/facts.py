@@ -4,6 +4,7 @@ from html import escape
 
 from pipeline.view.clips import Clips, label_of
 from schemas.manifest import ClipEntry
+from schemas.words import count
 
 _PHASES = ("onset", "apex", "offset")
 
@@ -24,7 +25,12 @@ def facts_of(entry: ClipEntry, used: tuple[int | None, ...] = (None, None, None)
     }
     annotated = (entry.onset, None if entry.apex_estimated else entry.apex, entry.offset)
     notes = ("the first frame", f"estimated by {entry.apex_estimated}", "the last frame")
-    for name, number, place, note in zip(_PHASES, annotated, used, notes, strict=True):
+    if entry.segments:  # a recording has no phases, but its expressions have
+        micro = sum(one.label.expression_type == "micro" for one in entry.intervals)
+        facts["expressions"] = f"{micro} micro, {len(entry.intervals) - micro} macro"
+        facts["face"] = f"followed in {count(len(entry.segments), 'segment')}"
+    phases = () if entry.segments else zip(_PHASES, annotated, used, notes, strict=True)
+    for name, number, place, note in phases:
         facts[name] = str(number) if number is not None else "unknown" if place is None else f"{place} ({note})"
     if quality is not None:
         facts["quality"] = (

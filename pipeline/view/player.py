@@ -165,6 +165,7 @@ class Player:
             **({"units": np.stack(list(curves.units.values()), axis=1)} if curves.units else {}),
         }  # fmt: skip
         self.timeline.show(entry, curves.numbers)
+        self.bars.visible = not entry.segments  # of a recording they are 0
         self._draw_lines("depth", curves, curves.depth, clip.apex)
         self._draw_lines("units", curves, curves.units, clip.apex)
         self._draw_bars(entry, values, curves)

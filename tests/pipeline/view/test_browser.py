@@ -26,6 +26,7 @@ window.boxes = (name) => all(document).filter((e) => e.classList.contains(name))
 """
 _TIPS = """all(document).filter((e) => e.localName.includes("tooltip") || /Tooltip/.test(e.className))
   .map((e) => (e.shadowRoot ?? e).textContent)"""
+_TEXTS = "all(document).filter((e) => e.localName === 'dd').map((e) => e.textContent)"
 _MODEL = "Bokeh.documents[0].get_model_by_name"
 
 
@@ -112,6 +113,7 @@ def test_a_tap_on_an_expression_of_a_recording_shows_its_onset(tmp_path: Path) -
             x, y, width, height = await tab.until("boxes('card')[0]")
             await tab.click(x + width / 2, y + height / 2)
             await tab.until(f"{_MODEL}('tabs').active === 1 && {_MODEL}('frame').end === 299")
+            assert any("1 micro, 1 macro" in text for text in await tab.value(_TEXTS))
             place = f"""(() => {{
               const view = Bokeh.index.find_one_by_id({_MODEL}('timeline').id), box = view.el.getBoundingClientRect()
               const at = (number, lane) =>
