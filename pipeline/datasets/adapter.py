@@ -39,5 +39,11 @@ class Adapter(ABC):
             The effective root, which all relative paths refer to, and the scan.
         """
 
+    def scan_recordings(
+        self, tree: Tree, trees: Sequence[ImageTree], annotation: Path | None
+    ) -> tuple[Path, DatasetScan]:
+        """Scan for whole recordings, as ``scan``, but with the expressions of every annotation that belongs to them."""
+        return self.scan(tree, trees, annotation)
+
 
 DATASETS: Registry[Adapter] = Registry("datasets", "pipeline.datasets")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from pipeline.datasets.adapter import DATASETS
@@ -70,6 +71,11 @@ class Casme3(SheetAdapter):
         """Micro-expressions first; macro-expressions have a file of their own, ``..._MaE_label_...``."""
         ordered = sorted(tables, key=_of_macro)
         return [_as_macro(table) if _of_macro(table) else table for table in ordered]
+
+    def together(self, tables: Sequence[Table]) -> Sequence[Table]:
+        """A file of each kind: an expression that no sheet names would count as nothing."""
+        other = (table for table in tables if _of_macro(table) != _of_macro(tables[0]))
+        return [tables[0], *islice(other, 1)]
 
 
 def _of_macro(table: Table) -> bool:

@@ -41,13 +41,13 @@ def scan_dataset(
         AnnotationError: the dataset's spreadsheet is missing or cannot be used.
         ConfigError: no such name.
     """
-    base, scan = _scan(root, dataset, annotation)
+    base, scan = _scan(root, dataset, annotation, long=long)
     if long:
         scan = whole_recordings(base, scan)
     return base, scan.model_copy(update={"synthetic": is_synthetic(base, scan.clips)})
 
 
-def _scan(root: Path, dataset: str | None, annotation: Path | None) -> tuple[Path, DatasetScan]:
+def _scan(root: Path, dataset: str | None, annotation: Path | None, *, long: bool) -> tuple[Path, DatasetScan]:
     adapters = [DATASETS[name] for name in (DATASETS.names() if dataset is None else [dataset])]
     for path in filter(None, (root.absolute(), annotation and annotation.absolute())):
         if (name := printable(path)) != str(path):
@@ -75,7 +75,7 @@ def _scan(root: Path, dataset: str | None, annotation: Path | None) -> tuple[Pat
     if len(found) > 1:
         raise AmbiguousDatasetError(_ambiguous(root, found))
     [(adapter, trees)] = found
-    return adapter.scan(tree, trees, annotation)
+    return (adapter.scan_recordings if long else adapter.scan)(tree, trees, annotation)
 
 
 def _known(adapters: Iterable[Adapter]) -> str:

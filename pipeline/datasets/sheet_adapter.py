@@ -1,7 +1,7 @@
 """A dataset whose clips stand in a spreadsheet with a header: what such adapters share."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.datasets.adapter import Adapter
@@ -84,6 +84,10 @@ class SheetAdapter(Adapter):
         """The tables with the one to be read first; by default the nearest to the images."""
         return tables
 
+    def together(self, tables: Sequence[Table]) -> Sequence[Table]:
+        """Those of the chosen tables that only together know all expressions of a recording; the first by default."""
+        return tables[:1]
+
     def counts(self, table: Table) -> Counts:
         """Published figures of this edition of the annotation."""
         return self.facts.counts
@@ -128,21 +132,36 @@ class SheetAdapter(Adapter):
 
     def scan(self, tree: Tree, trees: Sequence[ImageTree], annotation: Path | None) -> tuple[Path, DatasetScan]:
         """Every row of the annotation with its files."""
+        return self._scan(tree, trees, annotation, lambda tables: tables[:1])
+
+    def scan_recordings(
+        self, tree: Tree, trees: Sequence[ImageTree], annotation: Path | None
+    ) -> tuple[Path, DatasetScan]:
+        """Every row of the annotations that belong together."""
+        return self._scan(tree, trees, annotation, self.together)
+
+    def _scan(
+        self,
+        tree: Tree,
+        trees: Sequence[ImageTree],
+        annotation: Path | None,
+        taking: Callable[[Sequence[Table]], Sequence[Table]],
+    ) -> tuple[Path, DatasetScan]:
         found = read_annotations(tree, trees[0].path, self.read, self.facts, annotation)
         found = self.choose(found, trees[0])
-        table, findings = found[0], choice_finding(found)
-        if table.uncomputed:
-            findings.append(_uncomputed(table))
+        taken = taking(found)
+        findings = choice_finding([taken[0], *(table for table in found if table not in taken)])
+        findings += [_uncomputed(table) for table in taken if table.uncomputed]
         whole = trees[0].layout in self.whole
         expressions: list[Expression] = []
-        for row in table.rows:
-            place = f"{table.path.name} row {row.number}"
+        for sheet, row in ((table, row) for table in taken for row in table.rows):
+            place = f"{sheet.path.name} row {row.number}"
             of_row = list(self.expressions(row, place, whole=whole))
             expressions += of_row
             if not of_row:
                 message = f"{place}: no {self.example}: {row.words}"
                 findings.append(Finding(kind="unreadable_row", clip=place, message=message))
-        source = Source(self.facts, trees, table.path, whole, self.counts(table))
+        source = Source(self.facts, trees, taken[0].path, whole, self.counts(taken[0]))
         return assemble(tree, source, expressions, findings)
 
 

@@ -115,3 +115,60 @@ def test_plain_videos_are_recordings_without_intervals(tmp_path: Path) -> None:
     _, scan = scan_dataset(tmp_path / "talk.avi", long=True)
     [clip] = scan.clips
     assert (clip.long, clip.intervals, clip.offset) == (True, (), 30)
+
+
+def test_smic_e_clips_are_recordings_with_up_to_three_expressions(tmp_path: Path) -> None:
+    """As in the published sheet, whose empty columns have no head, and where cells may hold text."""
+    folder = tmp_path / "SMIC-E_raw image" / "HS_long" / "SMIC-HS-E"
+    for subject, name, first in (("s01", "s1_ne_01", 559_700), ("s02", "s2_po_03", 1_000)):
+        for number in range(first, first + 30):
+            write_image(folder / subject / name / f"image{number}.jpg", frame(number % 200))
+    book = Workbook()
+    sheet = book.worksheets[0]
+    sheet.title = "HS"
+    sheet.append(["Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", "Onset3F", "Offset3F", None,
+                  "FirstF", "LastF", "TotalMF1", "TotalVL", "Emotion"])  # fmt: skip
+    sheet.append([1, "s1_ne_01", None, 559_703, 559_709, 559_715, 559_728, None, None, None,
+                  559_700, "MISSING <-426679", 7, 30, "negative"])  # fmt: skip
+    sheet.append([2, "s2_po_03", None, 1_010, 1_020, None, None, None, None, None, 1_000, 1_029, 11, 30, "positive"])
+    book.save(tmp_path / "SMIC-HS-E_annotation.xlsx")
+    _, scan = scan_dataset(tmp_path, long=True)
+    found = recordings(scan)
+    assert set(found) == {"smic-hs-e/s1/s1_ne_01", "smic-hs-e/s2/s2_po_03"}
+    one, two = found["smic-hs-e/s1/s1_ne_01"], found["smic-hs-e/s2/s2_po_03"]
+    assert spans(one) == [(559_703, None, 559_709, "micro"), (559_715, None, 559_728, "micro")]
+    assert spans(two) == [(1_010, None, 1_020, "micro")]
+    assert [clip.intervals[0].label.emotion for clip in (one, two)] == ["negative", "positive"]
+    assert (one.onset, one.offset, one.fps) == (559_700, 559_729, 100)
+    assert len(one.source.numbers) == 30  # type: ignore[union-attr]
+
+
+def test_casme3_recordings_have_the_expressions_of_both_sheets(tmp_path: Path) -> None:
+    """Several rows name one recording, and case differs between sheet and folders; depth beside it is no recording."""
+    for part, recording in (("frame", "a"), ("frame", "b"), ("depth", "a")):
+        for number in range(1, 61):
+            suffix = "jpg" if part == "frame" else "png"
+            write_image(tmp_path / part / "spNo.1" / recording / f"{number}.{suffix}", frame(number))
+    heads = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
+    sheets = {
+        "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx": [
+            ["spNO.1", "a", "5", "8", "12", "4", "IV", "disgust"],
+            ["spNO.1", "a", "30", "33", "40", "12", "I", "Happy"],
+        ],
+        "cas(me)3_part_A_MaE_label_JpgIndex_v2.xlsx": [["spNO.1", "a", "10", "25", "50", "12", "I", "Happy"]],
+    }  # fmt: skip
+    for name, rows in sheets.items():
+        book = Workbook()
+        sheet = book.worksheets[0]
+        sheet.title = "label"
+        for row in (heads, *rows):
+            sheet.append(row)
+        book.save(tmp_path / name)
+    _, scan = scan_dataset(tmp_path, long=True)
+    found = recordings(scan)
+    assert set(found) == {"casme3/spNO.1/a", "casme3/spNO.1/b"}
+    assert spans(found["casme3/spNO.1/a"]) == [(5, 8, 12, "micro"), (10, 25, 50, "macro"), (30, 33, 40, "micro")]
+    assert [one.label.emotion for one in found["casme3/spNO.1/a"].intervals] == ["disgust", "happiness", "happiness"]
+    assert found["casme3/spNO.1/b"].intervals == ()
+    assert not [one for one in scan.findings if one.kind == "annotation_chosen"]
+    assert (found["casme3/spNO.1/a"].fps, found["casme3/spNO.1/a"].offset) == (30, 60)
