@@ -24,6 +24,7 @@ class ModelFacts:
         config: the model's config, which checks its options.
         motion: what it sees of the texture unless the config says otherwise; ``none`` where it finds the motion itself.
         fast: its options for the ``fast`` recipe.
+        fast_lr: its learning rate there, where at the recipe's own it never leaves the largest class.
         native: how its authors train it, as fields of ``TrainConfig``; what is not in there is as the paper says.
         ablations: what can be switched off, and the options that do it.
         weights: published weights that it can start from, the usual ones first.
@@ -38,6 +39,7 @@ class ModelFacts:
     config: type[ModelConfig] = ModelConfig
     motion: Motion = "adjacent"
     fast: Mapping[str, Any] = field(default_factory=dict)
+    fast_lr: float | None = None
     native: Mapping[str, Any] = field(default_factory=dict)
     ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: tuple[PublishedWeights, ...] = ()

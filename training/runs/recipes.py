@@ -33,14 +33,16 @@ def resolve(recipe: str, *layers: Mapping[str, Any]) -> TrainConfig:
     """
     if recipe not in RECIPES:
         raise ConfigError(f"no recipe {recipe!r}; known: {', '.join(get_args(RecipeName))}")
-    fields: Mapping[str, Any] = RECIPES[recipe]
+    fields: Mapping[str, Any] = {}
     for layer in layers:
         fields = over(fields, layer)
+    below: Mapping[str, Any] = RECIPES[recipe]
     model = fields.get("model", TrainConfig.model_fields["model"].default)
     if isinstance(model, str):  # what else it may be is a problem for the config to name
         model = model_name(model)
-        fields = over(_of_model(recipe, model), {**fields, "model": model})
-    return validated(TrainConfig, fields)
+        below = over(below, _of_model(recipe, model))
+        fields = {**fields, "model": model}
+    return validated(TrainConfig, over(below, fields))
 
 
 def check_recipe(config: TrainConfig, network: ClipClassifier) -> None:
@@ -68,7 +70,8 @@ def _of_model(recipe: str, model: str) -> Mapping[str, Any]:
     own: Mapping[str, Any] = {"motion": facts.motion}
     match recipe:
         case "fast":
-            return over(own, {"model_options": facts.fast})
+            rate = {} if facts.fast_lr is None else {"optimisation": {"lr": facts.fast_lr}}
+            return over(own, {"model_options": facts.fast, **rate})
         case "native":
             return over(own, facts.native)
         case _:

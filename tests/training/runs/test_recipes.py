@@ -41,6 +41,15 @@ def test_fast_takes_the_models_own_small_options() -> None:
     assert resolve("paper", {"model_options": {"depth": False}}).model_options == {"depth": False}
 
 
+def test_fast_has_a_rate_of_the_models_own_where_the_shared_one_is_too_high() -> None:
+    """EST stays at the largest class with the shared one; what is asked for wins over both."""
+    shared, own = (resolve("fast", {"model": name}).optimisation for name in ("r3d-18", "est"))
+    assert shared.lr == RECIPES["fast"]["optimisation"]["lr"] > 4 * own.lr > 0
+    assert own.batch_size == shared.batch_size
+    assert resolve("fast", {"model": "est", "optimisation": {"lr": 0.01}}).optimisation.lr == 0.01
+    assert resolve("paper", {"model": "est"}).optimisation.lr == resolve("paper").optimisation.lr
+
+
 def test_masked_autoencoders_are_fine_tuned_as_published() -> None:
     """AdamW 1e-3 a batch of 256, layer decay, stochastic depth, smoothing, mixup, cutmix: on in `native` alone."""
     for name in ("videomae", "mae-dfer"):

@@ -51,6 +51,7 @@ class ESTConfig(SnippetConfig):
     place=9,
     config=ESTConfig,
     fast={"layers": (1, 1, 1, 1), "depth": 1, "hidden": 512, "order_hidden": 256},
+    fast_lr=2e-4,  # a transformer that is normalised after its sums
     weights=(RESNET18,),
     cost=PublishedCost(35, 224, parameters=43e6),
     printed={
