@@ -122,6 +122,7 @@ def test_a_long_list_is_cut(tmp_path: Path) -> None:
     assert len(summarise(store)["clip_list"]) == 45
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".pdf", ".svg"])
 def test_a_picture_of_a_clip(shared_store: Store, tmp_path: Path, suffix: str) -> None:
     """In every format, into a folder that is not there yet, with the name as its own, whatever it holds."""

@@ -51,6 +51,7 @@ def others_of(store: Store, name: str) -> Path:
     return next(store.path / path for path in same_kind if (store.path / path).read_bytes() != data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_verify_finds_every_damage_to_every_object(whole: Store, damage: str) -> None:
     """Each object is named by its path, and nothing else is accused of the damage."""

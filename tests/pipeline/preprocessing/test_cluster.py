@@ -25,6 +25,7 @@ from tests.pipeline.preprocessing.commands import OPTIONS
 from tests.training.small_stores import CONFIG, PROTOCOL, small_store
 
 
+@pytest.mark.slow
 def test_nobody_else_reaches_the_workers_of_a_run() -> None:
     """Scheduler, nannies, workers and dashboards listen on loopback alone; without the run's keys none answers."""
     with connect(Execution(workers=2), device="cpu", clips=2) as client:
@@ -86,6 +87,7 @@ def dask_cluster(
             process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["scheduler", "worker"])
 def test_a_lost_cluster_ends_the_run_with_advice(
     shared_casme2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
@@ -119,6 +121,7 @@ def kill_once_connected(victim: subprocess.Popen[str], port: int) -> None:
     victim.kill()
 
 
+@pytest.mark.slow
 def test_a_scheduler_with_tls(tmp_path: Path) -> None:
     """With its keys the client is let in, without it is not, and the message says what is missing."""
     security = Security.temporary()

@@ -137,6 +137,7 @@ def test_frames_of_a_window_are_those_of_the_video() -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_windows_become_an_ordinary_store(tmp_path: Path) -> None:
     """A window is what `mer preprocess` makes of that part of the video; one without a face stops nothing."""
     folder = tmp_path / "videos"

@@ -324,6 +324,7 @@ class _Meanwhile:
             self.happens()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["s3", "memory"])
 def test_two_pushes_at_once_never_leave_a_store_that_looks_whole_and_is_not(
     folder: Store, changed: Store, place: str, request: pytest.FixtureRequest, quick: None

@@ -47,6 +47,7 @@ def test_beside_the_face_and_in_holes_nothing_is_measured() -> None:
     assert np.median(measured[60:240, 60:240]) == round(CAMERA.distance - 40 * 145 / 270)
 
 
+@pytest.mark.slow
 def test_measured_depth_of_a_synthetic_dataset_is_the_truth_and_noise(tmp_path: Path) -> None:
     """`mer synth casme3`, then `--depth measured`: at the apex depth differs from the truth by the noise alone."""
     raw = tmp_path / "casme3"

@@ -36,6 +36,7 @@ def casme2(tmp_path_factory: pytest.TempPathFactory) -> SynthesisReport:
     return _small(tmp_path_factory.mktemp("synthetic") / "CASME2", subjects=2)
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_bytes_and_more_subjects_change_none_of_the_first(
     casme2: SynthesisReport, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def detector() -> Mtcnn:
     return Mtcnn()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", CAMERAS)
 def test_the_face_of_every_identity_is_found_alone_and_in_place(dataset: str, detector: Mtcnn) -> None:
     """MTCNN finds one face on every portrait, with its points where the mesh has them.

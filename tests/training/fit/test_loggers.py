@@ -37,6 +37,7 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1.5), (2, 0.5), (3, 0.25)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, at MLflow
 def test_mlflow_goes_on_with_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One run a fold in an experiment that is called like the run folder; no epoch twice; the config as parameters."""
@@ -65,6 +66,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert runs["result"].data.metrics == {"uf1": 0.5}
 
 
+@pytest.mark.slow
 def test_wandb_writes_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, as ``WANDB_MODE`` says: every epoch with its step, the fold's name, the run as its group."""
     pytest.importorskip("wandb")

@@ -116,6 +116,7 @@ def test_a_clip_stands_alone(name: str) -> None:
     assert torch.equal(answer(model, held)[1], straight[1]) == (model.inputs == {"au"})
 
 
+@pytest.mark.slow
 @every_model
 def test_overfits_eight_random_clips(name: str) -> None:
     """Noise with labels is learned by heart."""

@@ -149,6 +149,7 @@ def test_what_moves_is_hidden_more_often() -> None:
     assert often.flatten()[1:].max() < 0.6
 
 
+@pytest.mark.slow
 def test_the_loss_falls() -> None:
     """MADV-Net learns how the hidden blocks of a few clips moved, better than to know nothing."""
     torch.manual_seed(0)

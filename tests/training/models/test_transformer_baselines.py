@@ -210,6 +210,7 @@ def test_snippets_are_shuffled_in_training_alone() -> None:
     assert set(model.loss(model.eval()(batch), batch)) == {"cross_entropy"}
 
 
+@pytest.mark.slow
 def test_order_can_be_learned() -> None:
     """Of one clip whose snippets all differ, the order that they come in is soon told; chance is ln 10."""
     model = EST.build(**SHAPE, **TINY_EST, length=2)
@@ -463,6 +464,7 @@ def test_hidden_patches_are_not_seen(build: Masked) -> None:
     assert (reconstructed(lambda hidden: ~hidden) - before).abs().max() > 1e-6
 
 
+@pytest.mark.slow
 @masked_models
 def test_pretraining_learns_and_leaves_the_head(build: Masked) -> None:
     """Of clips that slope to the left or to the right it learns which, through the classifier's own encoder."""
