@@ -97,6 +97,7 @@ class LiveVideo:
     """A source that is read by a thread of its own at the rate at which it comes.
 
     Attributes:
+        name: of the source, without credentials.
         fps: frames per second.
         ring: between the threads; holds about a second.
         lost: why the source ended, where that is not its own or the user's end.
@@ -113,7 +114,7 @@ class LiveVideo:
         *,
         camera: bool = False,
     ) -> None:
-        self._name, self._container, self._stream, self._record = name, container, stream, record
+        self.name, self._container, self._stream, self._record = name, container, stream, record
         scheme = _URL.match(name)
         self._camera = camera
         self._paced = not camera and (scheme is None or scheme[1].lower() in _PLAYED)
@@ -140,7 +141,7 @@ class LiveVideo:
     def _read(self) -> None:
         import av
 
-        convert = RgbConverter(self._name, float(self._stream.sample_aspect_ratio or 1))
+        convert = RgbConverter(self.name, float(self._stream.sample_aspect_ratio or 1))
         try:
             self._began = time.monotonic()
             for number, frame in deinterlaced(self._numbered()):

@@ -1,7 +1,7 @@
 """`mer spot`: where in long recordings expressions are."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -81,6 +81,7 @@ def spot(
         courses, videos, took = _store_courses(Store.open(place), spotter), dict[str, Path](), 0.0
     else:
         courses, videos, took = _video_courses(Path(source), given, spotter)
+        notes += _without_face(courses, videos)
     found = [one for course in courses.values() for one in spotter.spot(course)]
     files: tuple[Path, ...] = ()
     if recogniser is not None:
@@ -214,6 +215,24 @@ def _video_courses(
             courses[clip.key] = course_of(clip.key, clip.fps, numbers, motions, observer=spotter.observer(clip.fps))
             videos[clip.key] = root / clip.source.path
     return courses, videos, time.monotonic() - started
+
+
+def _without_face(courses: "Mapping[str, Course]", videos: "Mapping[str, Path]") -> list[str]:
+    """A note on each video in which no face was followed; an error where that is each of them."""
+    import numpy as np
+
+    from pipeline.clip.faces import MIN_SIDE
+    from schemas.errors import FaceNotFoundError
+
+    faceless = [key for key, course in courses.items() if np.isnan(course.positions).any((1, 2)).all()]
+    messages = [
+        f"{videos[key]}: no face found once a second; expected a frontal face of at least {MIN_SIDE} px, not blurred "
+        "or covered: nothing can be spotted in it"
+        for key in faceless
+    ]
+    if messages and len(faceless) == len(courses):
+        raise FaceNotFoundError("\n".join(messages))
+    return messages
 
 
 def _counted(items: "Iterable[T]", progress: "Progress") -> "Iterator[T]":

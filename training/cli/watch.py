@@ -66,12 +66,12 @@ def watch(
         print(f"note: The spotter learnt on recordings that are {SYNTHETIC_NOTE}.", file=sys.stderr)
     with open_live(source, fps=fps, record=record) as live, _interrupts(live.stop):
         detector = Mtcnn(choose_device(given.make(TrainExecution)))
-        print(f"watching {source} at {live.fps:g} frames/s; Ctrl-C ends it", file=sys.stderr, flush=True)
+        print(f"watching {live.name} at {live.fps:g} frames/s; Ctrl-C ends it", file=sys.stderr, flush=True)
         summary = _watch(live, spotter, detector, _printer(live.fps, json=json))
         live.close()
     print(json_lines.dumps({"summary": summary}) if json else _words(summary), flush=True)
     if live.lost:
-        print(f"error: {source}: lost after {summary['seconds']:.1f} s: {live.lost}", file=sys.stderr)
+        print(f"error: {live.name}: lost after {summary['seconds']:.1f} s: {live.lost}", file=sys.stderr)
         raise typer.Exit(1)
 
 

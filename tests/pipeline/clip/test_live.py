@@ -105,6 +105,7 @@ def test_a_stream_that_breaks_off_keeps_what_came(film: Path) -> None:
     assert 2 < len(seen) < FRAMES
     assert seen == list(range(len(seen)))
     assert source.lost
+    assert source.name == address.replace("me:secret", "***")
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def served(content: bytes, *, promised: int) -> Iterator[str]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/film.mkv"
+        yield f"http://me:secret@127.0.0.1:{server.server_address[1]}/film.mkv"
         server.shutdown()
 
 

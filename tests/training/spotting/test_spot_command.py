@@ -233,5 +233,22 @@ def test_options_that_do_not_go_together_are_refused(spotted: Path) -> None:
     ).error  # fmt: skip
 
 
+def test_a_video_whose_face_is_blurred_is_named(spotted: Path, tmp_path: Path) -> None:
+    """Alone it is an error and nothing is written; beside another it is a note, also on the page."""
+    file = VideoFile(tmp_path / "blurred.avi", FPS)
+    file.append([cv2.GaussianBlur(still(0), (0, 0), 25)] * 12)
+    file.close()
+    like = ("--like", spotted / "run", "--device", "cpu")
+    alone = mer("spot", tmp_path / "blurred.avi", *like, "-o", tmp_path / "alone")
+    assert alone.code == 2
+    assert re.fullmatch(r"error: \S*blurred.avi: no face found once a second; .*\n", alone.error.splitlines(True)[-1])
+    assert not (tmp_path / "alone").exists()
+    (tmp_path / "1.avi").symlink_to(spotted / "1.avi")
+    both = mer("spot", tmp_path, *like, "-o", tmp_path / "both")
+    assert both.code == 0, both.error
+    assert "blurred.avi: no face found" in both.printed
+    assert "blurred.avi: no face found" in (tmp_path / "both" / "timeline.html").read_text()
+
+
 def test_a_video_without_thresholds_says_where_they_come_from(spotted: Path) -> None:
     assert "a video needs --like FOLDER" in mer("spot", spotted / "1.avi").error
