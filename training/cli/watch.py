@@ -112,6 +112,7 @@ def _watch(
     tell(spotting.finish())
     busy = time.monotonic() - started - live.ring.waited
     seconds, came = (recent[-1][0] + 1) / live.fps if recent else 0.0, live.ring.came
+    analysed = (came - live.ring.dropped) / live.fps  # s; what was dropped was no work
     return {
         "seconds": round(seconds, 3),
         "frames": came,
@@ -119,7 +120,7 @@ def _watch(
         "undecoded_packets": live.undecoded,
         "face_share": round(faces / max(came - live.ring.dropped, 1), 4),
         **kinds,
-        "real_time_factor": round(seconds / busy, 3) if busy > 0 else None,
+        "real_time_factor": round(analysed / busy, 3) if busy > 0 else None,
         "frame_latency_s": _spread(list(frames)),
         "expression_latency_s": _spread(after),
         "lost": live.lost or None,
