@@ -30,7 +30,9 @@ from training.cli.options import (
 from training.config import TrainConfig, TrainExecution
 
 if TYPE_CHECKING:
+    from schemas.manifest import Manifest
     from schemas.store.location import StoreLocation
+    from schemas.store.reader import Store
     from training.runs.train import TrainedRun as Trained
 
 app = typer.Typer(rich_markup_mode=None)
@@ -91,10 +93,13 @@ def train(
     """Train and evaluate a model, without leaks. Killed half way, the same command goes on."""
     from schemas.store.location import located
 
-    _refuse_protocol(store, config, given, assigned, partial=partial)
+    manifests = _manifests_that_fit(store, config, given, assigned, partial=partial)
     resolved = config_of(recipe, config, given, assigned, seeds=seeds, partial=partial)
-    stores = [located(place) for place in store]
-    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in stores)]))
+    places = [located(place) for place in store]
+    default = Path("-".join([resolved.model, *(Path(place.name).stem for place in places)]))
+    from schemas.store.reader import Store
+
+    stores = list(map(Store, places, manifests)) if manifests else places  # a large manifest takes seconds to read
     trained, page = train_and_report(
         stores, resolved, given, out=out or default, pretrain=pretrain, weights=weights, overwrite=overwrite
     )
@@ -107,10 +112,13 @@ def train(
     print(f"{trained.folder.path}: complete; open {page}")
 
 
-def _refuse_protocol(
+def _manifests_that_fit(
     places: Sequence[str], file: Path | None, given: Given, assigned: Sequence[str] | None, *, partial: bool
-) -> None:
+) -> "list[Manifest]":
     """Refuse a protocol that does not fit the stores, which needs nothing of what takes long to load.
+
+    Returns:
+        The manifests of the stores; none where something else is wrong, which is said later.
 
     Raises:
         ConfigError: no such protocol, or a store that it is not about.
@@ -130,12 +138,14 @@ def _refuse_protocol(
         try:
             manifests = [read_manifest(located(place)) for place in places]
         except StoreError:
-            return  # said when the config has been looked at
+            return []  # said when the config has been looked at
         select_clips(choose_protocol(name, manifests).task, manifests, counts=counts)
+        return manifests
+    return []
 
 
 def train_and_report(
-    stores: "Sequence[StoreLocation]",
+    stores: "Sequence[StoreLocation | Store]",
     config: TrainConfig,
     given: Given,
     *,

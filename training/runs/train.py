@@ -51,7 +51,7 @@ class TrainedRun:
 
 
 def train(
-    stores: Sequence[StoreLocation],
+    stores: Sequence[StoreLocation | Store],
     config: TrainConfig,
     resources: Resources,
     *,
@@ -64,7 +64,7 @@ def train(
     """Train and evaluate a model under a protocol; everything that comes of it lies in ``out``.
 
     Args:
-        stores: made by `mer preprocess`.
+        stores: made by `mer preprocess`, opened already or not.
         config: of the run.
         resources: where to train.
         out: run folder; one that was interrupted goes on.
@@ -76,7 +76,7 @@ def train(
     Raises:
         MerError: wrong input or usage.
     """
-    opened = [Store.open(store) for store in stores]
+    opened = [store if isinstance(store, Store) else Store.open(store) for store in stores]
     if pretrain is not None and published is not None:
         raise ConfigError("--pretrain and --weights: folds start from one of them; leave the other out")
     first: PlannedRun | None = None  # what is to be pre-trained
