@@ -105,6 +105,7 @@ def test_a_video_is_spotted_as_the_run_learnt(spotted: Path) -> None:
     assert "1.avi" in (spotted / "video" / "timeline.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_spotted_gets_a_class_and_its_probabilities(spotted: Path, shared_store: Store) -> None:
     """Of a model that learnt nothing: what counts is that each interval has the class of its own row."""
     run = recogniser(spotted / "recogniser", shared_store, PROTOCOL)
@@ -136,6 +137,7 @@ def recogniser(path: Path, store: Store, protocol: str) -> RunFolder:
     return make_run_folder(path, [store], found, seeds=(0,), model=SMALL)
 
 
+@pytest.mark.slow
 def test_what_is_spotted_in_a_store_gets_a_class_and_the_whole_a_score(spotted: Path, shared_store: Store) -> None:
     """STRS is F1 of spotting times the mean F1 of classes; all that is true is of the class ``low``."""
     of_table = '[[task.datasets]]\ndataset = "clips"\nclasses = {disgust = "low", anger = "high"}\n'
