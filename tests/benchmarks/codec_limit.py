@@ -1,15 +1,12 @@
 """Reading clips out of a store beside what the codec alone can decode of the same bytes, on one core, in turns.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.codec_limit --size 112
-
 The limit is Blosc decompressing the same chunks, which lie in memory already, into arrays that are there already: no
 file, no index, no checksum, nothing else. "Zarr" is plain zarr-python reading the same frames. Clips are textured noise
 that drifts, packed about as real crops are. CPU seconds of this process; the median of ratios taken in turns.
 """
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -18,45 +15,35 @@ import cv2
 import numcodecs.blosc
 import numpy as np
 import zarr
-from rich.console import Console
-from rich.table import Table
 
 from schemas.layout import FRAMES_PER_CHUNK, FRAMES_PER_SHARD, object_path
 from schemas.store.reader import Store
 from tests.benchmarks.sharing import store_of
+from tests.benchmarks.table import Beside, Goal, Row
 
 CLIPS, REPEATS, SAMPLED = 8, 5, 8
+WHY = "what is lost is a new array for each clip, which the limit does not make, and the checksums"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=64)
-    parser.add_argument("--size", type=int, default=112)
-    options = parser.parse_args()
+def rows(*, short: bool) -> Iterator[Row]:
+    """Whole clips, frames spread over them, and frames at the onset."""
     numcodecs.blosc.use_threads = False
-    with TemporaryDirectory() as folder:
-        shape = (options.frames, options.size)
-        textures = (drifting(index, *shape) for index in range(CLIPS))
-        store = store_of(Path(folder) / "s.zarr", textures, clips=CLIPS, frames=options.frames, size=options.size)
-        table = Table("", "ours", "Zarr", "limit", "ours / limit", "ours / Zarr", title=f"{shape}, clips/s", box=None)
-        for name, frames in rows(options.frames).items():
-            table.add_row(name, *compared(store, frames))
-    Console().print(table)
+    for count, size in ((16, 32),) if short else ((64, 112), (64, 224)):
+        with TemporaryDirectory() as folder:
+            textures = (drifting(index, count, size) for index in range(CLIPS))
+            store = store_of(Path(folder) / "s.zarr", textures, clips=CLIPS, frames=count, size=size)
+            spread = np.linspace(0, count - 1, SAMPLED).round().astype(int)
+            reads = {
+                "all frames": np.arange(count),
+                f"{SAMPLED} frames, spread": spread,
+                "16 at the onset": np.arange(16),
+            }
+            for name, frames in reads.items():
+                yield compared(store, frames, f"clips of {count} frames, {size} px: {name}")
 
 
-def rows(count: int) -> dict[str, np.ndarray]:
-    """What is read of each clip."""
-    spread = np.linspace(0, count - 1, SAMPLED).round().astype(int)
-    return {
-        "all frames": np.arange(count),
-        f"{SAMPLED} frames, spread": spread,
-        "16 frames, at the onset": np.arange(16),
-    }
-
-
-def compared(store: Store, frames: np.ndarray) -> tuple[str, ...]:
-    """Clips/s of each, and our ratios."""
+def compared(store: Store, frames: np.ndarray, what: str) -> Row:
+    """Clips/s of each."""
     keys = [entry.key for entry in store.manifest.clips]
     array = zarr.open_group(store.path, mode="r")["texture"]
     needed = sorted(set((frames // FRAMES_PER_CHUNK).tolist()))
@@ -81,8 +68,10 @@ def compared(store: Store, frames: np.ndarray) -> tuple[str, ...]:
 
     turns = [[seconds(read) for read in (ours, plain, limit)] for _ in range(REPEATS)]
     mine, other, least = (CLIPS / median(column) for column in zip(*turns, strict=True))
-    of_limit, of_zarr = median(t[2] / t[0] for t in turns), median(t[1] / t[0] for t in turns)
-    return f"{mine:.0f}", f"{other:.0f}", f"{least:.0f}", f"{of_limit:.2f}", f"{of_zarr:.1f}"
+    peer, limit = Beside(other, "plain Zarr"), Beside(least, "Blosc alone")
+    taken = median(turn[2] / turn[0] for turn in turns)
+    goal = Goal("≥", 0.8, "limit")
+    return Row(what=what, unit="clips/s", ours=mine, peer=peer, limit=limit, taken=taken, goal=goal, why=WHY)
 
 
 def chunks_of(store: Store, index: int, needed: list[int]) -> list[bytes]:
@@ -106,7 +95,3 @@ def seconds(read: Callable[[], None]) -> float:
     started = time.process_time()
     read()
     return time.process_time() - started
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -17,12 +17,16 @@ from typing import Literal
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.profiler import profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from schemas.config import Device
+from tests.benchmarks.table import Beside, Goal, Row
 from training.config import TrainConfig
 from training.data.batch import ClipBatch
 from training.fit.folder import FoldTime
 from training.fit.optimisation import autocast_of, build_optimiser
+from training.models.base import ClipClassifier
 from training.models.registry import create_model, model_names
 from training.runs.compare import configs_of
 
@@ -56,8 +60,40 @@ def steps(models: str, recipe: Literal["paper", "fast"], batch: int, device: Dev
     Console().print(table)
 
 
+def rows(*, short: bool) -> Iterator[Row]:
+    """An update of MADV-Net's published size beside a matrix product, the most that a processor computes."""
+    torch.set_num_threads(1)
+    name, batch = ("au-logistic", 2) if short else ("madv-net", 4)
+    config = configs_of(name, "paper")[name]
+    with FlopCounterMode(display=False) as counted:
+        update_of(config, batch, torch.device("cpu"))[1]()
+    update = update_of(config, batch, torch.device("cpu"))[1]
+    matrix, out = torch.rand(2, 1024, 1024), torch.empty(1024, 1024)
+    step, product = seconds(update), seconds(lambda: torch.mm(matrix[0], matrix[1], out=out))
+    with profile() as kept:
+        update()
+    spent = sorted(kept.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in spent) / 100
+    largest = ", ".join(f"{event.key} {event.self_cpu_time_total / total:.0f} %" for event in spent[:5])
+    yield Row(
+        what=f"an update of {name}, {config.frames} frames of {config.size} px, {batch} clips: {step:.3g} s",
+        unit="Gflop/s", ours=counted.get_total_flops() / step / 1e9,
+        limit=Beside(2 * 1024**3 / product / 1e9, "a matrix product"), why=largest, goal=Goal("≥", 0.5, "limit"),
+    )  # fmt: skip
+
+
 def timed(config: TrainConfig, batch: int, device: torch.device) -> tuple[float, float]:
     """Median seconds of one update, and of one prediction of one clip, on noise."""
+    network, update = update_of(config, batch, device)
+    step = seconds(update)
+    one = noise(config, 1, device)
+    network.eval()
+    with torch.inference_mode():
+        return step, seconds(lambda: network(one).logits.sum().item())
+
+
+def update_of(config: TrainConfig, batch: int, device: torch.device) -> tuple[ClipClassifier, Callable[[], None]]:
+    """A network, and one training step of it on noise."""
     clips = noise(config, batch, device)
     options = {"classes": CLASSES, "frames": config.frames, "size": config.size, "action_units": UNITS}
     network = create_model(config.model, **options, **config.model_options).to(device)
@@ -75,11 +111,7 @@ def timed(config: TrainConfig, batch: int, device: torch.device) -> tuple[float,
         loss.item()  # waits for a GPU
 
     network.train()
-    step = seconds(update)
-    one = clips.select(torch.tensor([0], device=device))
-    network.eval()
-    with torch.inference_mode():
-        return step, seconds(lambda: network(one).logits.sum().item())
+    return network, update
 
 
 def noise(config: TrainConfig, clips: int, device: torch.device) -> ClipBatch:

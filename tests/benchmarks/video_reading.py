@@ -1,12 +1,8 @@
-"""Reading a 200 fps video with PyAV against OpenCV's reader, which mer used before, in turns.
+"""Reading a 200 fps video with PyAV against OpenCV's reader, which mer used before, in turns."""
 
-uv run python -m tests.benchmarks.reading [--frames 600] [--codec libx264] [--size 640x480]
-"""
-
-import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +11,7 @@ import cv2
 import numpy as np
 
 from pipeline.clip.video import read_video
+from tests.benchmarks.table import Beside, Goal, Row
 
 REPEATS = 5
 
@@ -55,23 +52,17 @@ def seconds(read: Callable[[Path, int], int], path: Path, frames: int) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Print frames per second of both, and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--codec", default="libx264")
-    parser.add_argument("--size", default="640x480")
-    options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ("video.avi" if options.codec == "mjpeg" else "video.mp4")
-        write(path, options.frames, options.codec, width, height)
-        pairs = [[seconds(read, path, options.frames) for read in (with_opencv, with_pyav)] for _ in range(REPEATS)]
-    for name, times in zip(("OpenCV", "PyAV"), zip(*pairs, strict=True), strict=True):
-        print(f"{name}: {options.frames / median(times):.0f} frames per second")
-    ratio = median(before / now for before, now in pairs)
-    print(f"PyAV is {ratio:.2f} times as fast ({options.codec}, {options.size}, median of {REPEATS} turns)")
-
-
-if __name__ == "__main__":
-    main()
+def rows(*, short: bool) -> Iterator[Row]:
+    """Frames per second of 640x480 px, by codec."""
+    frames, repeats = (10, 1) if short else (300, REPEATS)
+    for codec, name in (("libx264", "video.mp4"), ("mjpeg", "video.avi")):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            write(path, frames, codec, 640, 480)
+            turns = [[seconds(read, path, frames) for read in (with_pyav, with_opencv)] for _ in range(repeats)]
+        ours, other = (frames / median(column) for column in zip(*turns, strict=True))
+        taken = median(turn[1] / turn[0] for turn in turns)
+        yield Row(
+            what=f"frames of a video, {codec}, 640x480 px", unit="frames/s", ours=ours, peer=Beside(other, "OpenCV"),
+            taken=taken, goal=Goal("≥", 1, "peer"), why="frames come with their times, upright, and are checked",
+        )  # fmt: skip
