@@ -1,6 +1,6 @@
 """Every benchmark, and the table "ours, peer, limit, ratio" of them all.
 
-    uv run python -m tests.benchmarks [--into docs/measured.md] [--only reading,scale]
+    uv run python -m tests.benchmarks [--into docs/measured.md] [--only codec_limit,scale]
     uv run python -m tests.benchmarks --short
 
 Every ratio is of one run on one thread, the parts of it in turn where that can be done. ``--short`` runs all of it at

@@ -28,7 +28,7 @@ WHY = "what is lost is a new array for each clip, which the limit does not make,
 def rows(*, short: bool) -> Iterator[Row]:
     """Whole clips, frames spread over them, and frames at the onset."""
     numcodecs.blosc.use_threads = False
-    for count, size in ((16, 32),) if short else ((64, 112), (64, 224)):
+    for count, size in ((16, 112),) if short else ((64, 112), (64, 224)):
         with TemporaryDirectory() as folder:
             textures = (drifting(index, count, size) for index in range(CLIPS))
             store = store_of(Path(folder) / "s.zarr", textures, clips=CLIPS, frames=count, size=size)
