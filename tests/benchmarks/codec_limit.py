@@ -39,10 +39,10 @@ def rows(*, short: bool) -> Iterator[Row]:
                 "16 at the onset": np.arange(16),
             }
             for name, frames in reads.items():
-                yield compared(store, frames, f"clips of {count} frames, {size} px: {name}")
+                yield compared(store, frames, f"clips of {count} frames, {size} px: {name}", 1 if short else REPEATS)
 
 
-def compared(store: Store, frames: np.ndarray, what: str) -> Row:
+def compared(store: Store, frames: np.ndarray, what: str, repeats: int) -> Row:
     """Clips/s of each."""
     keys = [entry.key for entry in store.manifest.clips]
     array = zarr.open_group(store.path, mode="r")["texture"]
@@ -66,7 +66,7 @@ def compared(store: Store, frames: np.ndarray, what: str) -> Row:
             else:
                 array.oindex[index, frames]
 
-    turns = [[seconds(read) for read in (ours, plain, limit)] for _ in range(REPEATS)]
+    turns = [[seconds(read) for read in (ours, plain, limit)] for _ in range(repeats)]
     mine, other, least = (CLIPS / median(column) for column in zip(*turns, strict=True))
     peer, limit = Beside(other, "plain Zarr"), Beside(least, "Blosc alone")
     taken = median(turn[2] / turn[0] for turn in turns)

@@ -59,7 +59,7 @@ def rows(*, short: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder, key = Path(name), "casme2/sub01/EP01"
         source = tiny_store(folder / "one.zarr", [key], lengths={key: 8 if short else 64})
-        store = grown(source, folder / "store.zarr", 16 if short else 96)
+        store = grown(source, folder / "store.zarr", 4 if short else 96)
         for cache, loaders in (("cpu", 0),) if short else (("cpu", 0), (None, 1)):
             spent = spent_on(store, cache, loaders)
             clips, whole = len(store.manifest.clips), sum(spent.values())
