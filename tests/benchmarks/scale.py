@@ -76,7 +76,7 @@ def rows(*, short: bool) -> Iterator[Row]:
     """Starting, and what 100,000 clips add to it."""
     with TemporaryDirectory() as folder:
         if short:
-            yield from measured(Path(folder), list(PROGRAMS)[-1:], small=12, clips=24)
+            yield from measured(Path(folder), list(PROGRAMS)[-1:], small=SMALL, clips=60)
         else:
             yield from measured(Path(folder), list(PROGRAMS), small=SMALL, clips=100_000)
 
