@@ -79,7 +79,7 @@ def main() -> None:
 
 def rows(*, short: bool) -> Iterator[Row]:
     """How right action units are, and how still a subject's crops; the figure is drawn and thrown away."""
-    results = made(subjects=4 if short else 11, clips=1 if short else 4, frames=8, seed=2024)
+    results = made(subjects=2 if short else 11, clips=2 if short else 4, frames=8, seed=2024)
     with tempfile.TemporaryDirectory() as folder:
         draw_crosstalk(results, Path(folder) / "crosstalk.png")
     truth, ours, ridge = (
