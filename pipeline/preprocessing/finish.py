@@ -76,7 +76,10 @@ def records_of(store: Store, rows: Sequence[int] | None = None) -> Iterator[Clip
         store: that they are in.
         rows: positions of the clips; by default all.
     """
-    values = {name: store.column(name, rows) for name in MEASURED if name in store.manifest.arrays}
+    # All columns are read, also those that the manifest repeats: a damaged one must not pass unseen.
+    names = [name for name, spec in SPECS.items() if spec.dims[0] == "clip" and not spec.per_clip]
+    columns_of = {name: store.column(name, rows) for name in names if name in store.manifest.arrays}
+    values = {name: columns_of[name] for name in MEASURED if name in columns_of}
     clips = store.manifest.clips
     for row, index in enumerate(range(len(clips)) if rows is None else rows):
         if (entry := clips[index]).status == "ok":
