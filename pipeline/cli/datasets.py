@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Overwrite
 from schemas.config import Execution, PreprocessConfig
 from schemas.options import Given, Json, console, examples, options
 
@@ -61,7 +60,7 @@ def preprocess(
     annotation: Annotation = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Store to write.  [default: <dataset>.zarr]")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file that sets the same fields; options win.")] = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the store that is there.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the failed clips of a complete store again.")
     ] = False,

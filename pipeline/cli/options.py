@@ -6,4 +6,3 @@ import typer
 
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder, a zip file, or a URL.")]
 Without = Annotated[str | None, typer.Option(help="Leave out texture, depth or au_frames; several with commas.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the store that is there.")]

@@ -12,7 +12,7 @@ from schemas.words import count
 
 app = typer.Typer(rich_markup_mode=None)
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the store that is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another store that is there.")]
 
 
 @app.command(
@@ -23,7 +23,7 @@ def push(
     url: Annotated[str, typer.Argument(metavar="URL", help="s3://bucket/name.zarr, gs://, sftp://, or a folder.")],
     without: Without = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask: whoever can read there may see the faces.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another store that is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Publish a store: only what differs moves, the manifest last. Killed half way, the same command goes on."""
     from pipeline.sharing.push import push as send
@@ -44,7 +44,7 @@ def pull(
     out: Annotated[
         Path | None, typer.Argument(metavar="[STORE]", help="Store to write.  [default: named as in the URL]")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another store that is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fetch a store, checking every byte; only what is missing moves. Killed half way, the same command goes on."""
     from pipeline.sharing.pull import pull as fetch

@@ -78,12 +78,12 @@ def records_of(store: Store, rows: Sequence[int] | None = None) -> Iterator[Clip
     """
     # All columns are read, also those that the manifest repeats: a damaged one must not pass unseen.
     names = [name for name, spec in SPECS.items() if spec.dims[0] == "clip" and not spec.per_clip]
-    columns_of = {name: store.column(name, rows) for name in names if name in store.manifest.arrays}
-    values = {name: columns_of[name] for name in MEASURED if name in columns_of}
+    values = {name: store.column(name, rows) for name in names if name in store.manifest.arrays}
+    measured = [name for name in MEASURED if name in values]
     clips = store.manifest.clips
     for row, index in enumerate(range(len(clips)) if rows is None else rows):
         if (entry := clips[index]).status == "ok":
-            columns = {name: column[row].tolist() for name, column in values.items()}
+            columns = {name: values[name][row].tolist() for name in measured}
             columns["frame_numbers"] = columns.pop("frame_number")[: entry.n_frames]
             yield ClipRecord(index=index, entry=entry, columns=ClipColumns.model_validate(columns))
 

@@ -19,6 +19,8 @@ from training.spotting.matching import match
 from training.spotting.scores import by_video
 
 SHOWN = 8  # loops of a kind of error
+_EVENLY = "They are taken evenly from all, in the order of recordings."
+_SUREST = "The surest stand first."
 _AROUND = 0.25  # s before and after an interval, so that one sees it begin and end
 
 
@@ -48,17 +50,13 @@ def write_spotting_report(
         sections = [
             Section("result", "Result", tuple(_scores(result))),
             Section("curve", "Precision and recall", tuple(_curve(folder / "figures", method, result, synthetic))),
-            Section("missed", "Missed", tuple(_loops(missed, store, recordings, "missed expression", _EVENLY))),
-            Section("false", "False alarms", tuple(_loops(false, store, recordings, "false alarm", _SUREST))),
+            Section("missed", "Missed", tuple(_loops(missed, _evenly(missed), store, "missed expression", _EVENLY))),
+            Section("false", "False alarms", tuple(_loops(false, false[:SHOWN], store, "false alarm", _SUREST))),
         ]
     page = folder / "report.html"
     write_text(page, render(f"{method}: expressions in long recordings", facts=facts, caveats=result.caveats,
                             sections=sections))  # fmt: skip
     return page
-
-
-_EVENLY = "They are taken evenly from all, in the order of recordings."
-_SUREST = "The surest stand first."
 
 
 def errors(recordings: Sequence[Recording], spotted: Sequence[Spotted]) -> tuple[list[Spotted], list[Spotted]]:
@@ -155,19 +153,17 @@ def _precision(recall: np.ndarray, f1: float) -> np.ndarray:
     return np.where((found >= 0) & (found <= 1), found, np.nan if f1 else 0.0)
 
 
-def _loops(
-    wrong: Sequence[Spotted], store: Store, recordings: Sequence[Recording], what: str, order: str
-) -> Iterator[Part]:
-    if not wrong:
+def _evenly(wrong: Sequence[Spotted]) -> list[Spotted]:
+    places = np.unique(np.linspace(0, len(wrong) - 1, SHOWN).round().astype(int)) if wrong else ()
+    return [wrong[place] for place in places]
+
+
+def _loops(wrong: Sequence[Spotted], shown: Sequence[Spotted], store: Store, what: str, order: str) -> Iterator[Part]:
+    if not shown:
         yield Text("None.")
         return
-    chosen = wrong[:SHOWN]
-    if order is _EVENLY:
-        places = np.unique(np.linspace(0, len(wrong) - 1, SHOWN).round().astype(int))
-        chosen = [wrong[place] for place in places]
-    fps = {one.key: one.fps for one in recordings}
     try:
-        loops = tuple(Loop(_words(one, store, fps[one.video]), _loop(one, store)) for one in chosen)
+        loops = tuple(_loop(one, store) for one in shown)
     except StoreError as error:
         yield Text(f"Not shown: {error}", "missing")
         return
@@ -178,21 +174,14 @@ def _loops(
     )
 
 
-def _positions(one: Spotted, store: Store) -> tuple[int, int]:
-    """Of its first frame and after its last in the recording."""
-    numbers = np.asarray(store.row("frame_number", one.video))[: store.entry(one.video).n_frames]
-    first, last = np.searchsorted(numbers, [one.onset, one.offset])
-    return int(first), int(last) + 1
-
-
-def _loop(one: Spotted, store: Store) -> str:
-    entry, (first, stop) = store.entry(one.video), _positions(one, store)
-    around = round(_AROUND * entry.fps)
-    return moving_part(store, one.video, max(0, first - around), min(entry.n_frames, stop + around))
-
-
-def _words(one: Spotted, store: Store, fps: float) -> str:
-    first, stop = _positions(one, store)
+def _loop(one: Spotted, store: Store) -> Loop:
+    entry = store.entry(one.video)
+    numbers = np.asarray(store.row("frame_number", one.video))[: entry.n_frames]
+    first, last = (int(place) for place in np.searchsorted(numbers, [one.onset, one.offset]))
+    stop, around = last + 1, round(_AROUND * entry.fps)
     named = " ".join(filter(None, [f"{one.type}-expression", one.emotion]))
     score = "" if np.isnan(one.score) else f", score {one.score:.2f}"
-    return f"{one.video}, {first / fps:.2f} to {stop / fps:.2f} s: {named}{score}"
+    return Loop(
+        f"{one.video}, {first / entry.fps:.2f} to {stop / entry.fps:.2f} s: {named}{score}",
+        moving_part(store, one.video, max(0, first - around), min(entry.n_frames, stop + around)),
+    )

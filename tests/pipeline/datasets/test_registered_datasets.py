@@ -1,6 +1,5 @@
 """Datasets register themselves: ours by their modules, others by an entry point of their package."""
 
-import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from pipeline.datasets import DATASETS, scan_dataset
 from schemas.datasets import FACTS, people_of
+from tests.other_packages import installed
 from tests.pipeline.datasets.tiny_clips import save_sheets
 from training.protocols.tasks import subject_of
 
@@ -41,23 +41,11 @@ GRINS = Grins()
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Another package with one adapter, as an installer leaves it; the registry is read anew around it."""
-    DATASETS.names()
-    before = dict(DATASETS._items)
-    site = tmp_path / "site"
-    (site / "grins-1.0.dist-info").mkdir(parents=True)
-    (site / "grins_adapter.py").write_text(ADAPTER)
-    (site / "grins-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: grins\nVersion: 1.0\n")
-    (site / "grins-1.0.dist-info" / "entry_points.txt").write_text("[mer.datasets]\ngrins = grins_adapter:GRINS\n")
-    monkeypatch.syspath_prepend(str(site))
-    del DATASETS.__dict__["_loaded"]
-    yield
-    DATASETS._items.clear()
-    DATASETS._items.update(before)
-    DATASETS.__dict__.pop("_loaded", None)
-    sys.modules.pop("grins_adapter", None)
+@pytest.fixture(name="installed")
+def installed_package(tmp_path: Path) -> Iterator[None]:
+    """Another package with one adapter."""
+    with installed(DATASETS, tmp_path / "site", "grins = grins_adapter:GRINS", ADAPTER):
+        yield
 
 
 @pytest.mark.usefixtures("installed")

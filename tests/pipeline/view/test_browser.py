@@ -11,7 +11,7 @@ from pipeline.view.frames import CHANGE_STEP
 from pipeline.view.server import start
 from schemas.clip import ExpressionInterval
 from schemas.labels import Label
-from tests.pipeline.view.devtools import opened
+from tests.pipeline.view.devtools import Tab, opened
 from tests.tiny_stores import SIZE, tiny_store
 from tests.training.report.browser import find_browser
 
@@ -30,6 +30,13 @@ _TEXTS = "all(document).filter((e) => e.localName === 'dd').map((e) => e.textCon
 _MODEL = "Bokeh.documents[0].get_model_by_name"
 
 
+async def open_first_card(tab: Tab) -> None:
+    await tab.until("window.Bokeh?.documents?.[0]?.is_idle")
+    await tab.value(_SCRIPT)
+    x, y, width, height = await tab.until("boxes('card')[0]")
+    await tab.click(x + width / 2, y + height / 2)
+
+
 @pytest.mark.slow
 def test_a_person_looks_at_clips(tmp_path: Path) -> None:
     browser = find_browser()
@@ -40,10 +47,7 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
     async def look() -> None:
         server, url = start(store, None)
         async with opened(browser, url, tmp_path / "profile") as tab:
-            await tab.until("window.Bokeh?.documents?.[0]?.is_idle")
-            await tab.value(_SCRIPT)
-            x, y, width, height = await tab.until("boxes('card')[0]")
-            await tab.click(x + width / 2, y + height / 2)
+            await open_first_card(tab)
             await tab.until(
                 f"{_MODEL}('tabs').active === 1 && {_MODEL}('texture').data.image[0].some((value) => value > 0)"
             )
@@ -108,10 +112,7 @@ def test_a_tap_on_an_expression_of_a_recording_shows_its_onset(tmp_path: Path) -
     async def look() -> None:
         server, url = start(store, None)
         async with opened(browser, url, tmp_path / "profile") as tab:
-            await tab.until("window.Bokeh?.documents?.[0]?.is_idle")
-            await tab.value(_SCRIPT)
-            x, y, width, height = await tab.until("boxes('card')[0]")
-            await tab.click(x + width / 2, y + height / 2)
+            await open_first_card(tab)
             await tab.until(f"{_MODEL}('tabs').active === 1 && {_MODEL}('frame').end === 299")
             assert any("1 micro, 1 macro" in text for text in await tab.value(_TEXTS))
             place = f"""(() => {{

@@ -1,13 +1,13 @@
 """A model of another package, found by its entry point, is listed, built and trained like ours."""
 
 import csv
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import mer
+from tests.other_packages import installed
 from tests.training.small_stores import CONFIG, PROTOCOL, small_store
 from training.models.registry import MODELS, ModelRow, model_rows
 
@@ -37,20 +37,11 @@ class MeanColour(ClipClassifier):
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The package ``colours``, as an installer leaves it."""
-    about = tmp_path / "site" / "colours-1.0.dist-info"
-    about.mkdir(parents=True)
-    (tmp_path / "site" / "colours.py").write_text(CODE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[mer.models]\nmean-colour = colours:MeanColour\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    MODELS.__dict__.pop("_loaded", None)  # as in a process that begins
-    yield
-    MODELS.__dict__.pop("_loaded", None)
-    MODELS._items.pop("mean-colour", None)
-    sys.modules.pop("colours", None)
+@pytest.fixture(name="installed")
+def installed_package(tmp_path: Path) -> Iterator[None]:
+    """The package ``colours``."""
+    with installed(MODELS, tmp_path / "site", "mean-colour = colours:MeanColour", CODE):
+        yield
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from schemas.store.reader import Store
 from tests.tiny_stores import tiny_store
 from tests.training.report.test_wrong_clips import read
 from training.report.page import Loops, Text
-from training.report.spotting import SHOWN, _loops, _precision, errors, write_spotting_report
+from training.report.spotting import SHOWN, _evenly, _loops, _precision, errors, write_spotting_report
 from training.spotting.evaluate import evaluate
-from training.spotting.intervals import Recording, Spotted, recordings_of
+from training.spotting.intervals import Spotted, recordings_of
 
 ONE, OTHER = "casme-sq/s1/v", "casme-sq/s2/v"
 
@@ -64,13 +64,12 @@ def test_the_page_shows_them(store: Store, tmp_path: Path) -> None:
 
 
 def test_of_many_errors_some_are_shown_and_without_any_it_says_so(store: Store) -> None:
-    recordings: tuple[Recording, ...] = recordings_of([store])
     many = [Spotted(ONE, onset, onset + 3, "micro") for onset in range(15, 75)]
-    (part,) = _loops(many, store, recordings, "missed expression", "Evenly.")
+    (part,) = _loops(many, _evenly(many), store, "missed expression", "Evenly.")
     assert isinstance(part, Loops)
     assert len(part.shown) == SHOWN
     assert part.caption.startswith(f"{SHOWN} of 60 missed expressions")
-    assert list(_loops([], store, recordings, "missed expression", "")) == [Text("None.")]
+    assert list(_loops([], [], store, "missed expression", "")) == [Text("None.")]
 
 
 @pytest.mark.parametrize("f1", [0.05, 0.4])

@@ -1,7 +1,6 @@
 """A method of spotting of another package, found by its entry point, is listed, fitted fold by fold, and reported."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from madv_mer import registry
 from schemas.clip import ExpressionInterval
 from schemas.labels import Label
 from tests.command_line import mer
+from tests.other_packages import installed
 from tests.tiny_stores import tiny_store
 from training.spotting.method import METHODS
 
@@ -55,20 +55,11 @@ class AsOthers:
 '''
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The package ``copycat``, as an installer leaves it."""
-    about = tmp_path / "site" / "copycat-1.0.dist-info"
-    about.mkdir(parents=True)
-    (tmp_path / "site" / "copycat.py").write_text(CODE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: copycat\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[mer.spotters]\nas-others = copycat:AsOthers\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    METHODS.__dict__.pop("_loaded", None)  # as in a process that begins
-    yield
-    METHODS.__dict__.pop("_loaded", None)
-    METHODS._items.pop("as-others", None)
-    sys.modules.pop("copycat", None)
+@pytest.fixture(name="installed")
+def installed_package(tmp_path: Path) -> Iterator[None]:
+    """The package ``copycat``."""
+    with installed(METHODS, tmp_path / "site", "as-others = copycat:AsOthers", CODE):
+        yield
 
 
 def test_it_is_listed_fitted_on_the_others_and_reported(installed: None, tmp_path: Path) -> None:
