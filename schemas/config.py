@@ -15,6 +15,7 @@ BackendName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 ApexMethod = Literal["motion", "middle"]
 ActionUnitFrames = Literal["apex", "all"]
 Device = Literal["cpu", "cuda"]
+DepthRuntime = Literal["auto", "torch", "openvino", "openvino-bf16"]
 
 
 class PreprocessConfig(Model):
@@ -29,6 +30,11 @@ class PreprocessConfig(Model):
         "for the depth that the dataset ships, or none.",
     )
     depth_size: int = Field(518, ge=126, le=1036, description="Input side of the depth model, px, a multiple of 14.")
+    depth_runtime: DepthRuntime = Field(
+        "torch",
+        description="What computes Depth Anything on a CPU: torch, openvino (extra cpu; faster, equal but for "
+        "rounding), openvino-bf16 (coarser, for processors with bf16), or auto: openvino where it is installed.",
+    )
     au: BackendName = Field("py-feat", description="Action unit backend: py-feat, mesh, or one of another package.")
     au_frames: ActionUnitFrames = Field(
         "apex", description="Store action units of onset and apex alone, or of all frames too."
@@ -67,9 +73,8 @@ class PreprocessConfig(Model):
     def sha256(self) -> str:
         """Hash of the canonical JSON form; a field that older stores lack counts where it is not the default."""
         fields = type(self).model_fields
-        young = {
-            name for name in ("detector", "frames", "tolerate", "long") if getattr(self, name) == fields[name].default
-        }
+        later = ("detector", "frames", "tolerate", "long", "depth_runtime")
+        young = {name for name in later if getattr(self, name) == fields[name].default}
         return canonical_sha256(self.model_dump(mode="json", exclude=young))
 
     def differences(self, other: "PreprocessConfig") -> Differences:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch.nn import functional
 from pipeline.clip.aligned_clip import AlignedClip
 from pipeline.clip.alignment import rescale, warp
 from pipeline.weights.locate import LocatedWeights
+from schemas.config import DepthRuntime
 from schemas.errors import ConfigError, DepthError, WeightsInvalidError
 
 PATCH = 14  # px, of the DINOv2 backbone
@@ -80,9 +81,10 @@ class DepthAnything:
         input_size: side of the model's input, px, a multiple of 14.
         batch: frames at once; ``None`` takes as many as fit into the free memory of a GPU, or a few on a CPU. It is
             halved for good whenever the device runs out of memory.
+        runtime: what computes the model; OpenVINO does on a CPU, one frame at a time.
 
     Raises:
-        ConfigError: ``input_size`` is no multiple of 14.
+        ConfigError: ``input_size`` is no multiple of 14, or the processor has no units for the runtime.
         WeightsInvalidError: a file of the model is missing, damaged, or of another architecture.
     """
 
@@ -94,6 +96,7 @@ class DepthAnything:
         size: int,
         input_size: int = 518,
         batch: int | None = None,
+        runtime: DepthRuntime = "torch",
     ) -> None:
         if input_size % PATCH:
             raise ConfigError(f"input size {input_size} px of the depth model: expected a multiple of {PATCH}")
@@ -105,6 +108,11 @@ class DepthAnything:
             self.model = self.model.to(
                 memory_format=torch.channels_last
             )  # what tensor cores convolve; a CPU gains nothing
+        self._network: Callable[[torch.Tensor], torch.Tensor] = lambda pixels: self.model(pixels).predicted_depth
+        if runtime != "torch":
+            from pipeline.clip.openvino_runtime import compiled
+
+            self._network, batch = compiled(self.model, input_size, runtime), 1
         self._lock = threading.Lock()
         self.batch = batch or self._fitting_batch()
 
@@ -167,7 +175,7 @@ class DepthAnything:
         pixels = self.normalise(crops.to(self.device, non_blocking=True))
         # fp16 rather than bf16: three more bits of mantissa, for differences between frames that are small.
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            depth = self.model(pixels).predicted_depth
+            depth = self._network(pixels)
         return _resize(depth.float(), self.size)
 
     def _fitting_batch(self) -> int:

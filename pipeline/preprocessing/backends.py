@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.clip.backends import ACTION_UNITS, DEPTH, DETECTORS, Backend, DepthBackend, Setup
 from pipeline.weights.locate import LocatedWeights, locate
 from schemas.config import Device, PreprocessConfig
-from schemas.errors import WeightsInvalidError
+from schemas.errors import ConfigError, WeightsInvalidError
 from schemas.manifest import ActionUnitColumns, DepthColumn
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _PACKAGES = (
     "madv-mer", "numpy", "opencv-python-headless", "pillow", "torch", "facenet-pytorch", "zarr", "numcodecs", "py-feat",
 )  # fmt: skip
+OPENVINO_REMEDY = "`uv sync --extra cpu`, or `pip install 'madv-mer[cpu]'`"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Backends:
     def packages(self) -> dict[str, str]:
         """Distribution -> version of all that decides the bytes of a store; a resumed run must have the same."""
         names = [*_PACKAGES, *(backend.package for backend in _chosen(self.config).values())]
+        if self.config.depth_runtime.startswith("openvino"):
+            names.append("openvino")
         return {name: version(name) for name in dict.fromkeys(names)}
 
     @property
@@ -92,6 +96,34 @@ def _chosen(config: PreprocessConfig) -> dict[str, type[Backend[Any]]]:
         **({"depth": depth} if depth else {}),
         "au": ACTION_UNITS[config.au],
     }
+
+
+def with_runtime(config: PreprocessConfig, device: Device, *, here: bool) -> PreprocessConfig:
+    """The config with ``--depth-runtime auto`` settled, so that a store never holds it.
+
+    Args:
+        config: of the run.
+        device: that it runs on.
+        here: on the processor of this machine; workers elsewhere look at theirs when they load the model.
+
+    Raises:
+        ConfigError: the depth backend, the device or this machine has no such runtime.
+    """
+    backend, runtime = depth_backend(config), config.depth_runtime
+    possible = backend.runtimes if backend and device == "cpu" else ("torch",)
+    there = find_spec("openvino") is not None
+    if runtime == "auto":
+        runtime = "openvino" if "openvino" in possible and there else "torch"
+    if runtime not in possible:
+        why = f"--depth {config.depth}" if device == "cpu" else "a GPU; --device cpu has it"
+        raise ConfigError(f"--depth-runtime {runtime}: not for {why}; choose torch, or leave it out")
+    if runtime != "torch" and not there:
+        raise ConfigError(f"--depth-runtime {runtime}: OpenVINO is not installed here; {OPENVINO_REMEDY}")
+    if here and runtime == "openvino-bf16":
+        from pipeline.clip.openvino_runtime import check_bf16
+
+        check_bf16()
+    return config.model_copy(update={"depth_runtime": runtime})
 
 
 def locate_weights(config: PreprocessConfig, models_dir: Path | None) -> dict[str, LocatedWeights]:

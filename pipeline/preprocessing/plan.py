@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.preprocessing.backends import Backends, locate_weights
+from pipeline.preprocessing.backends import Backends, locate_weights, with_runtime
 from pipeline.preprocessing.cluster import choose_device
 from pipeline.preprocessing.journal import JournalHeader
 from schemas.clip import Clip, DatasetScan
@@ -59,12 +59,14 @@ def plan_run(root: Path, out: Path, scan: DatasetScan, config: PreprocessConfig,
     """Select the clips and find the models, before anything is written.
 
     Raises:
-        ConfigError: the selection matches nothing.
+        ConfigError: the selection matches nothing, or there is no such runtime of the depth model.
         WeightsUnavailableError: a model's weights are nowhere to be had.
     """
     clips = select(scan.clips, config)
     weights = locate_weights(config, execution.models_dir)  # before the device: PyTorch is slow to import
-    backends = Backends(config, choose_device(execution), weights, execution.models_dir)
+    device = choose_device(execution)
+    config = with_runtime(config, device, here=execution.scheduler is None)
+    backends = Backends(config, device, weights, execution.models_dir)
     provenance = Provenance(
         config=config,
         layout=scan.layout,

@@ -1,6 +1,7 @@
 """`mer preprocess`: scan, plan, run, and tell the user what came out."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -72,10 +73,14 @@ def preprocess(
     say = partial(console.print, markup=False, highlight=False)  # paths and labels may hold brackets
     taken = count(len(plan.clips), "recording" if long else "clip")
     say(f"{found.dataset} ({found.layout}): {taken} -> {out}")
+    config = plan.provenance.config
     for name, value in config.model_dump(mode="json", exclude_defaults=True, exclude={"dataset"}).items():
         say(f"  {name} = {value}")
-    if (depth := depth_backend(config)) is not None and depth.prior:
+    depth = depth_backend(config)
+    if depth is not None and depth.prior:
         say(f"  the depth of {config.depth} has the shape of faces at large: it is not measured on these people")
+    if depth is not None and plan.backends.device == "cpu" and (advice := depth.advice_on_cpu(config)):
+        print(f"note: {advice}", file=sys.stderr)
     if found.synthetic:
         say(f"  {SYNTHETIC_NOTE}")
     for finding in found.findings:

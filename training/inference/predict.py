@@ -26,7 +26,7 @@ from training.protocols.tasks import refuse_recordings, subject_of
 from training.runs.leaks import pixels_of, sources_of
 
 _CLIPS_HELD = 256  # in memory at once, while every model looks at them
-_OF_BACKENDS = ("depth", "depth_size", "au")
+_OF_BACKENDS = ("depth", "depth_size", "depth_runtime", "au")
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +273,9 @@ def _learned_under_other_names(run: Run, learned: Collection[str], store: Store)
 def _other_backends(run: Run, store: Store, inputs: frozenset[Input]) -> Iterator[str]:
     mine = store.manifest.provenance.config
     for name in _OF_BACKENDS:
-        if name.split("_")[0] not in inputs or (name == "depth_size" and not mine.depth.startswith("depth-anything")):
+        if name.split("_")[0] not in inputs or (
+            name.startswith("depth_") and not mine.depth.startswith("depth-anything")
+        ):
             continue
         own: Any = getattr(mine, name)
         theirs = {getattr(trained.preprocess, name) for trained in run.stores}

@@ -12,7 +12,7 @@ from typing import ClassVar, Generic, TypeVar
 from pipeline.clip.aligned_clip import ActionUnitEstimator, DepthEstimator
 from pipeline.clip.faces import FaceDetector
 from pipeline.weights.locate import LocatedWeights
-from schemas.config import Device, PreprocessConfig
+from schemas.config import DepthRuntime, Device, PreprocessConfig
 from schemas.manifest import ActionUnitKind, DepthKind
 from schemas.registry import Registry
 
@@ -67,12 +67,19 @@ class DepthBackend(Backend[DepthEstimator]):
         unit: unit of its values before they are normalised.
         prior: whether the shape is that of faces at large rather than measured on the person.
         measured: whether it reads the depth that the dataset ships.
+        runtimes: what can compute it on a CPU.
     """
 
     kind: ClassVar[DepthKind]
     unit: ClassVar[str]
     prior: ClassVar[bool] = False
     measured: ClassVar[bool] = False
+    runtimes: ClassVar[tuple[DepthRuntime, ...]] = ("torch",)
+
+    @classmethod
+    def advice_on_cpu(cls, config: PreprocessConfig) -> str:
+        """What would make this config faster without a GPU; empty where nothing would."""
+        return ""
 
 
 class ActionUnitBackend(Backend[ActionUnitEstimator]):

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pipeline.clip.aligned_clip import DepthEstimator
 from pipeline.clip.backends import DEPTH, DepthBackend, Setup
+from schemas.config import PreprocessConfig
 
 BIBTEX = """\
 @inproceedings{yang2024depthanythingv2,
@@ -25,15 +26,29 @@ class DepthAnythingBackend(DepthBackend):
     bibtex = BIBTEX
     kind = "relative inverse depth"
     unit = "arbitrary, larger is nearer"
+    runtimes = ("torch", "openvino", "openvino-bf16")
     weights: ClassVar[str]
+
+    @classmethod
+    def advice_on_cpu(cls, config: PreprocessConfig) -> str:
+        """A smaller input and the other runtime, unless one of them is chosen already; measured in docs/measured.md."""
+        if config.depth_size <= 252 or config.depth_runtime != "torch":
+            return ""
+        return (
+            f"{config.depth} without a GPU is slow (Small some 1.6 s a frame and core at 518 px): --depth-size 252 is "
+            "5 times as fast and coarser; --depth-runtime openvino is 1.3 times as fast (1.6 at 252 px) and equal "
+            "but for rounding"
+        )
 
     @classmethod
     def load(cls, setup: Setup) -> DepthEstimator:
         """Load the model."""
         from pipeline.clip.depth_anything import DepthAnything
 
-        size, input_size = setup.config.size, setup.config.depth_size
-        return DepthAnything(setup.weights[cls.weights], device=setup.device, size=size, input_size=input_size)
+        config, weights = setup.config, setup.weights[cls.weights]
+        return DepthAnything(
+            weights, device=setup.device, size=config.size, input_size=config.depth_size, runtime=config.depth_runtime
+        )
 
 
 @DEPTH.register("depth-anything-v2-small")
