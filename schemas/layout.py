@@ -25,8 +25,8 @@ NO_FRAME = -1  # pads `frame_number`, and stands for the indices of a failed cli
 class ArraySpec:
     """One array; ``shape`` is given by the store's dimensions, looked up by name.
 
-    ``shuffle`` is the filter of Blosc (zstd, level 3: on aligned faces bitshuffle packs 1.56:1 and decodes
-    367 MB/s a core, lz4 1.24:1 and 1.1 GB/s). Every chunk ends in a CRC-32C, because a damaged Blosc
+    ``shuffle`` is the filter of Blosc (zstd, level 1, in blocks of 512 KiB; docs/measured.md holds it against others on
+    aligned faces). Every chunk ends in a CRC-32C, because a damaged Blosc
     chunk can crash the process that decodes it.
     """
 

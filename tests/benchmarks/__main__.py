@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.benchmarks.table import END, HEAD, START, filled, lines_of
 
 BENCHMARKS = (
-    "preprocessing", "depth_runtime", "throughput", "mesh_accuracy", "video_reading", "codec_limit", "models",
+    "preprocessing", "depth_runtime", "throughput", "mesh_accuracy", "video_reading", "codecs", "codec_limit", "models",
     "train_loop", "spotting", "sharing", "scale",
 )  # fmt: skip
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -10,7 +10,7 @@ import zarr
 from pipeline.preprocessing.store_arrays import write_clip, write_columns
 from schemas.errors import StoreWriteError
 from schemas.layout import FRAMES_PER_CHUNK, object_path
-from schemas.store.format import Dimensions, create_arrays
+from schemas.store.format import EARLIER_PACKING, Dimensions, create_arrays
 
 FRAMES = 2 * FRAMES_PER_CHUNK + 5
 
@@ -51,6 +51,16 @@ def test_bytes_do_not_depend_on_threads(path: Path) -> None:
     smooth = np.tile(np.linspace(0, 1, 16 * 16, dtype=np.float16).reshape(1, 16, 16), (FRAMES, 1, 1))
     hashes = {write_clip(path, i % 3, {"depth": smooth})["depth"]["sha256"] for i in range(9)}
     assert len(hashes) == 1
+
+
+def test_a_store_that_was_begun_before_keeps_its_codec(tmp_path: Path) -> None:
+    """Whose chunks were zstd of level 3 in blocks of Blosc's choice: what numcodecs makes of that, byte for byte."""
+    dimensions = Dimensions(clips=1, frames=FRAMES, size=16, action_units=("AU01",), depth=True, au_frames=False)
+    create_arrays(tmp_path / "s.zarr", dimensions, packing=EARLIER_PACKING)
+    write_clip(tmp_path / "s.zarr", 0, {"texture": texture(FRAMES)})
+    data = (tmp_path / "s.zarr" / object_path("texture", 0)).read_bytes()
+    expected = numcodecs.blosc.Blosc("zstd", 3, numcodecs.blosc.Blosc.BITSHUFFLE).encode(texture(FRAMES)[:16])
+    assert data[: len(expected)] == expected
 
 
 def test_a_clip_of_fill_values_still_has_an_object(path: Path) -> None:
