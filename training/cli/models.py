@@ -68,6 +68,8 @@ def _show_model(name: str, frames: int, size: int, classes: int, device: str, as
         print(json.dumps(asdict(info)))
         return
     print(f"{info.name}: {info.parameters / 1e6:.2f} M parameters, {info.macs / 1e9:.2f} GMACs a clip")
+    if info.printed_macs is not None:
+        print(f"{info.printed_macs / 1e9:.2f} GMACs by the formula of its paper")
     print(f"{frames} frames of {size} px, {info.latency * 1e3:.0f} ms on {info.device} (one clip, float32)")
 
 

@@ -41,6 +41,7 @@ class ClipClassifier(nn.Module, ABC):
         learns_codes: whether its loss reads ``batch.coded``.
         mixes: whether its loss takes shares of classes for labels.
         feature_width: D of ``feature_maps``, ``None`` for a model that has none.
+        printed_macs: multiply-accumulates of a clip by the formula that its paper prints, ``None`` where there is none.
     """
 
     facts: ClassVar[ModelFacts] = ModelFacts()
@@ -52,6 +53,7 @@ class ClipClassifier(nn.Module, ABC):
     learns_codes: bool = False
     mixes: ClassVar[bool] = True
     feature_width: int | None = None
+    printed_macs: int | None = None
 
     @classmethod
     def build(cls, **fields: object) -> Self:

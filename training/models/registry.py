@@ -68,6 +68,7 @@ class ModelInfo:
         size: side of its frames, px.
         parameters: trainable.
         macs: multiply-accumulates of one forward pass; matrix products, convolutions and attention.
+        printed_macs: the same by the formula that the model's paper prints, where it prints one.
         latency: s, median of the repeats, batch of one, float32, eval mode.
         device: that the latency was measured on.
     """
@@ -77,6 +78,7 @@ class ModelInfo:
     size: int
     parameters: int
     macs: int
+    printed_macs: int | None
     latency: float
     device: str
 
@@ -205,6 +207,7 @@ def model_info(
         size=size,
         parameters=_trainable(model),
         macs=counter.get_total_flops() // 2,
+        printed_macs=model.printed_macs,
         latency=median(seconds),
         device=str(device),
     )

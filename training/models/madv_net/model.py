@@ -1,5 +1,6 @@
 """MADV-Net (Kong, You, Lv, Sensors 2025, 25(10), 3175): texture, depth and AU paths, a three-stage pyramid."""
 
+from math import prod
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -154,19 +155,23 @@ class MADVNet(ClipClassifier):
         switched_off = {name for name in ("texture", "depth", "au") if not getattr(config, name)}
         self.inputs = INPUTS - switched_off
         self.feature_width = config.dims[-1]
-        channels = {"texture": 3, "depth": 1}
+        channels = {name: {"texture": 3, "depth": 1}[name] for name in config.streams}
         self.stems = nn.ModuleList(
-            VideoToTokens(channels[name], config.stem_width, config.stem_kernel) for name in config.streams
+            VideoToTokens(count, config.stem_width, config.stem_kernel) for count in channels.values()
         )
         self.au_encoder = ActionUnitEncoder.of(config) if config.au else None
 
         side = -(-config.size // 4)  # Eq. 2 halves twice
-        width = config.stem_width
+        frames, width = -(-config.frames // 2), config.stem_width
+        places = config.frames * (-(-config.size // 2)) ** 2  # of the stems' convolutions
+        self.printed_macs = places * config.stem_width * prod(config.stem_kernel) * sum(channels.values())
         stages = []
         for level, (dim, stride) in enumerate(zip(config.dims, config.strides, strict=True)):
             side = -(-side // stride)
             grid = Grid(len(config.streams), side, side)
-            stages.append(Stage(config, level, width=width, grid=grid, frames=-(-config.frames // 2)))
+            stages.append(Stage(config, level, width=width, grid=grid, frames=frames))
+            layer = printed_layer_macs(1 + grid.patches, dim, config.mlp_ratio * dim)
+            self.printed_macs += frames * config.depths[level] * layer
             width = dim
         self.stages = nn.ModuleList(stages)
 
@@ -278,3 +283,12 @@ class MADVNet(ClipClassifier):
         for module in self.modules():
             if isinstance(module, FrameDifference):
                 nn.init.zeros_(module.out.weight)
+
+
+def printed_layer_macs(length: int, dim: int, hidden: int) -> int:
+    """Eq. 24: ``3 L d² + L² d + 2 L d d_hidden``.
+
+    It counts one attention a layer, one of its two products of L x L, and no projection of its output. L is the tokens
+    of a frame here, so that a layer counts once for each frame; Eq. 25 is the sum over the layers.
+    """
+    return 3 * length * dim**2 + length**2 * dim + 2 * length * dim * hidden
