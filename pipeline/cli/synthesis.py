@@ -18,6 +18,10 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write; the truth goes to OUT-truth.")],
     subjects: Annotated[int, typer.Option(min=1, help="People, each a real face.")] = 4,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each, or long recordings.")] = 4,
+    looks: Annotated[
+        int,
+        typer.Option(min=1, help="Faces made of a subject's photograph: shape and skin vary."),
+    ] = 1,
     frames: Annotated[
         int | None, typer.Option(min=8, help="Frames from onset to offset, on average.  [default: 24]")
     ] = None,
@@ -37,8 +41,8 @@ def synth(
     from schemas.errors import ConfigError
 
     if layout == LONG_LAYOUT:
-        if frames is not None or quirks:
-            raise ConfigError("--frames and --quirks are of short clips; --layout long has --seconds")
+        if frames is not None or quirks or looks > 1:
+            raise ConfigError("--frames, --looks and --quirks are of short clips; --layout long has --seconds")
         with Progress(console(), unit="recordings", total=subjects * clips) as progress:
             long = synthesise_long(
                 dataset,
@@ -63,6 +67,7 @@ def synth(
             clips=clips,
             frames=frames or 24,
             seed=seed,
+            looks=looks,
             layout=layout,
             quirks=quirks,
             progress=lambda *_: progress.advance(),

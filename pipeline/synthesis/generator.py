@@ -14,6 +14,7 @@ from pipeline.synthesis.depth_camera import DepthCamera, Millimetres
 from pipeline.synthesis.expression import WOBBLES, Motion, Script, emotion_plan, write_script
 from pipeline.synthesis.identities import Identity, identities, load_still
 from pipeline.synthesis.layouts import SyntheticClip, write_dataset
+from pipeline.synthesis.looks import another_look
 from pipeline.synthesis.recording import CAMERAS, Camera, take_portrait
 from pipeline.synthesis.rendering import Performance, Stage
 from pipeline.synthesis.skin import Skin
@@ -54,6 +55,7 @@ def synthesise(
     clips: int,
     frames: int,
     seed: int,
+    looks: int = 1,
     layout: str | None = None,
     quirks: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -64,10 +66,10 @@ def synthesise(
     synthetic. Equal arguments give equal bytes. A subject's clips do not depend on how many subjects come after.
 
     ``truth.json`` holds ``format``, ``dataset``, ``seed``, ``action_units`` and ``sides`` (the order of axes below)
-    and ``clips``: key -> ``file`` (the arrays), ``subject`` and ``clip`` (0-based), ``identity``, ``emotion`` (class),
-    ``member`` (emotion shown), ``onset``, ``apex``, ``offset`` and ``frames`` (positions in, and length of, the
-    recording: the file numbered n is position ``n - annotated onset + onset``) and ``au`` (name -> activation at the
-    apex, right and left).
+    and ``clips``: key -> ``file`` (the arrays), ``subject``, ``clip`` and ``look`` (0-based), ``identity``, ``emotion``
+    (class), ``member`` (emotion shown), ``onset``, ``apex``, ``offset`` and ``frames`` (positions in, and length of,
+    the recording: the file numbered n is position ``n - annotated onset + onset``) and ``au`` (name -> activation at
+    the apex, right and left).
 
     Each ``.npz`` holds, for a recording of ``T`` frames of ``(H, W)`` px:
 
@@ -83,6 +85,7 @@ def synthesise(
         clips: of each subject.
         frames: from onset to offset; each clip has up to a quarter more or less.
         seed: of everything.
+        looks: faces made of each subject's photograph, itself first; the clips are dealt to them in turn.
         layout: one of the dataset's layouts on disk.
         quirks: add the oddities of the real distribution.
         progress: called with clips done and clips in all.
@@ -92,14 +95,17 @@ def synthesise(
     """
     if clips < 1 or frames < 5:
         raise ConfigError(f"{clips} clips of {frames} frames asked for; at least 1 clip of 5 frames is needed")
+    if not 1 <= looks <= clips:
+        raise ConfigError(f"{looks} looks asked for, of subjects with {clips} clips each; ask for 1 to {clips}")
     people = cast_people(dataset, out, subjects)
     truth = out.with_name(f"{out.name}-truth")
     made = {"synthetic": True, "made_by": "mer synth", "dataset": dataset, "subjects": subjects, "clips": clips}
+    made |= {"looks": looks} if looks > 1 else {}
     records: list[dict[str, object]] = []
     emotions: dict[str, int] = {}
 
     def generated() -> Iterator[SyntheticClip]:
-        for clip, record, arrays in _clips(dataset, people, clips, frames, seed):
+        for clip, record, arrays in _clips(dataset, people, clips, frames, seed, looks):
             np.savez_compressed(truth / str(record["file"]), allow_pickle=False, **arrays)
             records.append(record)
             emotions[clip.emotion] = emotions.get(clip.emotion, 0) + 1
@@ -157,9 +163,10 @@ class Actor:
     skin: Skin
 
     @classmethod
-    def cast(cls, identity: Identity, camera: Camera, rng: np.random.Generator) -> Self:
-        """Draw what is the person's own: the seat before the camera, muscles, skin."""
-        stage = Stage(take_portrait(load_still(identity), camera, rng), camera)
+    def cast(cls, identity: Identity, camera: Camera, rng: np.random.Generator, *, as_is: bool = True) -> Self:
+        """Draw what is the person's own: the seat before the camera, muscles, skin; and a look if not ``as_is``."""
+        portrait = take_portrait(load_still(identity), camera, rng)
+        stage = Stage(portrait if as_is else another_look(portrait, camera, rng), camera)
         return cls(stage, muscles(stage.portrait, rng), Skin(stage.portrait, rng))
 
     def perform(self, script: Motion, rng: np.random.Generator, seed: tuple[int, ...]) -> Performance:
@@ -184,17 +191,19 @@ def cast_people(dataset: str, out: Path, subjects: int) -> tuple[Identity, ...]:
 
 
 def _clips(
-    dataset: str, people: Sequence[Identity], clips: int, frames: int, seed: int
+    dataset: str, people: Sequence[Identity], clips: int, frames: int, seed: int, looks: int
 ) -> Iterator[tuple[SyntheticClip, dict[str, object], dict[str, np.ndarray]]]:
     """Each recording, its entry in ``truth.json`` and its arrays."""
     camera = CAMERAS[dataset]
     for subject, identity in enumerate(people):
-        rng = np.random.default_rng([seed, 3, subject])
-        actor = Actor.cast(identity, camera, rng)
+        actors = [Actor.cast(identity, camera, np.random.default_rng([seed, 3, subject]))]
+        for look in range(1, looks):
+            rng = np.random.default_rng([seed, 7, subject, look])
+            actors.append(Actor.cast(identity, camera, rng, as_is=False))
         for index, emotion in enumerate(emotion_plan(dataset, subject, clips, seed)):
             rng = np.random.default_rng([seed, 4, subject, index])
             script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng)
-            performance = actor.perform(script, rng, (seed, 5, subject, index))
+            performance = actors[index % looks].perform(script, rng, (seed, 5, subject, index))
             peak = script.au[script.apex]
             clip = SyntheticClip(
                 subject=subject,
@@ -211,6 +220,7 @@ def _clips(
                 "file": f"subject{subject:02d}_clip{index:03d}.npz",
                 "subject": subject,
                 "clip": index,
+                "look": index % looks,
                 "identity": identity.number,
                 "emotion": emotion,
                 "member": script.member,
