@@ -29,6 +29,9 @@ def synth(
         float | None, typer.Option(help="Length of each recording of --layout long.  [default: 30]")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; equal seeds give equal bytes.")] = 0,
+    macro: Annotated[
+        bool, typer.Option("--macro", help="Macro-expressions (casme-sq): stronger; give them more --frames.")
+    ] = False,
     layout: Annotated[
         str | None,
         typer.Option(help="One of the dataset's layouts on disk; long: long videos with few expressions (casme-sq)."),
@@ -41,8 +44,8 @@ def synth(
     from schemas.errors import ConfigError
 
     if layout == LONG_LAYOUT:
-        if frames is not None or quirks or looks > 1:
-            raise ConfigError("--frames, --looks and --quirks are of short clips; --layout long has --seconds")
+        if frames is not None or quirks or macro or looks > 1:
+            raise ConfigError("--frames, --looks, --macro and --quirks are of short clips; --layout long has --seconds")
         with Progress(console(), unit="recordings", total=subjects * clips) as progress:
             long = synthesise_long(
                 dataset,
@@ -68,6 +71,7 @@ def synth(
             frames=frames or 24,
             seed=seed,
             looks=looks,
+            macro=macro,
             layout=layout,
             quirks=quirks,
             progress=lambda *_: progress.advance(),

@@ -6,10 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.mesh.geometry import AU_NAMES
+from pipeline.synthesis.anatomy import LID_AUS
 from schemas.datasets import FACTS
 from schemas.labels import Emotion
 
 Array = NDArray[np.float64]
+
+# Intensities. Activation 1 moves the corners of the mouth by a fortieth of the face; an open smile three times that.
+MICRO, MACRO = (0.1, 0.5), (1.2, 2.2)
+_MOST_OF_LIDS = 0.9  # activation: lids that go further would cross
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ def emotion_plan(dataset: str, subject: int, clips: int, seed: int) -> list[str]
     return [names[i] for i in np.random.default_rng([seed, 2, subject]).permutation(own)]
 
 
-def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Generator) -> Script:
+def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Generator, macro: bool = False) -> Script:
     """Draw a recording.
 
     Args:
@@ -182,6 +187,7 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
         frames: frames from onset to offset, give or take a quarter.
         fps: frames a second.
         rng: source of every choice.
+        macro: whether it is a macro-expression.
     """
     member = draw_member(emotion, rng)
     length = max(3, round(frames * rng.uniform(0.75, 1.25)))
@@ -190,9 +196,9 @@ def write_script(emotion: str, *, frames: int, fps: float, rng: np.random.Genera
     middle = onset + (length - 1) * rng.uniform(0.3, 0.55)
 
     au = np.zeros((total, len(AU_NAMES), 2))
-    for name, sides in activations(member, rng).items():
+    for name, sides in activations(member, rng, MACRO if macro else MICRO).items():
         own_apex = float(np.clip(middle + rng.normal(0, 0.05) * length, onset + 1, offset - 1))
-        au[:, AU_NAMES.index(name)] = course(total, onset, own_apex, offset, rng)[:, None] * sides
+        au[:, AU_NAMES.index(name)] = course(total, onset, own_apex, offset, rng)[:, None] * within_lids(name, sides)
     apex = int(au.sum((1, 2)).argmax())  # units do not all peak at once
     time = np.arange(total) / fps
     # A lid already tightened has less way to go: together they must not cross.
@@ -229,7 +235,12 @@ def _draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return list(weights)[int(rng.choice(len(share), p=share / share.sum()))]
 
 
-def activations(member: str, rng: np.random.Generator, intensity: tuple[float, float] = (0.1, 0.5)) -> dict[str, Array]:
+def within_lids(name: str, sides: Array) -> Array:
+    """Activations of a unit, as far as lids can go."""
+    return np.minimum(sides, _MOST_OF_LIDS) if name in LID_AUS else sides
+
+
+def activations(member: str, rng: np.random.Generator, intensity: tuple[float, float]) -> dict[str, Array]:
     """AU name -> activation at the apex, ``(2,)`` by side, of an intensity between two bounds."""
     choices = PROTOTYPES[member]
     share = np.array([p.weight for p in choices])

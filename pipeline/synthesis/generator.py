@@ -56,6 +56,7 @@ def synthesise(
     frames: int,
     seed: int,
     looks: int = 1,
+    macro: bool = False,
     layout: str | None = None,
     quirks: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -86,6 +87,7 @@ def synthesise(
         frames: from onset to offset; each clip has up to a quarter more or less.
         seed: of everything.
         looks: faces made of each subject's photograph, itself first; the clips are dealt to them in turn.
+        macro: macro-expressions: stronger ones, which CAS(ME)^2 alone has.
         layout: one of the dataset's layouts on disk.
         quirks: add the oddities of the real distribution.
         progress: called with clips done and clips in all.
@@ -97,6 +99,8 @@ def synthesise(
         raise ConfigError(f"{clips} clips of {frames} frames asked for; at least 1 clip of 5 frames is needed")
     if not 1 <= looks <= clips:
         raise ConfigError(f"{looks} looks asked for, of subjects with {clips} clips each; ask for 1 to {clips}")
+    if macro and dataset != "casme-sq":
+        raise ConfigError(f"macro-expressions asked for, of which {dataset} has no clips; casme-sq has")
     people = cast_people(dataset, out, subjects)
     truth = out.with_name(f"{out.name}-truth")
     made = {"synthetic": True, "made_by": "mer synth", "dataset": dataset, "subjects": subjects, "clips": clips}
@@ -105,7 +109,7 @@ def synthesise(
     emotions: dict[str, int] = {}
 
     def generated() -> Iterator[SyntheticClip]:
-        for clip, record, arrays in _clips(dataset, people, clips, frames, seed, looks):
+        for clip, record, arrays in _clips(dataset, people, clips, frames, seed, looks, macro):
             np.savez_compressed(truth / str(record["file"]), allow_pickle=False, **arrays)
             records.append(record)
             emotions[clip.emotion] = emotions.get(clip.emotion, 0) + 1
@@ -191,7 +195,7 @@ def cast_people(dataset: str, out: Path, subjects: int) -> tuple[Identity, ...]:
 
 
 def _clips(
-    dataset: str, people: Sequence[Identity], clips: int, frames: int, seed: int, looks: int
+    dataset: str, people: Sequence[Identity], clips: int, frames: int, seed: int, looks: int, macro: bool
 ) -> Iterator[tuple[SyntheticClip, dict[str, object], dict[str, np.ndarray]]]:
     """Each recording, its entry in ``truth.json`` and its arrays."""
     camera = CAMERAS[dataset]
@@ -202,7 +206,7 @@ def _clips(
             actors.append(Actor.cast(identity, camera, rng, as_is=False))
         for index, emotion in enumerate(emotion_plan(dataset, subject, clips, seed)):
             rng = np.random.default_rng([seed, 4, subject, index])
-            script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng)
+            script = write_script(emotion, frames=frames, fps=camera.fps, rng=rng, macro=macro)
             performance = actors[index % looks].perform(script, rng, (seed, 5, subject, index))
             peak = script.au[script.apex]
             clip = SyntheticClip(
@@ -215,6 +219,7 @@ def _clips(
                 apex=script.apex,
                 offset=script.offset,
                 depth=_measured(performance, (seed, 6, subject, index)) if camera.depth else None,
+                macro=macro,
             )
             record: dict[str, object] = {
                 "file": f"subject{subject:02d}_clip{index:03d}.npz",

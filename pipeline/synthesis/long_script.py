@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from pipeline.clip.mesh.geometry import AU_NAMES
-from pipeline.synthesis.anatomy import LID_AUS
 from pipeline.synthesis.expression import (
     CLASS_COUNTS,
+    MACRO,
     Array,
     Motion,
     activations,
@@ -16,6 +16,7 @@ from pipeline.synthesis.expression import (
     blink,
     course,
     draw_member,
+    within_lids,
 )
 
 EventKind = Literal["micro", "macro", "talk", "turn", "blink"]
@@ -24,9 +25,7 @@ _KINDS: dict[EventKind, float] = {"micro": 0.3, "macro": 0.3, "talk": 0.2, "turn
 _SECONDS: dict[EventKind, tuple[float, float]] = {
     "micro": (0.2, 0.5), "macro": (0.8, 2.5), "talk": (1.0, 2.5), "turn": (1.5, 3.0),
 }  # fmt: skip
-# Activation 1 moves the corners of the mouth by a fortieth of the face; an open smile moves them three times that.
-_INTENSITY: dict[EventKind, tuple[float, float]] = {"micro": (0.2, 0.6), "macro": (1.2, 2.2)}
-_MOST_OF_LIDS = 0.9  # activation: lids that go further would cross
+_INTENSITY: dict[EventKind, tuple[float, float]] = {"micro": (0.2, 0.6), "macro": MACRO}
 _QUIET = (1.2, 3.0)  # s between events
 _BLINKS = 4.0  # s between blinks, on average; they also fall into expressions
 
@@ -116,8 +115,7 @@ def _express(kind: EventKind, dataset: str, onset: int, offset: int, au: Array, 
         peak = float(np.clip(middle + rng.normal(0, 0.05) * length, onset + 1, offset - 1))
         shape = course(len(au), onset, peak, offset, rng)
         shape[offset + 1 :] = 0  # what is left at the end would last for minutes
-        most = np.minimum(sides, _MOST_OF_LIDS) if name in LID_AUS else sides
-        own[:, AU_NAMES.index(name)] = shape[:, None] * most
+        own[:, AU_NAMES.index(name)] = shape[:, None] * within_lids(name, sides)
     apex = int(own.sum((1, 2)).argmax())
     au += own
     return Event(kind, onset, apex, offset, emotion, member, own[apex])

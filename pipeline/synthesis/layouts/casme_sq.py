@@ -119,7 +119,7 @@ class CasmeSqWriter(LayoutWriter):
             0 if oddity == "offset zero" else offset,
             int(units) if units.isdecimal() else units,
             self.emotions[clip.emotion],
-            "macro-expression" if oddity in _MACRO else "micro-expression",
+            "macro-expression" if clip.macro or oddity in _MACRO else "micro-expression",
             report,
         ]  # fmt: skip
 

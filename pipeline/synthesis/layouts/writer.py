@@ -32,6 +32,7 @@ class SyntheticClip:
         offset: position in ``frames``, inclusive.
         depth: what a depth camera beside it measured, ``(H, W) uint16`` mm a frame, 0 where it measured nothing; only
             CAS(ME)^3's tree has a place for it.
+        macro: whether it is a macro-expression.
     """
 
     subject: int
@@ -43,6 +44,7 @@ class SyntheticClip:
     apex: int
     offset: int
     depth: Sequence[NDArray[np.uint16]] | None = None
+    macro: bool = False
 
     def random(self, seed: int) -> random.Random:
         """Choices of this clip (frame numbers, spelling): the same in every layout and in any order of clips."""
