@@ -35,7 +35,8 @@ class CEFLNetConfig(SnippetConfig):
     paper="Liu et al., Information Sciences 598, 2022",
     place=8,
     config=CEFLNetConfig,
-    fast={"layers": (1, 1, 1, 1)},
+    fast={"layers": (1, 1, 1, 1), "weight_dropout": 0.1, "dropout": 0.1},
+    fast_lr=3e-4,
     native={  # section 4, for DFEW
         "optimisation": {"optimiser": "adam", "lr": 1e-4, "batch_size": 8, "epochs": 120, "warmup_epochs": 10}
     },

@@ -94,6 +94,7 @@ class LocalGlobalBlock(nn.Module):
         "decoder_depth": 1,
         "decoder_heads": 3,
     },
+    fast_lr=3e-4,
     native=FINE_TUNING,
     cost=PublishedCost(16, 160, parameters=85e6, macs=50e9),
     printed={

@@ -46,6 +46,7 @@ class VideoMAEConfig(MaskedConfig):
         "decoder_depth": 1,
         "decoder_heads": 3,
     },
+    fast_lr=2e-4,
     native=FINE_TUNING,
     weights=(
         PublishedWeights(
