@@ -36,9 +36,8 @@ def clip_dataset(store: Store, key: str) -> "xarray.Dataset":
         if name in store.manifest.arrays
     }
     variables["au"] = (SPECS["au"].dims[1:], store.action_units(key), attributes["au"])
-    numbers = store.row("frame_number", key)[: entry.n_frames]
     coordinates = {
-        "frame_number": ("frame", numbers, attributes["frame_number"]),
+        "frame_number": ("frame", store.frame_numbers(key), attributes["frame_number"]),
         "time": ("frame", frame_times(entry), attributes["time"]),
         **_names(store.manifest),
     }

@@ -49,15 +49,10 @@ def spotters() -> pd.DataFrame:
     """Methods of spotting: whether another random seed gives another one, whether they learn from dense motion."""
     from training.spotting.method import METHODS
 
-    methods = {name: METHODS[name] for name in METHODS.names()}
+    facts = ("seeded", "reads_fields")
     return _table(
-        {
-            "name": name,
-            "seeded": method.seeded,
-            "reads_fields": method.reads_fields,
-            "package": method.__module__.partition(".")[0].replace("training", "madv-mer"),
-        }
-        for name, method in methods.items()
+        {"name": name} | {fact: getattr(METHODS[name], fact) for fact in facts} | {"package": METHODS.owner(name)}
+        for name in METHODS.names()
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -102,7 +102,7 @@ class Clip:
     @cached_property
     def frame_numbers(self) -> NDArray[np.int32]:
         """``(T,) int32``, as in the file names."""
-        return cast("NDArray[np.int32]", self._store.row("frame_number", self.key)[: self.n_frames])
+        return self._store.frame_numbers(self.key)
 
     @cached_property
     def times(self) -> NDArray[np.float64]:

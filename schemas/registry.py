@@ -29,6 +29,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str, noun: str = "") -> None:
         self.kind, self.package, self.noun = kind, package, noun or kind
         self._items: dict[str, T] = {}
+        self._owners: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an item under a name.
@@ -61,16 +62,23 @@ class Registry(Generic[T]):
             raise ConfigError(f"{name!r} is not among the {self.noun}; {hint} are {', '.join(sorted(items))}")
         return items[name]
 
+    def owner(self, name: str) -> str:
+        """The installed package that an item comes from, ``madv-mer`` for ours; raises as ``[name]`` does."""
+        self[name]
+        return self._owners[name]
+
     @cached_property
     def _loaded(self) -> dict[str, T]:
         for module in pkgutil.walk_packages(import_module(self.package).__path__, f"{self.package}."):
             import_module(module.name)
+        self._owners = dict.fromkeys(self._items, "madv-mer")
         for point in entry_points(group=f"mer.{self.kind}"):
+            owner = point.dist.name if point.dist is not None else point.value
             try:
                 found = point.load()
             except Exception as error:
-                owner = point.dist.name if point.dist is not None else point.value
                 raise ConfigError(f"{owner}: its entry point {point.name} of mer.{self.kind} fails: {error}") from error
             if not isinstance(found, type(pkgutil)):
                 self.register(point.name)(found)
+            self._owners = dict.fromkeys(self._items, owner) | self._owners
         return self._items

@@ -60,17 +60,23 @@ class LongScript(Motion):
 
 
 def write_long_script(dataset: str, *, seconds: float, fps: float, rng: np.random.Generator) -> LongScript:
-    """Draw a long recording: no two events but blinks at a time, at least 1.2 s between them.
+    """Draw a long recording with one expression at least: no two events but blinks at a time, 1.2 s between them.
 
     A micro-expression lasts 0.2 to 0.5 s, a macro-expression 0.8 to 2.5 s and moves more. What only looks like one:
     lips that move as in talk, turns of the head, blinks.
 
     Args:
         dataset: whose classes are shown.
-        seconds: length of the recording.
+        seconds: length of the recording, 5 at least.
         fps: frames a second.
         rng: source of every choice.
     """
+    while not (script := _draw(dataset, seconds, fps, rng)).expressions:
+        pass  # a short one may show only talk and turns of the head
+    return script
+
+
+def _draw(dataset: str, seconds: float, fps: float, rng: np.random.Generator) -> LongScript:
     total = round(seconds * fps)
     time = np.arange(total) / fps
     au = np.zeros((total, len(AU_NAMES), 2))
@@ -124,7 +130,7 @@ def _express(kind: EventKind, dataset: str, onset: int, offset: int, au: Array, 
 def _talk(au: Array, fps: float, rng: np.random.Generator) -> None:
     """Lips and jaw open and close a few times a second."""
     time = np.arange(len(au)) / fps
-    envelope = np.sin(np.pi * np.arange(len(au)) / max(1, len(au) - 1)) ** 0.5
+    envelope = np.sin(np.pi * np.arange(len(au)) / max(1, len(au) - 1)).clip(0) ** 0.5  # the last may be -1e-16
     for name, strength in (("AU25", rng.uniform(0.3, 0.6)), ("AU26", rng.uniform(0.15, 0.4))):
         rate, phase = rng.uniform(2.5, 5), rng.uniform(0, 2 * np.pi)
         opening = strength * envelope * (0.5 - 0.5 * np.cos(2 * np.pi * rate * time + phase))

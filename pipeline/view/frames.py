@@ -104,7 +104,7 @@ class ClipFrames:
             values = self._store.clip_array("au_frames", entry.key)
             units = dict(zip(self._store.manifest.action_units.names, values.T, strict=True))
         return Curves(
-            numbers=self._store.row("frame_number", entry.key)[:count],
+            numbers=self._store.frame_numbers(entry.key),
             times=times,
             motion=np.concatenate(motion) if motion else np.zeros(count),
             depth=dict(zip(masks(size), (regions - regions[self.onset]).T, strict=True)) if depth else {},

@@ -163,6 +163,11 @@ class Store:
         """One clip's row of a column, such as ``frame_number``, without reading those of all clips."""
         return self._read(name, self._index(key), key, self._column_objects(name))
 
+    def frame_numbers(self, key: str) -> NDArray[np.int32]:
+        """``(T,) int32``: numbers of one clip's frames, as in the file names."""
+        numbers: NDArray[np.int32] = self.row("frame_number", key)[: self.entry(key).n_frames]
+        return numbers
+
     def phases(self, key: str) -> tuple[int, int]:
         """Positions of onset and apex in a clip.
 

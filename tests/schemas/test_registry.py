@@ -62,6 +62,7 @@ def test_another_package_adds_to_them(packages: Path, entry_point: str, code: st
     _installed(packages, entry_point, code)
     assert _animals().names() == ["cat", "cow"]
     assert _animals()["cow"] == "moo"
+    assert [_animals().owner(name) for name in ("cat", "cow")] == ["madv-mer", "farm"]
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(packages: Path) -> None:

@@ -74,7 +74,7 @@ def _show_model(name: str, frames: int, size: int, classes: int, device: str, as
 
 
 def _old_weights_command(words: list[str], models_dir: Path | None, as_json: bool) -> None:
-    """`mer models list|fetch|path`, which are `mer weights ...` since version 0.2."""
+    """Do what `mer weights list|fetch|path` does: the old spelling of version 0.1.0."""
     from pipeline.cli.weights import fetch, list_weights, path
 
     print(f"`mer models {words[0]}` is now `mer weights {words[0]}`", file=sys.stderr)
@@ -96,7 +96,7 @@ def model_info(
     device: TimedOn = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Count and time a network; since version 0.2 `mer models NAME`."""
+    """Count and time a network: the old spelling of `mer models NAME`, of version 0.1.0."""
     print("`mer model info` is now `mer models NAME`", file=sys.stderr)
     _show_model(name, frames, size, classes, device, as_json)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from PIL import Image
 
 from pipeline.preprocessing.cluster import choose_device
@@ -17,7 +16,7 @@ from training.fit.folder import RunFolder
 from training.inference.output import prediction_report, write_prediction
 from training.inference.predict import Ensemble, predict_store, preprocessing_of
 from training.protocols.tasks import subject_of
-from training.spotting.course import Course
+from training.spotting.course import Course, frames_of
 from training.spotting.intervals import Spotted
 from training.spotting.output import seconds
 
@@ -40,8 +39,8 @@ def classes_in_videos(
     titles = {key: video.relative_to(root.absolute()).as_posix() for key, video in videos.items()}
     frames: dict[str, list[tuple[int, int]]] = {title: [] for title in titles.values()}
     for one in spotted:
-        first, last = np.searchsorted(courses[one.video].numbers, [one.onset, one.offset])
-        frames[titles[one.video]].append((int(first), int(last)))
+        first, stop = frames_of(courses[one.video].numbers, one.onset, one.offset)
+        frames[titles[one.video]].append((first, stop - 1))
     with TemporaryDirectory() as holder:
         store = Path(holder) / "spotted.zarr"
         windows = preprocess_windows(
@@ -119,11 +118,10 @@ def _write_frames(
     """A folder of PNG files an interval, called by its number, with room to grow; where in it the interval lies."""
     found = {}
     for number, (key, onset, offset) in enumerate(places):
-        numbers = np.asarray(store.row("frame_number", key))[: store.entry(key).n_frames]
-        first, last = (int(place) for place in np.searchsorted(numbers, [onset, offset]))
-        begin, end = max(0, first - LEAST_FRAMES), min(len(numbers), last + 1 + LEAST_FRAMES)
+        first, stop = frames_of(store.frame_numbers(key), onset, offset)
+        begin, end = max(0, first - LEAST_FRAMES), min(store.entry(key).n_frames, stop + LEAST_FRAMES)
         (folder / str(number)).mkdir(parents=True)
         for position, crop in enumerate(store.clip_array("texture", key, slice(begin, end)), 1):
             Image.fromarray(crop).save(folder / str(number) / f"{position}.png", compress_level=1)
-        found[str(number)] = [(first - begin, last - begin)]
+        found[str(number)] = [(first - begin, stop - 1 - begin)]
     return found

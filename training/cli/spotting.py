@@ -78,9 +78,9 @@ def spot(
     spotter = read_spotter(like, run)
     notes = [f"The spotter learnt on recordings that are {SYNTHETIC_NOTE}."] if run.synthetic else []
     if in_store:
-        courses, videos, took = _store_courses(Store.open(place), spotter), dict[str, Path](), 0.0
+        courses, videos, took, unusable = _store_courses(Store.open(place), spotter), dict[str, Path](), 0.0, 0
     else:
-        courses, videos, took = _video_courses(Path(source), given, spotter)
+        courses, videos, took, unusable = _video_courses(Path(source), given, spotter)
         notes += _without_face(courses, videos)
     found = [one for course in courses.values() for one in spotter.spot(course)]
     files: tuple[Path, ...] = ()
@@ -102,6 +102,7 @@ def spot(
         print(f"{length:.1f} s of video followed in {took:.1f} s: real-time factor {length / took:.2f}")
     for file in files:
         print(file)
+    raise typer.Exit(1 if unusable else 0)
 
 
 def _spot_subjects(store: "Store", out: Path, given: Given, megc: Path | None, recogniser: Path | None) -> None:
@@ -184,8 +185,8 @@ def _store_courses(
 
 def _video_courses(
     source: Path, given: Given, spotter: "Spotter"
-) -> "tuple[dict[str, Course], dict[str, Path], float]":
-    """How the face moves in new videos, where these are, and the s that reading them took."""
+) -> "tuple[dict[str, Course], dict[str, Path], float, int]":
+    """How the face moves in new videos, where these are, the s that reading them took, and how many cannot be read."""
     import time
 
     import numpy as np
@@ -196,6 +197,7 @@ def _video_courses(
     from pipeline.datasets import scan_dataset
     from pipeline.preprocessing.cluster import choose_device
     from schemas.progress import Progress
+    from schemas.words import count
     from training.spotting.course import course_of
 
     root, found = scan_dataset(source, "video", long=True)
@@ -205,6 +207,9 @@ def _video_courses(
     for clip in found.clips:
         for finding in clip.findings:
             print(f"{finding.kind}: {finding.message}", file=sys.stderr)
+    if not usable:
+        print(f"none of {count(len(found.clips), 'video')} can be used: nothing is written", file=sys.stderr)
+        raise typer.Exit(1)
     total = sum(len(clip.source.numbers) for clip in usable if clip.source)
     started = time.monotonic()
     with Progress(console(), unit="frames", total=total) as progress:
@@ -214,7 +219,7 @@ def _video_courses(
             motions, numbers = motion_of_video(frames, detector, clip.fps), np.array(clip.source.numbers)
             courses[clip.key] = course_of(clip.key, clip.fps, numbers, motions, observer=spotter.observer(clip.fps))
             videos[clip.key] = root / clip.source.path
-    return courses, videos, time.monotonic() - started
+    return courses, videos, time.monotonic() - started, len(found.clips) - len(usable)
 
 
 def _without_face(courses: "Mapping[str, Course]", videos: "Mapping[str, Path]") -> list[str]:

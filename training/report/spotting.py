@@ -13,6 +13,7 @@ from schemas.words import count
 from training.report.drawing import BLUE, CYCLE, INK, ORANGE, SYNTHETIC_CAPTION, new_figure, save, style
 from training.report.page import Loop, Loops, Part, Section, Table, Text, render
 from training.report.wrong_clips import moving_part
+from training.spotting.course import frames_of
 from training.spotting.evaluate import SpottingResult
 from training.spotting.intervals import Recording, Spotted
 from training.spotting.matching import match
@@ -176,9 +177,8 @@ def _loops(wrong: Sequence[Spotted], shown: Sequence[Spotted], store: Store, wha
 
 def _loop(one: Spotted, store: Store) -> Loop:
     entry = store.entry(one.video)
-    numbers = np.asarray(store.row("frame_number", one.video))[: entry.n_frames]
-    first, last = (int(place) for place in np.searchsorted(numbers, [one.onset, one.offset]))
-    stop, around = last + 1, round(_AROUND * entry.fps)
+    first, stop = frames_of(store.frame_numbers(one.video), one.onset, one.offset)
+    around = round(_AROUND * entry.fps)
     named = " ".join(filter(None, [f"{one.type}-expression", one.emotion]))
     score = "" if np.isnan(one.score) else f", score {one.score:.2f}"
     return Loop(

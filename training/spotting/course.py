@@ -31,6 +31,17 @@ class Course:
     evidence: NDArray[np.float32] | None = None
 
 
+def frames_of(numbers: NDArray[np.integer], onset: int, offset: int) -> tuple[int, int]:
+    """Where an interval lies in a recording: position of its first frame, and that behind its last.
+
+    Args:
+        numbers: ``(T,)``, of the recording's frames, rising.
+        onset: number of the first frame.
+        offset: number of the last.
+    """
+    return int(np.searchsorted(numbers, onset)), int(np.searchsorted(numbers, offset, side="right"))
+
+
 class Motion(Protocol):
     """The motion of one frame, as ``pipeline.clip.region_motion.FaceMotion`` has it."""
 

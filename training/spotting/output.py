@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.csv_cells import csv_text
 from schemas.output import write_text
-from training.spotting.course import Course
+from training.spotting.course import Course, frames_of
 from training.spotting.intervals import Recording, Spotted, write_intervals
 from training.spotting.method import Spotter
 
@@ -80,8 +80,8 @@ def write_megc(path: Path, spotted: Sequence[Spotted]) -> Path:
 
 def seconds(course: Course, onset: int, offset: int) -> tuple[float, float]:
     """When the first frame of an interval begins and the last one ends, s from the start of the recording."""
-    begin, end = np.searchsorted(course.numbers, [onset, offset])
-    return float(begin / course.fps), float((end + 1) / course.fps)
+    first, stop = frames_of(course.numbers, onset, offset)
+    return first / course.fps, stop / course.fps
 
 
 def web_vtt(spotted: Sequence[Spotted], course: Course) -> str:

@@ -13,7 +13,7 @@ from schemas.clip import ExpressionInterval
 from schemas.errors import ConfigError, PredictionsError, ProtocolError, RunFolderError
 from schemas.labels import ExpressionType, Label
 from training.spotting.config import SpotConfig
-from training.spotting.course import Course
+from training.spotting.course import Course, frames_of
 from training.spotting.evaluate import evaluate
 from training.spotting.intervals import Recording, Spotted, read_intervals
 from training.spotting.methods.flow_peaks import FlowPeaks, PeakRule, curve
@@ -224,6 +224,13 @@ def test_synthetic_recordings_say_so_wherever_they_go(tmp_path: Path) -> None:
     rules = {one.key: fitted[one.subject] for one in recordings}
     *_, page = write_outputs(tmp_path, answers, courses, rules, recordings=recordings, notes=result.caveats)
     assert "d is synthetic: photographs of faces" in page.read_text()
+
+
+def test_an_interval_lies_from_its_first_frame_to_behind_its_last_also_where_frames_are_missing() -> None:
+    numbers = np.array([7, 8, 9, 12, 13])
+    for onset, offset in ((7, 13), (8, 9), (9, 12), (8, 11), (10, 13), (12, 12)):
+        inside = [place for place, number in enumerate(numbers) if onset <= number <= offset]
+        assert frames_of(numbers, onset, offset) == (inside[0], inside[-1] + 1)
 
 
 def test_subtitles_are_web_vtt() -> None:

@@ -235,6 +235,7 @@ def test_options_that_do_not_go_together_are_refused(spotted: Path) -> None:
     ).error  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_video_whose_face_is_blurred_is_named(spotted: Path, tmp_path: Path) -> None:
     """Alone it is an error and nothing is written; beside another it is a note, also on the page."""
     file = VideoFile(tmp_path / "blurred.avi", FPS)
@@ -250,6 +251,22 @@ def test_a_video_whose_face_is_blurred_is_named(spotted: Path, tmp_path: Path) -
     assert both.code == 0, both.error
     assert "blurred.avi: no face found" in both.printed
     assert "blurred.avi: no face found" in (tmp_path / "both" / "timeline.html").read_text()
+
+
+def test_videos_that_cannot_be_used_are_no_success(spotted: Path, tmp_path: Path) -> None:
+    """All of them: one line and nothing written; one beside another: the other's answers, and the exit code says so."""
+    (tmp_path / "broken.avi").write_bytes(b"no video")
+    like = ("--like", spotted / "run", "--device", "cpu")
+    alone = mer("spot", tmp_path, *like, "-o", tmp_path / "alone")
+    assert alone.code == 1
+    assert "broken.avi" in alone.error
+    assert alone.error.splitlines()[-1] == "none of 1 video can be used: nothing is written"
+    assert not (tmp_path / "alone").exists()
+    (tmp_path / "1.avi").symlink_to(spotted / "1.avi")
+    both = mer("spot", tmp_path, *like, "-o", tmp_path / "both")
+    assert both.code == 1
+    assert "broken.avi" in both.error
+    assert (tmp_path / "both" / "intervals.csv").is_file()
 
 
 def test_a_video_without_thresholds_says_where_they_come_from(spotted: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.spotting.course import Course
+from training.spotting.course import Course, frames_of
 from training.spotting.intervals import Recording
 from training.spotting.methods.madv_spot.network import FRAMES, STRIDE, FrameAnswers
 
@@ -44,10 +44,16 @@ def track(course: Course, recording: Recording) -> Track:
     """A recording whose fields were kept."""
     assert course.fields is not None, "the method reads fields"
     places = np.cumsum(course.fields, 0, dtype=np.float32)[positions(len(course.fields), course.fps)]
-    begins = np.searchsorted(course.numbers, [one.onset for one in recording.truth])
-    ends = np.searchsorted(course.numbers, [one.offset for one in recording.truth]) + 1
-    macro = [one.label.expression_type == "macro" for one in recording.truth]
-    spans = np.stack([begins * RATE / course.fps, ends * RATE / course.fps, np.array(macro, float)], 1)
+    spans = np.array(
+        [
+            (
+                *(place * RATE / course.fps for place in frames_of(course.numbers, one.onset, one.offset)),
+                one.label.expression_type == "macro",
+            )
+            for one in recording.truth
+        ],
+        float,
+    )
     moved = np.abs(np.diff(places, axis=0, prepend=places[:1])).mean((1, 2, 3))
     kernel = np.ones(FRAMES) / FRAMES
     return Track(places, spans.reshape(-1, 3), np.convolve(moved, kernel, "same") + 1e-6)
