@@ -4,10 +4,11 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from rich.console import Console
 
@@ -43,12 +44,26 @@ def run_preprocess(root: Path, out: Path, *, workers: int = 0, retry_failed: boo
     )
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A path that the first worker that needs it makes, for all workers of this run of the tests."""
+    ours = factory.getbasetemp()
+    folder = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    path, done = folder / name, folder / f"{name}.done"
+    with FileLock(folder / f"{name}.done.lock"):
+        if not done.exists():
+            make(path)
+            done.touch()
+    return path
+
+
 @pytest.fixture(scope="session")
 def shared_casme2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people, two clips each, as CASME II lies on disk. Read only: take ``casme2`` to change it."""
-    root = tmp_path_factory.mktemp("raw") / "casme2"
-    synthesise("casme2", root, subjects=2, clips=2, frames=10, seed=1)
-    return root
+
+    def make(folder: Path) -> None:
+        synthesise("casme2", folder / "casme2", subjects=2, clips=2, frames=10, seed=1)
+
+    return made_once(tmp_path_factory, "raw", make) / "casme2"
 
 
 @pytest.fixture
@@ -60,9 +75,11 @@ def casme2(shared_casme2: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def shared_store(shared_casme2: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The store of ``shared_casme2``. Read only: take ``store`` to change it."""
-    out = tmp_path_factory.mktemp("stores") / "casme2.zarr"
-    assert run_preprocess(shared_casme2, out) == 0
-    return Store.open(out)
+
+    def make(out: Path) -> None:
+        assert run_preprocess(shared_casme2, out) == 0
+
+    return Store.open(made_once(tmp_path_factory, "casme2.zarr", make))
 
 
 @pytest.fixture

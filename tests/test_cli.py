@@ -100,6 +100,7 @@ def test_selection_and_config_file(shared_casme2: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(every[apex], store.action_units(entry.key)[1])
 
 
+@pytest.mark.slow
 def test_neural_backends_from_a_models_folder(shared_casme2: Path, tmp_path: Path) -> None:
     """Depth Anything and py-feat through their real loaders; the manifest says which weights made the store."""
     write_small_models(tmp_path / "models")
@@ -155,6 +156,7 @@ def test_synth_says_how_far_it_is(tmp_path: Path) -> None:
     assert "raw: 2 clips of 1 subject; truth in raw-truth" in printed
 
 
+@pytest.mark.slow
 def test_a_single_video_needs_no_dataset(tmp_path: Path) -> None:
     """A smile from neutral: the apex is found where the smile is, and the smiling units are on top."""
     from pipeline.clip.mesh.geometry import py_feat_folder

@@ -1,6 +1,7 @@
 """Who may import whom, read off the source: data flows one way, and so do imports."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names of imported modules; of ``from a import b`` both ``a`` and ``a.b``, either may be the module."""
     found = set()

@@ -43,7 +43,8 @@ COMMANDS = {
     "predict": "predict IN/run IN/s.zarr -o OUT --device cpu",
     "export": "export IN/regression --onnx -o OUT",
 }
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name == "demo" else []) for name in COMMANDS]
+SLOW = ("demo", "export")  # the former is everything, the latter loads ONNX and PyTorch's exporter
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS]
 
 
 class Place(NamedTuple):

@@ -270,6 +270,7 @@ def test_damaged_or_foreign_files_are_named(
         estimator(replace(located, folder=folder))
 
 
+@pytest.mark.slow
 def test_random_small_has_the_size_of_the_published_file(tmp_path: Path) -> None:
     """The benchmark's stand-in has the published architecture: same tensors, same names, same bytes on disk."""
     folder = write_random_depth_anything(tmp_path, "small")

@@ -4,6 +4,7 @@ Nothing here knows an adapter, ``mer synth`` or the table of facts: sheet names,
 cell types, folder names and the published counts are written down a second time, on purpose. Frames are empty files.
 """
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ class Real:
 def frames(folder: Path, names: Iterable[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"")
+        os.close(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY))  # tens of thousands: a third of the time
 
 
 def workbook(path: Path, sheets: dict[str, Sequence[Sequence[Cell]]]) -> Path:

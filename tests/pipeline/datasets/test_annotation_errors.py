@@ -291,7 +291,7 @@ FAR = {
 }
 
 
-@pytest.mark.parametrize("kind", [*FAR, "ods", "bomb"])
+@pytest.mark.parametrize("kind", [*FAR, "ods", pytest.param("bomb", marks=pytest.mark.slow)])
 def test_a_small_file_that_claims_a_giant_sheet(tmp_path: Path, kind: str) -> None:
     """Two cells at the ends of a sheet, or a packed desert of rows, are refused at once, not allocated."""
     path = save_sheets(tmp_path / "x.xlsx", [["Subject", "Filename"], ["006", 7]])

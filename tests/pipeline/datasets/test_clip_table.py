@@ -76,6 +76,7 @@ def test_every_row_is_a_clip(tmp_path: Path, suffix: str) -> None:
     assert part.fps == 50
 
 
+@pytest.mark.slow
 def test_a_table_from_end_to_end(shared_casme2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of anybody's clips, its columns shown and selected by, and a model of the table's own words."""
     monkeypatch.chdir(tmp_path)

@@ -90,6 +90,7 @@ def test_every_object_comes_over_the_network_once(folder: Store, url: str, web: 
 _CHILD = "import sys; from schemas.store.reader import Store; print(Store.open(sys.argv[1]).texture(sys.argv[2]).sum())"
 
 
+@pytest.mark.slow
 def test_processes_share_the_cache(folder: Store, url: str, web: tuple[str, Faults]) -> None:
     """Several that start at once: one brings an object, the others wait for it, all read the same."""
     web[1].plan("texture", "slow")

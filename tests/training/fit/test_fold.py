@@ -87,6 +87,7 @@ def metrics_of(folder: FoldFolder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_everything_that_recipes_have_is_resumed_too(
     tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path
 ) -> None:
@@ -120,7 +121,7 @@ def test_a_recipe_that_the_model_cannot_follow_is_not_begun(tiny: Store, protoco
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"validation": 0.5, "sampling": "balanced", "amp": "fp16"}],
+    [{}, pytest.param({"validation": 0.5, "sampling": "balanced", "amp": "fp16"}, marks=pytest.mark.slow)],
     ids=["plain", "validation, balanced, scaled"],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
@@ -252,6 +253,7 @@ def learnt(folder: FoldFolder) -> tuple[dict[str, bytes], TrainedModelHeader]:
     return weights, trained.header.model_copy(update={"history": ()})
 
 
+@pytest.mark.slow
 def test_what_the_test_clips_hold_does_not_reach_the_model(
     tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path
 ) -> None:
@@ -359,6 +361,7 @@ def test_one_training_clip_is_no_training(tiny: Store, kept: ClipSource, protoco
     assert not folder.path.exists()
 
 
+@pytest.mark.slow
 def test_a_fold_starts_from_pretrained_weights(tiny: Store, kept: ClipSource, protocol: str, tmp_path: Path) -> None:
     """At a learning rate of nothing it ends with them, but for the heads, which are fresh; without, it does not."""
     plan = planned(tiny, protocol)

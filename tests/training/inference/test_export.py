@@ -146,6 +146,7 @@ def test_file_alone_gives_the_models_probabilities(tmp_path: Path) -> None:
     assert not list((tmp_path / "m").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_graph_of_other_weights_is_seen() -> None:
     """The check is on the numbers: other weights differ, and NaN differs from anything."""
     graph = onnx_graph(trained())

@@ -166,7 +166,9 @@ def test_overfits_eight_random_clips(au: bool, amp: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [*({switch: False} for switch in SWITCHES), dict.fromkeys(SWITCHES, False)], ids=str
+    "options",
+    [*(pytest.param({switch: False}, marks=pytest.mark.slow) for switch in SWITCHES), dict.fromkeys(SWITCHES, False)],
+    ids=str,
 )
 def test_each_switch_off_trains(options: dict[str, object]) -> None:
     """An ablated model learns, has fewer loss terms or weights, and does not read what it lost."""

@@ -217,7 +217,7 @@ def test_cost_confusion_and_conditions_are_those_of_the_result(page: Path, resul
     assert conditions["sha256 of the protocol"] == [result.protocol_sha256]
 
 
-@pytest.mark.parametrize("which", ["page", "odd"])
+@pytest.mark.parametrize("which", ["page", pytest.param("odd", marks=pytest.mark.slow)])
 def test_files_hold_the_pages_tables(which: str, request: pytest.FixtureRequest) -> None:
     """Every table of the page lies beside it in three forms, cell by cell the same."""
     path = request.getfixturevalue(which)
@@ -252,6 +252,7 @@ def test_tables_escape_what_their_format_would_read() -> None:
     assert r'| **\[x\]** | **"q"** | **\*y\* z** |' in markdown
 
 
+@pytest.mark.slow
 def test_names_are_text_and_the_page_stands_alone(odd: Path, page: Path) -> None:
     """Models, classes and datasets that look like markup; no address but of the page's own parts."""
     for path in (odd, page):
@@ -269,6 +270,7 @@ def test_names_are_text_and_the_page_stands_alone(odd: Path, page: Path) -> None
     assert {row[0] for row in read_csv(odd, "scores-composite")[1:3]} == {"3D ResNet-18", NASTY}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_said_is_said(odd: Path, page: Path, odd_result: ComparisonResult) -> None:
     """Caveats stand first; without curves or a table of the paper the page says so."""
     text = odd.read_text(encoding="utf-8")
@@ -293,6 +295,7 @@ def test_a_comparison_in_which_all_failed_has_a_page(result: ComparisonResult, t
     assert "No model has a result." in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_figures_are_files_too(page: Path, odd: Path) -> None:
     """Each figure of the page as a PNG of print size and as a PDF with its fonts."""
     names = set(re.findall(r'<figure id="figure-([^"]*)"', page.read_text(encoding="utf-8")))
@@ -328,6 +331,7 @@ def test_curves_of_all_models_can_be_told_apart(tmp_path: Path) -> None:
     assert max(box.x1 for box in boxes) < figure.bbox.x1
 
 
+@pytest.mark.slow
 def test_names_beside_points_cover_nothing(result: ComparisonResult) -> None:
     """All models as points close together: no name lies on another, nor outside the figure."""
     random = np.random.default_rng(1)

@@ -136,6 +136,7 @@ def test_every_number_is_that_of_the_result(whole: RunFolder) -> None:
     assert subjects == {s.subject: [f"{value:.3f}" for value in s.accuracy.values()] for s in result.subjects}
 
 
+@pytest.mark.slow
 def test_caveats_stand_before_the_numbers(odd: RunFolder, whole: RunFolder) -> None:
     """All of them, in a box above the first table; no box where there is nothing to say."""
     page = odd.report.read_text(encoding="utf-8")
@@ -150,7 +151,7 @@ def test_caveats_stand_before_the_numbers(odd: RunFolder, whole: RunFolder) -> N
     assert 'class="caveats"' not in whole.report.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("which", ["whole", "odd"])
+@pytest.mark.parametrize("which", ["whole", pytest.param("odd", marks=pytest.mark.slow)])
 def test_nothing_outside_the_page_is_referred_to(which: str, request: pytest.FixtureRequest) -> None:
     """No address but of its own parts and of embedded pictures, which a policy in the page also enforces."""
     page = request.getfixturevalue(which).report.read_text(encoding="utf-8")
@@ -169,6 +170,7 @@ def test_nothing_outside_the_page_is_referred_to(which: str, request: pytest.Fix
     assert "default-src 'none'" in bare.split("</style>", 1)[0]
 
 
+@pytest.mark.slow
 def test_names_are_text(odd: RunFolder) -> None:
     """A class, subject, dataset or variant that looks like markup is shown as it is written, in figures too."""
     page = odd.report.read_text(encoding="utf-8")
@@ -181,6 +183,7 @@ def test_names_are_text(odd: RunFolder) -> None:
     assert "$x^2$" in figure[: figure.index("</figure>")]
 
 
+@pytest.mark.slow
 def test_each_dataset_of_a_composite_is_shown(odd: RunFolder) -> None:
     """A headline and a confusion matrix each, beside those of the composite."""
     tables = Tables(odd.report).found
@@ -192,6 +195,7 @@ def test_each_dataset_of_a_composite_is_shown(odd: RunFolder) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_ablation_is_shown_where_there_is_one(odd: RunFolder, whole: RunFolder) -> None:
     """Every variant with its scores and its distance from the full model; its caveats too."""
     rows = Tables(odd.report).found["madv_net under two/loso, 2 seeds"]
@@ -203,6 +207,7 @@ def test_the_ablation_is_shown_where_there_is_one(odd: RunFolder, whole: RunFold
     assert "No ablation was run" not in odd.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said(odd: RunFolder) -> None:
     """Without models and arrays the page is whole but for their figures, and says why."""
     page = odd.report.read_text(encoding="utf-8")
@@ -226,6 +231,7 @@ def test_a_run_with_a_failed_fold_has_a_page_without_a_result(store: Store, tmp_
     assert rows["casme2/sub01"] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_pre_training_has_a_page_of_its_curves(store: Store, tmp_path: Path) -> None:
     """No labels, no result, no score; the same run gives the same bytes."""
     folder = make_run_folder(tmp_path / "run", [store], two_classes("casme2"), seeds=(0,))

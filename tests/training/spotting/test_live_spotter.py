@@ -71,6 +71,7 @@ def test_each_expression_is_said_once_and_some_seconds_after_it(whole: Course) -
         assert SETTLED * FPS <= number - one.offset <= (SETTLED + 0.6) * FPS
 
 
+@pytest.mark.slow
 def test_dropped_frames_change_neither_times_nor_what_is_found(whole: Course) -> None:
     """Every second frame for a while, then a random quarter of the rest."""
     random = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def test_dropped_frames_change_neither_times_nor_what_is_found(whole: Course) ->
     assert len(said) == len(BUMPS)
 
 
+@pytest.mark.slow
 def test_after_a_long_gap_the_video_goes_on_at_its_own_time(whole: Course) -> None:
     """Seconds 15 to 30 never came: the expression there is not found, all others are, none at the seam."""
     numbers = [n for n in range(len(whole.positions)) if not 15 * 30 <= n < 30 * 30]

@@ -62,6 +62,7 @@ def installed_package(tmp_path: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_it_is_listed_fitted_on_the_others_and_reported(installed: None, tmp_path: Path) -> None:
     """Of three people two blink at frames 20 to 24, one at 50 to 54: each is given what the first of the others did."""
     table = registry.spotters()

@@ -171,6 +171,7 @@ def test_precision_recall_goes_down_the_scores() -> None:
     assert precision_recall([one], answers((1, 5))) == ()  # without scores
 
 
+@pytest.mark.slow
 def test_a_random_spotter_scores_what_its_floor_says() -> None:
     """Through the whole evaluator; 11 of 1886 places meet a given interval of 15 frames at least half."""
     rng = np.random.default_rng(5)
