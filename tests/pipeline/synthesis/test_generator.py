@@ -11,6 +11,8 @@ import pytest
 from pipeline.clip.frames import decode_image
 from pipeline.clip.mesh.geometry import AU_NAMES
 from pipeline.clip.mtcnn import Mtcnn
+from pipeline.datasets.detection import scan_dataset
+from pipeline.synthesis.anatomy import LID_AUS
 from pipeline.synthesis.generator import SynthesisReport, synthesise
 from pipeline.synthesis.identities import IDENTITIES, load_still
 from pipeline.synthesis.recording import CAMERAS, take_portrait
@@ -137,6 +139,22 @@ def test_no_two_identities_are_one_person_or_one_picture_of_them() -> None:
         seats[identity.file, identity.frame].append(points)
     videos = [identity.file for identity in IDENTITIES if identity.file != "multi_face.jpg"]
     assert len(videos) == len(set(videos))
+
+
+def test_macro_expressions_are_stronger_and_coded_as_such(tmp_path: Path) -> None:
+    """The same draw, several times as strong, with the word of the spreadsheet; lids keep within their way."""
+    strongest = []
+    for macro in (False, True):
+        report = synthesise("casme-sq", tmp_path / str(macro), subjects=1, clips=2, frames=6, seed=5, macro=macro)
+        _, scan = scan_dataset(report.out)
+        assert {clip.label.expression_type for clip in scan.clips} == {"macro" if macro else "micro"}
+        clips = json.loads((report.truth / "truth.json").read_text())["clips"].values()
+        shown = [(name, max(sides)) for clip in clips for name, sides in clip["au"].items()]
+        assert all(peak <= 1 for name, peak in shown if name in LID_AUS)
+        strongest.append(max(peak for name, peak in shown if name not in LID_AUS))
+    assert strongest[1] > 3 * strongest[0] > 0
+    with pytest.raises(ConfigError, match="macro-expressions asked for, of which casme2 has no clips; casme-sq has"):
+        synthesise("casme2", tmp_path / "x", subjects=1, clips=1, frames=6, seed=5, macro=True)
 
 
 def test_more_subjects_than_people_is_refused(tmp_path: Path) -> None:
