@@ -10,7 +10,8 @@ from pipeline.datasets.frame_files import frame_number
 from pipeline.datasets.image_trees import ImageTree, PlacedClip, mostly
 from pipeline.datasets.row_labels import integer
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row, Table, Workbook, find_tables
+from pipeline.datasets.spreadsheet import Workbook
+from pipeline.datasets.tables import Row, Table, find_tables
 from schemas.datasets import FACTS, Counts
 from schemas.errors import AnnotationError
 

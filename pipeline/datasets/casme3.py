@@ -7,9 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.datasets.adapter import DATASETS
+from pipeline.datasets.annotated_clip import Expression
 from pipeline.datasets.image_trees import ImageTree, PlacedClip, depth_beside, find_clip_files, group_trees, place_clip
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row, Table
+from pipeline.datasets.tables import Row, Table
 from pipeline.datasets.tree import Tree
 from schemas.datasets import FACTS
 
@@ -62,6 +63,16 @@ class Casme3(SheetAdapter):
         match = self.subject.fullmatch(row["subject"])
         known = match and re.fullmatch("[a-z]", row["name"], re.IGNORECASE) and row["onset"].isdecimal()
         return (self.subject_id(match[1]), f"{row['name']}_{row['onset']}") if match and known else None
+
+    def told_apart(self, expressions: Sequence[Expression]) -> Sequence[Expression]:
+        """Of two that begin at one frame the later row's has its offset in its name too: ``a_355_370``."""
+        first: dict[tuple[str, str], Expression] = {}
+        return [
+            one
+            if one.phases.offset in ("", first.setdefault((one.subject, one.name), one).phases.offset)
+            else replace(one, name=f"{one.name}_{one.phases.offset}")
+            for one in expressions
+        ]
 
     def recording(self, row: Row, name: str) -> str:
         """The letter."""

@@ -12,7 +12,8 @@ from pipeline.datasets.assemble import Source, assemble
 from pipeline.datasets.frame_files import index_frames, is_video
 from pipeline.datasets.image_trees import ClipFiles, ImageTree, PlacedClip
 from pipeline.datasets.row_labels import EMOTIONS, action_units, expression_type, look_up_emotion
-from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES, Row, Table, find_table, read_workbook
+from pipeline.datasets.spreadsheet import SPREADSHEET_SUFFIXES, read_workbook
+from pipeline.datasets.tables import Row, Table, find_table
 from pipeline.datasets.tree import Folder, Tree, common_folder, survey
 from schemas.clip import DatasetScan, Finding
 from schemas.datasets import FACTS

@@ -20,7 +20,7 @@ from pipeline.datasets.image_trees import (
 )
 from pipeline.datasets.row_labels import Notes
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row
+from pipeline.datasets.tables import Row
 from pipeline.datasets.tree import Tree
 from schemas.datasets import FACTS
 from schemas.labels import Label

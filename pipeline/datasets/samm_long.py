@@ -4,7 +4,7 @@ import re
 
 from pipeline.datasets.adapter import DATASETS
 from pipeline.datasets.sheet_adapter import SheetAdapter
-from pipeline.datasets.spreadsheet import Row
+from pipeline.datasets.tables import Row
 from schemas.datasets import FACTS
 
 _COLUMNS = {

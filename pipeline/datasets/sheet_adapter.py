@@ -17,7 +17,8 @@ from pipeline.datasets.row_labels import (
     look_up_emotion,
     objective_class,
 )
-from pipeline.datasets.spreadsheet import Row, Table, Workbook, find_tables
+from pipeline.datasets.spreadsheet import Workbook
+from pipeline.datasets.tables import Row, Table, find_tables
 from pipeline.datasets.tree import Tree
 from schemas.clip import DatasetScan, Finding
 from schemas.datasets import Counts
@@ -109,6 +110,10 @@ class SheetAdapter(Adapter):
             recording = self.recording(row, name) if whole else name
             yield Expression(subject, name, recording, place, phases, label, tuple(notes), fps or None)
 
+    def told_apart(self, expressions: Sequence[Expression]) -> Sequence[Expression]:
+        """Those of whole recordings, with a name each; as they are by default."""
+        return expressions
+
     def recording(self, row: Row, name: str) -> str:
         """The name under which a whole recording with this clip lies."""
         return name
@@ -162,7 +167,7 @@ class SheetAdapter(Adapter):
                 message = f"{place}: no {self.example}: {row.words}"
                 findings.append(Finding(kind="unreadable_row", clip=place, message=message))
         source = Source(self.facts, trees, taken[0].path, whole, self.counts(taken[0]))
-        return assemble(tree, source, expressions, findings)
+        return assemble(tree, source, self.told_apart(expressions) if whole else expressions, findings)
 
 
 def _uncomputed(table: Table) -> Finding:

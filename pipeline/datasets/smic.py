@@ -23,7 +23,7 @@ from pipeline.datasets.image_trees import (
     place_clip,
 )
 from pipeline.datasets.row_labels import Notes
-from pipeline.datasets.spreadsheet import find_tables
+from pipeline.datasets.tables import find_tables
 from pipeline.datasets.tree import Tree
 from schemas.clip import DatasetScan
 from schemas.datasets import FACTS

@@ -10,7 +10,8 @@ from pipeline.datasets.image_trees import ImageTree, PlacedClip, group_trees, pl
 from pipeline.datasets.row_labels import integer, look_up_emotion
 from pipeline.datasets.sheet_adapter import SheetAdapter
 from pipeline.datasets.smic import CAMERA, CAMERAS, CLIP, LAYOUTS, SUBJECT, TOKENS, clips_of, layout, subject_id
-from pipeline.datasets.spreadsheet import Row, Table, Workbook
+from pipeline.datasets.spreadsheet import Workbook
+from pipeline.datasets.tables import Row, Table
 from pipeline.datasets.tree import Tree
 from schemas.datasets import FACTS, Counts
 from schemas.errors import AnnotationError

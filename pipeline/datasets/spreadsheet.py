@@ -1,4 +1,4 @@
-"""Spreadsheets as text: every cell a string as written, columns found by their headers."""
+"""Spreadsheets as text: every cell a string as written."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from pathlib import Path
@@ -26,7 +26,6 @@ _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # old .xls, and the envelope o
 _ENCRYPTED = re.compile(  # an encrypted .xlsx, or the record FILEPASS behind the first one of an .xls
     re.escape("EncryptedPackage".encode("utf-16-le")) + rb"|\x09\x08\x10\x00.{16}\x2f\x00", re.DOTALL
 )
-_HEADER_DEPTH = 60  # rows searched for the header; SAMM's is row 14
 _MOST_CELLS = 4_000_000  # of a sheet, blank ones between others included: reading is dense
 _MOST_BYTES = 64 << 20  # of a sheet's XML, unpacked
 _MOST_SECONDS = 120  # for an .xls
@@ -50,48 +49,6 @@ class Workbook:
     path: Path
     sheets: dict[str, tuple[Cells, ...]]
     uncomputed: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row below a header: field name -> cell text as written, and its 1-based number in the sheet."""
-
-    number: int
-    cells: Mapping[str, str]
-
-    def __getitem__(self, field: str) -> str:
-        """The cell without surrounding blanks; empty where the column is absent."""
-        return self.raw(field).strip()
-
-    def raw(self, field: str) -> str:
-        """The cell as written; empty where the column is absent or the row ends before it."""
-        return self.cells.get(field, "")
-
-    @property
-    def words(self) -> str:
-        """All that the row says, for messages."""
-        return " | ".join(text.strip() for text in self.cells.values() if text.strip())
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows below a header, blank ones left out.
-
-    Attributes:
-        path: of the workbook.
-        sheet: its name.
-        header: 1-based row of the header.
-        uncomputed: formulas of the workbook without a value.
-        fields: those whose column is there.
-        rows: in order.
-    """
-
-    path: Path
-    sheet: str
-    header: int
-    uncomputed: int
-    fields: frozenset[str]
-    rows: tuple[Row, ...]
 
 
 def read_workbook(path: Path) -> Workbook:
@@ -271,85 +228,3 @@ def _parquet_rows(path: Path, data: bytes) -> Iterator[Cells]:
     yield tuple(columns)
     for row in zip(*columns.values(), strict=True):
         yield tuple("" if value is None or value != value else _text(value) for value in row)  # NaN is a blank too
-
-
-def find_table(book: Workbook, columns: Mapping[str, Sequence[str]], optional: Iterable[str] = ()) -> Table:
-    """The first of ``find_tables``."""
-    return find_tables(book, columns, optional)[0]
-
-
-def find_tables(book: Workbook, columns: Mapping[str, Sequence[str]], optional: Iterable[str] = ()) -> list[Table]:
-    """The tables, one a sheet at most, whose header has all required columns, wherever the header is.
-
-    Args:
-        book: the workbook.
-        columns: field -> accepted headers, compared without case, blanks and punctuation.
-        optional: fields whose column may be absent.
-
-    Raises:
-        AnnotationError: no such header; the message names the columns expected and found.
-    """
-    required = [field for field in columns if field not in optional]
-    tables = []
-    best: tuple[int, str, int, Cells] = (0, "", 0, ())
-    for title, rows in book.sheets.items():
-        for number, cells in enumerate(rows[:_HEADER_DEPTH], 1):
-            positions = _positions(cells, columns)
-            found = sum(field in positions for field in required)
-            if found == len(required):
-                tables.append(_table(book, title, number, positions))
-                break
-            best = max(best, (found, title, number, cells))
-    filled = [table for table in tables if table.rows]
-    if filled:
-        return filled
-    expected = ", ".join(columns[field][0] for field in required)
-    if tables:
-        raise AnnotationError(
-            f"{book.path}, sheet {tables[0].sheet}: no rows below the header in row {tables[0].header}"
-        )
-    found, title, number, cells = best
-    if not any(any(map(str.strip, row)) for rows in book.sheets.values() for row in rows):
-        raise AnnotationError(f"{book.path}: the spreadsheet is empty; expected the columns {expected}")
-    if found < 2:
-        raise AnnotationError(
-            f"{book.path}: no header row in the first {_HEADER_DEPTH} rows of any sheet ({', '.join(book.sheets)}); "
-            f"expected one with the columns {expected}"
-        )
-    positions = _positions(cells, columns)
-    missing = ", ".join(columns[field][0] for field in required if field not in positions)
-    header = ", ".join(cell.strip() for cell in cells if cell.strip())
-    raise AnnotationError(
-        f"{book.path}, sheet {title}, row {number}: columns missing: {missing}; expected {expected}; "
-        f"found {header}; restore the original names"
-    )
-
-
-def _plain(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).casefold()
-
-
-def _positions(cells: Cells, columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    headers = [_plain(cell) for cell in cells]
-    positions = {}
-    for field, names in columns.items():
-        for name in names:
-            if _plain(name) in headers:
-                positions[field] = headers.index(_plain(name))
-                break
-    return positions
-
-
-def _table(book: Workbook, title: str, header: int, positions: Mapping[str, int]) -> Table:
-    # Columns that nobody asked for are kept under their headers, for messages and as metadata.
-    headers = book.sheets[title][header - 1]
-    fields = {position: field for field, position in positions.items()}
-    names = {
-        i: fields.get(i) or (text.strip() if text.strip() not in positions else "") for i, text in enumerate(headers)
-    }
-    rows = tuple(
-        Row(number, {names.get(i) or f"column {i + 1}": cell for i, cell in enumerate(cells)})
-        for number, cells in enumerate(book.sheets[title][header:], header + 1)
-        if any(map(str.strip, cells))
-    )
-    return Table(book.path, title, header, book.uncomputed, frozenset(positions), rows)

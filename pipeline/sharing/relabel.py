@@ -6,7 +6,8 @@ from typing import Any
 
 from pipeline.datasets.facs import parse_action_units
 from pipeline.datasets.row_labels import EMOTIONS, look_up_emotion, objective_class
-from pipeline.datasets.spreadsheet import Row, find_table, read_workbook
+from pipeline.datasets.spreadsheet import read_workbook
+from pipeline.datasets.tables import Row, find_table
 from pipeline.sharing.clip_copies import Part, assemble, frames_of, parts_of
 from schemas.clip import Finding
 from schemas.errors import AnnotationError

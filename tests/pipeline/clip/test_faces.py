@@ -137,10 +137,11 @@ def test_nothing_to_find(detector: Mtcnn, shape: tuple[int, int]) -> None:
 
 
 def clip(folder: Path, frames: Sequence[Frame | None]) -> Frames:
-    """A clip of 64 x 64 frames on which a face is, or is not, numbered from 11."""
+    """A clip of frames on which a face is, or is not, numbered from 11; those without are black."""
+    black = next((np.zeros_like(frame) for frame in frames if frame is not None), np.zeros((64, 64, 3), np.uint8))
     names = tuple(f"img{11 + i}.png" for i in range(len(frames)))
     for name, frame in zip(names, frames, strict=True):
-        picture = np.zeros((200, 200, 3), np.uint8) if frame is None else frame
+        picture = black if frame is None else frame
         assert cv2.imwrite(str(folder / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return Frames(folder, ImageSequence(folder=".", names=names, numbers=tuple(range(11, 11 + len(frames)))))
 

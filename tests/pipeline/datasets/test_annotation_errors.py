@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.datasets import scan_dataset
-from pipeline.datasets.spreadsheet import find_table, read_workbook
+from pipeline.datasets.spreadsheet import read_workbook
+from pipeline.datasets.tables import find_table
 from schemas.errors import AnnotationError
 from tests.pipeline.datasets.old_excel import old_excel
 from tests.pipeline.datasets.open_document import open_document, text_rows

@@ -144,7 +144,7 @@ def test_smic_e_clips_are_recordings_with_up_to_three_expressions(tmp_path: Path
 
 
 def test_casme3_recordings_have_the_expressions_of_both_sheets(tmp_path: Path) -> None:
-    """Several rows name one recording, and case differs between sheet and folders; depth beside it is no recording."""
+    """Several rows name one recording, some one frame of it; case differs between sheet and folders; depth is none."""
     for part, recording in (("frame", "a"), ("frame", "b"), ("depth", "a")):
         for number in range(1, 61):
             suffix = "jpg" if part == "frame" else "png"
@@ -154,8 +154,12 @@ def test_casme3_recordings_have_the_expressions_of_both_sheets(tmp_path: Path) -
         "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx": [
             ["spNO.1", "a", "5", "8", "12", "4", "IV", "disgust"],
             ["spNO.1", "a", "30", "33", "40", "12", "I", "Happy"],
+            ["spNO.1", "a", "30", "34", "40", "12", "I", "Happy"],
         ],
-        "cas(me)3_part_A_MaE_label_JpgIndex_v2.xlsx": [["spNO.1", "a", "10", "25", "50", "12", "I", "Happy"]],
+        "cas(me)3_part_A_MaE_label_JpgIndex_v2.xlsx": [
+            ["spNO.1", "a", "10", "25", "50", "12", "I", "Happy"],
+            ["spNO.1", "a", "30", "45", "58", "12", "I", "Happy"],
+        ],
     }  # fmt: skip
     for name, rows in sheets.items():
         book = Workbook()
@@ -167,8 +171,11 @@ def test_casme3_recordings_have_the_expressions_of_both_sheets(tmp_path: Path) -
     _, scan = scan_dataset(tmp_path, long=True)
     found = recordings(scan)
     assert set(found) == {"casme3/spNO.1/a", "casme3/spNO.1/b"}
-    assert spans(found["casme3/spNO.1/a"]) == [(5, 8, 12, "micro"), (10, 25, 50, "macro"), (30, 33, 40, "micro")]
-    assert [one.label.emotion for one in found["casme3/spNO.1/a"].intervals] == ["disgust", "happiness", "happiness"]
+    assert spans(found["casme3/spNO.1/a"]) == [
+        (5, 8, 12, "micro"), (10, 25, 50, "macro"), (30, 33, 40, "micro"), (30, 45, 58, "macro")
+    ]  # fmt: skip
+    assert [one.label.emotion for one in found["casme3/spNO.1/a"].intervals] == ["disgust", *["happiness"] * 3]
+    assert [one.clip for one in scan.findings if one.kind == "duplicate_row"] == ["casme3/spNO.1/a_30"]
     assert found["casme3/spNO.1/b"].intervals == ()
     assert not [one for one in scan.findings if one.kind == "annotation_chosen"]
     assert (found["casme3/spNO.1/a"].fps, found["casme3/spNO.1/a"].offset) == (30, 60)

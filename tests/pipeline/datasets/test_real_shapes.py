@@ -157,6 +157,7 @@ def test_casme2_with_objective_classes(tmp_path: Path, objective: str) -> None:
     assert {clip.label.objective_class for clip in scan.clips} == set(range(1, 8))
 
 
+@pytest.mark.slow
 def test_casme2_edition_of_2014_beside_that_of_2019(tmp_path: Path) -> None:
     """The later is taken, and a finding says how to have the other, with its own published counts."""
     older = real_shapes.casme2(tmp_path)
@@ -172,7 +173,14 @@ def test_casme2_edition_of_2014_beside_that_of_2019(tmp_path: Path) -> None:
     assert chosen.expected["emotion:surprise"] == 25
 
 
-@pytest.mark.parametrize("layout", ["selectedpic", "rawpic", "cropped", "cropped by subject", "flat"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "selectedpic",
+        "rawpic",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cropped", "cropped by subject", "flat")),
+    ],
+)
 def test_casme_sq(tmp_path: Path, layout: str) -> None:
     """357 of 357 with their own rows; the sheet of names has three columns: folder, its name, subject."""
     real = real_shapes.casme_sq(tmp_path, layout=layout)
@@ -423,6 +431,7 @@ def test_casme3(tmp_path: Path, tree: str, colour: str) -> None:
         assert clip.depth.names == tuple(f"{number}.png" for number in clip.source.numbers)
 
 
+@pytest.mark.slow
 def test_macro_expressions_of_casme3(tmp_path: Path) -> None:
     """They have a file of their own, which is read where it is named."""
     real = real_shapes.casme3(tmp_path)

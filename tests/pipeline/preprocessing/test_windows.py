@@ -252,6 +252,7 @@ def test_windows_that_get_no_class(frames: NDArray[np.float64], reason: str) -> 
     assert doubt(np.clip(frames, 0, 255).astype(np.uint8)) == reason
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_the_window(tmp_path: Path) -> None:
     """A window that begins with a face and ends without is named; one that keeps it is not."""
     frames = list(Frames(VIDEOS, VideoSegment(path=FACE, count=12)))

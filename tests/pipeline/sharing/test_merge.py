@@ -54,6 +54,7 @@ def merged(out: Path, *stores: Store) -> Store:
     return Store.open(out)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.frozensets(st.sampled_from(KEYS), min_size=1), min_size=1, max_size=3))
 def test_merging_the_parts_of_a_store_gives_the_store(

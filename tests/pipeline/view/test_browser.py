@@ -97,6 +97,7 @@ def test_a_person_looks_at_clips(tmp_path: Path) -> None:
     asyncio.run(look())
 
 
+@pytest.mark.slow
 def test_a_tap_on_an_expression_of_a_recording_shows_its_onset(tmp_path: Path) -> None:
     """Frames count from 10: the macro-expression at 200 to 259 of 10 to 309 is at position 190, wherever it is hit."""
     browser = find_browser()
