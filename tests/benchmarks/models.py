@@ -63,7 +63,7 @@ def steps(models: str, recipe: Literal["paper", "fast"], batch: int, device: Dev
 def rows(*, short: bool) -> Iterator[Row]:
     """An update of MADV-Net's published size beside a matrix product, the most that a processor computes."""
     torch.set_num_threads(1)
-    name, batch = ("au-logistic", 2) if short else ("madv-net", 4)
+    name, batch = ("au-logistic", 2) if short else ("madv_net", 4)
     config = configs_of(name, "paper")[name]
     with FlopCounterMode(display=False) as counted:
         update_of(config, batch, torch.device("cpu"))[1]()
