@@ -18,11 +18,11 @@ import zarr
 
 from schemas.layout import FRAMES_PER_CHUNK, FRAMES_PER_SHARD, object_path
 from schemas.store.reader import Store
+from tests.benchmarks.profiles import shares
 from tests.benchmarks.sharing import store_of
 from tests.benchmarks.table import Beside, Goal, Row
 
 CLIPS, REPEATS, SAMPLED = 8, 5, 8
-WHY = "what is lost is a new array for each clip, which the limit does not make, and the checksums"
 
 
 def rows(*, short: bool) -> Iterator[Row]:
@@ -71,7 +71,7 @@ def compared(store: Store, frames: np.ndarray, what: str, repeats: int) -> Row:
     peer, limit = Beside(other, "plain Zarr"), Beside(least, "Blosc alone")
     taken = median(turn[2] / turn[0] for turn in turns)
     goal = Goal("≥", 0.8, "limit")
-    return Row(what=what, unit="clips/s", ours=mine, peer=peer, limit=limit, taken=taken, goal=goal, why=WHY)
+    return Row(what=what, unit="clips/s", ours=mine, peer=peer, limit=limit, taken=taken, goal=goal, why=shares(ours))
 
 
 def chunks_of(store: Store, index: int, needed: list[int]) -> list[bytes]:
