@@ -43,7 +43,7 @@ COMMANDS = {
     "predict": "predict IN/run IN/s.zarr -o OUT --device cpu",
     "export": "export IN/regression --onnx -o OUT",
 }
-SLOW = ("demo", "export")  # the former is everything, the latter loads ONNX and PyTorch's exporter
+SLOW = ("demo", "export", "report")  # they run all, load ONNX and PyTorch's exporter, and draw all figures
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS]
 
 

@@ -153,7 +153,7 @@ def clip(folder: Path, frames: Sequence[Frame | None]) -> Frames:
         ({2, 3, 6}, 2, "apex"),
         ({3, 6}, 2, "middle"),
         ({2, 3, 6}, None, "middle"),
-        ({6}, 2, "offset"),
+        pytest.param({6}, 2, "offset", marks=pytest.mark.slow),
         ({1, 6}, 2, "offset"),
         ({3}, 3, "apex"),
     ],

@@ -60,6 +60,7 @@ def test_bf16_is_coarser_and_only_for_processors_that_have_it(models: Path) -> N
     assert 1e-4 < np.sqrt(np.mean((ours - eager) ** 2)) / eager.std() < 0.05
 
 
+@pytest.mark.slow
 def test_the_manifest_records_the_runtime_and_its_version(
     shared_casme2: Path,
     models: Path,

@@ -51,6 +51,7 @@ def test_equal_arguments_give_equal_bytes_and_more_subjects_change_none_of_the_f
     assert {name: whole[name] for name in shared} == {name: part[name] for name in shared}
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_recordings(casme2: SynthesisReport, tmp_path: Path) -> None:
     """The seed matters."""
     other = _small(tmp_path / "other", subjects=1, seed=6)

@@ -41,6 +41,7 @@ def test_a_detector_finds_the_new_face_where_its_mesh_is(dataset: str) -> None:
     assert shapes.std(0).max() > 0.005  # of the face's width
 
 
+@pytest.mark.slow
 def test_looks_are_dealt_in_turn_and_stay_one_subject(tmp_path: Path) -> None:
     """The first look is the photograph, to the byte; the second is another picture; folders name one subject."""
     plain, varied = (

@@ -157,6 +157,7 @@ def test_graph_of_other_weights_is_seen() -> None:
     assert np.isnan(largest_difference(graph, broken))
 
 
+@pytest.mark.slow
 def test_graph_that_disagrees_is_not_written(tmp_path: Path) -> None:
     """A model that is another one while it is exported leaves no file."""
     folder = run_folder(tmp_path / "run", trained(model_options={"lies": True, "reads": ("texture", "au")}))

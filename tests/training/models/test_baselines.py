@@ -173,6 +173,7 @@ def test_pre_training_without_labels(name: str) -> None:
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in model_names() if model_facts(name).cost is not None])
 def test_cost_is_the_published_one(name: str) -> None:
     """Parameters and multiply-accumulates at the published input agree to 10 % with those that are published."""

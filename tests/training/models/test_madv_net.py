@@ -150,13 +150,8 @@ def test_permuting_clips_permutes_outputs() -> None:
         torch.testing.assert_close(permuted.auxiliary[name], value[order])
 
 
-@pytest.mark.parametrize(
-    ("au", "amp"),
-    [
-        pytest.param(True, True, id="all_paths-bfloat16", marks=pytest.mark.slow),
-        pytest.param(False, False, id="video_alone"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("au", "amp"), [(True, True), (False, False)], ids=["all_paths-bfloat16", "video_alone"])
 def test_overfits_eight_random_clips(au: bool, amp: bool) -> None:
     """Noise with labels is learned by heart, also without the AU vector, also in autocast; finite throughout."""
     model, batch = tiny(au=au, **SMALLEST), clips(8)
@@ -216,7 +211,7 @@ def test_any_number_of_frames_with_the_same_weights(frames: int) -> None:
     assert prediction.auxiliary["attention_high"].shape[1] == frames // 2
 
 
-@pytest.mark.parametrize("size", [112, 224])
+@pytest.mark.parametrize("size", [112, pytest.param(224, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("frames", [8, 16, 32, 64])
 def test_default_shapes(size: int, frames: int) -> None:
     """The default model has patches of 1/8, 1/16 and 1/32 of the side, at every supported size and length."""

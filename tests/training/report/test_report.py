@@ -109,6 +109,7 @@ def ablation() -> Ablation:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_number_is_that_of_the_result(whole: RunFolder) -> None:
     """Headline with its floors, classes, confusion and subjects stand in the page as ``result.json`` has them."""
     result = EvaluationResult.model_validate_json(whole.result.read_bytes())
@@ -151,7 +152,8 @@ def test_caveats_stand_before_the_numbers(odd: RunFolder, whole: RunFolder) -> N
     assert 'class="caveats"' not in whole.report.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("which", ["whole", pytest.param("odd", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["whole", "odd"])
 def test_nothing_outside_the_page_is_referred_to(which: str, request: pytest.FixtureRequest) -> None:
     """No address but of its own parts and of embedded pictures, which a policy in the page also enforces."""
     page = request.getfixturevalue(which).report.read_text(encoding="utf-8")
@@ -244,6 +246,7 @@ def test_pre_training_has_a_page_of_its_curves(store: Store, tmp_path: Path) -> 
     assert write_report(folder, [store]).read_bytes() == first
 
 
+@pytest.mark.slow
 def test_figures_are_files_too(whole: RunFolder) -> None:
     """Each figure of the page lies beside it as a PNG of print size and as a PDF with its fonts."""
     page = whole.report.read_text(encoding="utf-8")
@@ -260,6 +263,7 @@ def test_figures_are_files_too(whole: RunFolder) -> None:
         assert b"/Type3" not in pdf
 
 
+@pytest.mark.slow
 def test_curves_are_mean_and_range_over_folds_and_seeds(whole: RunFolder) -> None:
     """Of 3 folds and 2 seeds, whose losses are 4 / e and 4 / e + 1; blank columns are no curve."""
     files = [fold.metrics for fold in whole.folds(whole.read())]
@@ -273,6 +277,7 @@ def test_curves_are_mean_and_range_over_folds_and_seeds(whole: RunFolder) -> Non
     assert {name: curve.epochs.tolist() for name, curve in read_curves([blank]).items()} == {"loss": [1]}
 
 
+@pytest.mark.slow
 def test_examples_are_the_median_of_their_class(whole: RunFolder, store: Store) -> None:
     """As many clips of the class got a higher probability of it as got a lower one, but for one."""
     run = whole.read()
@@ -292,6 +297,7 @@ def test_examples_are_the_median_of_their_class(whole: RunFolder, store: Store) 
         assert example.key in example.folder.fold.test
 
 
+@pytest.mark.slow
 def test_attention_is_the_models_own(whole: RunFolder, store: Store) -> None:
     """Weights of three levels over both streams, none on a discarded block; an even weight is no preference."""
     example = choose_examples(whole.read(), list(whole.folds(whole.read())), [store])[0]
@@ -322,6 +328,7 @@ def test_the_face_is_coloured_by_preference() -> None:
     assert len(np.unique(discarded)) == 2
 
 
+@pytest.mark.slow
 def test_depth_courses_are_those_that_show_draws(whole: RunFolder, store: Store) -> None:
     """The report and `mer show` cannot disagree about the depth of an action unit's region."""
     example = choose_examples(whole.read(), list(whole.folds(whole.read())), [store])[0]
@@ -335,6 +342,7 @@ def test_depth_courses_are_those_that_show_draws(whole: RunFolder, store: Store)
         assert drawn[name] == pytest.approx(curve)
 
 
+@pytest.mark.slow
 def test_long_frame_numbers_can_be_read(whole: RunFolder, store: Store) -> None:
     """Those of SMIC have seven digits: written out, and none on another; axes and figure say what they show."""
     example = choose_examples(whole.read(), list(whole.folds(whole.read())), [store])[0]
@@ -367,6 +375,7 @@ def test_the_papers_tables_are_consistent_with_their_caveats() -> None:
         assert row.classes[-1] == pytest.approx(np.mean(row.classes[:-1]), abs=0.07)
 
 
+@pytest.mark.slow
 def test_the_papers_numbers_stand_apart(whole: RunFolder) -> None:
     """In a section of their own, after the caveat; only the table of the run's dataset."""
     page = whole.report.read_text(encoding="utf-8")
@@ -377,6 +386,7 @@ def test_the_papers_numbers_stand_apart(whole: RunFolder) -> None:
     assert "Table 5: SAMM" not in page
 
 
+@pytest.mark.slow
 def test_other_stores_are_refused(whole: RunFolder, tmp_path: Path) -> None:
     """Example clips of another store would be shown under the run's numbers."""
     other = small_store(tmp_path / "other.zarr", subjects=2)
@@ -393,6 +403,7 @@ def test_a_damaged_result_is_named(store: Store, tmp_path: Path) -> None:
     assert not folder.report.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_shows_it(whole: RunFolder, tmp_path: Path, dark: bool) -> None:
     """In Chromium without a network: title, figures with a size, readable colours, and no word on the console."""
