@@ -165,7 +165,9 @@ def refuse_recordings(manifest: Manifest) -> None:
         )
 
 
-def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = "published") -> Selection:
+def select_clips(
+    task: Task, manifests: Sequence[Manifest], *, counts: Counts = "published", scored: bool = True
+) -> Selection:
     """The clips of a task, with the labels that the stores give them.
 
     Args:
@@ -173,10 +175,12 @@ def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = 
         manifests: of the stores, one for each dataset of the task.
         counts: ``published`` refuses any other number of clips, subjects or clips a class than the published;
             ``any`` takes a partial or synthetic dataset and says in ``differences`` that it is one.
+        scored: whether the clips come under test, so that every class needs some; those that a network learns from
+            beforehand do not.
 
     Raises:
         ConfigError: a store is of no dataset of the task, or two hold the same clip.
-        ProtocolError: the counts are not the published ones, or a class has no clip.
+        ProtocolError: the counts are not the published ones, or a class has no clip, or only one class has.
     """
     rules = {rule.dataset: rule for rule in task.datasets}
     clips: dict[str, LabelledClip] = {}
@@ -208,7 +212,7 @@ def select_clips(task: Task, manifests: Sequence[Manifest], *, counts: Counts = 
             f"{task.name}: the clips are not the published ones: {'; '.join(differences)}. "
             "Mend the store, or say that a partial or synthetic dataset is meant (--partial); the result records it"
         )
-    _check_every_class(task, chosen)
+    _check_classes(task, chosen, scored=scored)
     return Selection(task, chosen, dict(sorted(left_out.items())), tuple(sorted(failed)), differences)
 
 
@@ -234,10 +238,12 @@ def _differences(task: Task, clips: Sequence[LabelledClip], failed: Sequence[str
             yield f"{rule.dataset}: " + ", ".join(parts) + (f" ({rule.note})" if rule.note else "")
 
 
-def _check_every_class(task: Task, clips: Sequence[LabelledClip]) -> None:
+def _check_classes(task: Task, clips: Sequence[LabelledClip], *, scored: bool) -> None:
     present = {clip.label for clip in clips}
+    if not scored and len(present) < 2:
+        raise ProtocolError(f"{task.name}: clips of {len(present)} classes, expected two or more to learn from")
     absent = [name for index, name in enumerate(task.classes) if index not in present]
-    if absent:
+    if scored and absent:
         raise ProtocolError(
             f"{task.name}: no clip of class {', '.join(absent)} among {len(clips)} clips; a class without clips has "
             "no score, so use a larger store or a task without it"

@@ -91,10 +91,13 @@ def plan_training(
 
 
 def plan_supervised_pretraining(stores: Sequence[Store], config: TrainConfig, device: Device) -> PlannedRun:
-    """One training on every labelled clip of the stores, with nothing to test: the paper's use of SMIC."""
+    """One training on every labelled clip of the stores, with nothing to test: the paper's use of SMIC.
+
+    What is not scored needs neither the published counts nor every class: it may be the macro-expressions of a store.
+    """
     manifests = [store.manifest for store in stores]
     protocol = default_protocol(manifests)
-    selection = select_clips(protocol.task, manifests, counts=config.counts)
+    selection = select_clips(protocol.task, manifests, counts="any", scored=False)
     update = {"protocol": protocol.name, "validation": None}
     folds = (_everything(clip.key for clip in selection.clips),)
     return _planned(stores, config.model_copy(update=update), device, folds, protocol, selection)
