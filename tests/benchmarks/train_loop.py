@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from pipeline.preprocessing.finish import records_of, write_store
 from schemas.layout import object_path
 from schemas.store.format import Dimensions, create_arrays
 from schemas.store.reader import Store
-from tests.benchmarks.models import update_of
 from tests.benchmarks.table import Beside, Goal, Row
 from tests.tiny_stores import tiny_store
 from training.config import Augmentation
@@ -30,7 +28,6 @@ from training.data.dataset import BatchReader, ClipDraw, StoreDataset
 from training.data.preparation import Augmenter, Normalisation, measure_normalisation
 from training.data.sampling import batches
 from training.fit.optimisation import autocast_of, build_optimiser
-from training.models.madv_net.tokens import VideoToTokens
 from training.models.registry import create_model, model_facts
 from training.runs.recipes import resolve
 
@@ -72,33 +69,6 @@ def rows(*, short: bool) -> Iterator[Row]:
                 ours=clips / whole, limit=Beside(clips / spent["update"], "its updates alone"),
                 goal=Goal("≥", 0.9, "limit"), why=f"{parts}. Augmentation is on the same core",
             )  # fmt: skip
-    yield from stems(short=short)
-
-
-def stems(*, short: bool) -> Iterator[Row]:
-    """An update of MADV-Net's published size beside the same with its stems as PyTorch lays them out, in turn."""
-    config = resolve("fast" if short else "paper")
-    random, ways = torch.get_rng_state(), (VideoToTokens.forward, nn.Sequential.forward)
-    spent: list[list[float]] = [[], []]
-    try:
-        updates = []
-        for _ in ways:
-            torch.set_rng_state(random)
-            updates.append(update_of(config, 4, CPU)[1])
-        for _ in range(2 if short else 5):  # the first is not timed
-            for way, update, times in zip(ways, updates, spent, strict=True):
-                VideoToTokens.forward = way  # type: ignore[assignment]
-                started = time.process_time()
-                update()
-                times.append(time.process_time() - started)
-    finally:
-        VideoToTokens.forward = ways[0]  # type: ignore[method-assign]
-    now, plain = (4 / min(times[1:]) for times in spent)
-    yield Row(
-        what=f"an update of madv_net, {config.frames} frames of {config.size} px, 4 clips", unit="clips/CPU-s",
-        ours=now, peer=Beside(plain, "stems as PyTorch lays them out"), goal=Goal("≥", 1.1, "peer"),
-        why="`models` prints where the time goes",
-    )  # fmt: skip
 
 
 def grown(source: Store, out: Path, clips: int) -> Store:
