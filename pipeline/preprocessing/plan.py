@@ -37,7 +37,8 @@ class Plan:
         config = self.provenance.config
         lengths = [len(clip.source.numbers) for clip in self.clips if clip.source is not None]
         annotated = [c.offset - c.onset + 1 for c in self.clips if c.onset is not None and c.offset is not None]
-        lengths += [length for length in annotated if length <= _PLAUSIBLE * max(lengths, default=0)]
+        most = _PLAUSIBLE * max(lengths, default=0)
+        lengths += [length for length in annotated if length <= most]
         longest = max(lengths, default=1)
         return Dimensions(
             clips=len(self.clips),
