@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _PACKAGES = (
     "madv-mer", "numpy", "opencv-python-headless", "pillow", "torch", "facenet-pytorch", "zarr", "numcodecs", "py-feat",
 )  # fmt: skip
-OPENVINO_REMEDY = "`uv sync --extra cpu`, or `pip install 'madv-mer[cpu]'`"
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def with_runtime(config: PreprocessConfig, device: Device, *, here: bool) -> Pre
         why = f"--depth {config.depth}" if device == "cpu" else "a GPU; --device cpu has it"
         raise ConfigError(f"--depth-runtime {runtime}: not for {why}; choose torch, or leave it out")
     if runtime != "torch" and not there:
-        raise ConfigError(f"--depth-runtime {runtime}: OpenVINO is not installed here; {OPENVINO_REMEDY}")
+        remedy = "`uv sync --extra cpu`, or `pip install 'madv-mer[cpu]'`"
+        raise ConfigError(f"--depth-runtime {runtime}: OpenVINO is not installed here; {remedy}")
     if here and runtime == "openvino-bf16":
         from pipeline.clip.openvino_runtime import check_bf16
 

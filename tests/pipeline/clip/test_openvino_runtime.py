@@ -1,7 +1,9 @@
 """Depth Anything through OpenVINO: the values of PyTorch, chosen on purpose, recorded, and never mixed in one store."""
 
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from pipeline.preprocessing.run import execute
 from pipeline.weights.locate import locate
 from schemas.config import DepthRuntime, Execution, PreprocessConfig
 from schemas.errors import ConfigError, StoreExistsError
+from schemas.manifest import Provenance
 from schemas.store.reader import Store
 from tests.conftest import run_preprocess
 from tests.pipeline.clip.checkpoints import write_small_depth_anything
@@ -60,40 +63,41 @@ def test_bf16_is_coarser_and_only_for_processors_that_have_it(models: Path) -> N
     assert 1e-4 < np.sqrt(np.mean((ours - eager) ** 2)) / eager.std() < 0.05
 
 
+@pytest.fixture
+def made(
+    shared_casme2: Path,
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[Provenance, list[str]]]:
+    """Makes a store of three frames; what its manifest says, and the notes on the error stream."""
+    monkeypatch.setenv("MER_MODELS", str(models))
+
+    def preprocessed(**options: Any) -> tuple[Provenance, list[str]]:
+        assert run_preprocess(shared_casme2, tmp_path / "s.zarr", depth=NAME, limit=1, frames=3, **options) == 0
+        notes = [line for line in capfd.readouterr().err.splitlines() if "note:" in line]
+        return Store.open(tmp_path / "s.zarr").manifest.provenance, notes
+
+    return preprocessed
+
+
 @pytest.mark.slow
 def test_the_manifest_records_the_runtime_and_its_version(
-    shared_casme2: Path,
-    models: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    made: Callable[..., tuple[Provenance, list[str]]],
 ) -> None:
     """``auto`` is settled before it is written; who has chosen gets no advice."""
-    monkeypatch.setenv("MER_MODELS", str(models))
-    out = tmp_path / "s.zarr"
-    options = {"depth": NAME, "depth_size": 518, "limit": 1, "frames": 3}
-    assert run_preprocess(shared_casme2, out, depth_runtime="auto", **options) == 0
-    provenance = Store.open(out).manifest.provenance
+    provenance, notes = made(depth_size=518, depth_runtime="auto")
     assert provenance.config.depth_runtime == "openvino"
     assert provenance.packages["openvino"] >= "2025"
-    assert "note:" not in capfd.readouterr().err
+    assert not notes
 
 
-def test_a_slow_run_on_a_cpu_is_told_what_is_faster(
-    shared_casme2: Path,
-    models: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_slow_run_on_a_cpu_is_told_what_is_faster(made: Callable[..., tuple[Provenance, list[str]]]) -> None:
     """Once, on the error stream, and it runs all the same."""
-    monkeypatch.setenv("MER_MODELS", str(models))
-    out = tmp_path / "s.zarr"
-    assert run_preprocess(shared_casme2, out, depth=NAME, limit=1, frames=3) == 0
-    (note,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("note:")]
+    provenance, (note,) = made()
     assert "--depth-size 252" in note
     assert "--depth-runtime openvino" in note
-    provenance = Store.open(out).manifest.provenance
     assert provenance.config.depth_runtime == "torch"
     assert "openvino" not in provenance.packages
 
