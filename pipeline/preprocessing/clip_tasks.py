@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, as_completed, get_worker
+from distributed import Client, Future, as_completed, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
@@ -44,10 +44,12 @@ def on_cluster(build: "Callable[[], ClipProcessor]", client: Client, *, device: 
     """
     plugin = _Processor(build, name=f"mer-{uuid.uuid4().hex}")
     client.register_plugin(plugin)
+    in_flight: dict[Future[ClipRecord | None], Task] = {}
     try:
-        yield lambda tasks: _stream(client, plugin.name, tasks, device=device)
+        yield lambda tasks: _stream(client, plugin.name, tasks, in_flight, device=device)
     finally:
         if client.status == "running":
+            client.cancel(list(in_flight))  # of a run that was interrupted, or that failed
             client.unregister_worker_plugin(plugin.name)
 
 
@@ -85,43 +87,54 @@ class _Processor(WorkerPlugin):
         self.processor = self._build()
 
 
-def _process(plugin: str, index: int, clip: Clip) -> ClipRecord:
-    held = get_worker().plugins[plugin]
+def _process(plugin: str, index: int, clip: Clip) -> ClipRecord | None:
+    held = get_worker().plugins.get(plugin)
+    if held is None:
+        return None  # the run has been left, and word that its tasks are cancelled was overtaken: nobody waits for this
     assert isinstance(held, _Processor)
     assert held.processor is not None, "setup() has run"
     return held.processor.process(index, clip)
 
 
-def _stream(client: Client, plugin: str, tasks: Iterable[Task], *, device: Device) -> Iterator[ClipRecord]:
-    """Records as they come, with a bounded number of clips in flight."""
+def _stream(
+    client: Client,
+    plugin: str,
+    tasks: Iterable[Task],
+    in_flight: "dict[Future[ClipRecord | None], Task]",
+    *,
+    device: Device,
+) -> Iterator[ClipRecord]:
+    """Records as they come, with a bounded number of clips ``in_flight``."""
     window = _QUEUED_PER_THREAD * max(1, sum(client.nthreads().values()))
     resources = {"GPU": 1 / CLIPS_PER_GPU} if device == "cuda" else None
     remaining = iter(tasks)
-    in_flight: dict[Any, Task] = {}
 
-    def submit(count: int) -> list[Any]:
-        futures = []
-        for index, clip in islice(remaining, count):
-            future = client.submit(_process, plugin, index, clip, resources=resources, pure=False)
-            in_flight[future.key] = index, clip
-            futures.append(future)
-        return futures
+    def submit(tasks: Iterable[Task]) -> "list[Future[ClipRecord | None]]":
+        submitted = {client.submit(_process, plugin, *task, resources=resources, pure=False): task for task in tasks}
+        in_flight.update(submitted)
+        return list(submitted)
+
+    def record_of(future: "Future[ClipRecord | None]") -> ClipRecord:
+        record = future.result()
+        assert record is not None, "the models stay on the workers while somebody waits"
+        return record
 
     suspects: list[Task] = []
-    completed = as_completed(submit(window), loop=client.loop)
+    completed = as_completed(submit(islice(remaining, window)), loop=client.loop)
     for future in completed:
-        task = in_flight.pop(future.key)
+        task = in_flight.pop(future)
         try:
-            yield future.result()
+            yield record_of(future)
         except KilledWorker:
             suspects.append(task)  # this clip killed the worker, or one that waited there beside it
-        for following in submit(1):
+        for following in submit(islice(remaining, 1)):
             completed.add(following)
-    for index, clip in suspects:  # one at a time: a worker that dies now was killed by this clip
+    for task in suspects:  # one at a time: a worker that dies now was killed by this clip
         client.wait_for_workers(1)
         time.sleep(_SETTLED)
+        (future,) = submit([task])
         try:
-            yield client.submit(_process, plugin, index, clip, resources=resources, pure=False).result()
+            yield record_of(future)
         except KilledWorker:
             died = RunError("the worker died of this clip, also with no other clip beside it; most likely of memory")
-            yield failed_record(index, clip, "worker", died)
+            yield failed_record(*task, "worker", died)

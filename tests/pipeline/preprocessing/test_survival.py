@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -201,10 +202,7 @@ def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
 
     Also where Dask gives up a dead worker at once, as it does on a busy machine with one that is late.
     """
-    clips = [
-        Clip(dataset="d", subject="s", name=name, source=None, onset=1, apex=1, offset=1, fps=1, label=Label())
-        for name in ("a", "deadly", "b", "c")
-    ]
+    clips = [_clip(name) for name in ("a", "deadly", "b", "c")]
     with (
         dask.config.set(
             {
@@ -223,6 +221,38 @@ def test_a_clip_that_kills_every_worker_fails_alone(patience: str) -> None:
     assert failure is not None
     assert failure.stage == "worker"
     assert "the worker died of this clip, also with no other clip beside it" in failure.message
+
+
+class _Slow:
+    """A processor that takes a while and leaves a file a clip, so that a test sees which clips were begun."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def process(self, index: int, clip: Clip) -> ClipRecord:
+        (self._folder / clip.name).touch()
+        time.sleep(1 if index else 0.1)  # the first is done while the others still run
+        return ClipRecord(index=index, entry=bare_entry(clip))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_left_leaves_its_workers_idle_and_without_an_error(tmp_path: Path) -> None:
+    """Clips that wait when the run is interrupted are not begun, and no worker misses the models taken from it."""
+    clips = [_clip(f"clip{i}") for i in range(32)]
+    with _local_cluster() as cluster, Client(cluster) as client:
+        with suppress(KeyboardInterrupt), on_cluster(partial(_Slow, tmp_path), client, device="cpu") as run:
+            records = run(enumerate(clips))  # held, as the traceback of an interrupted loop holds it
+            next(records)
+            raise KeyboardInterrupt
+        time.sleep(3)
+        assert len(list(tmp_path.iterdir())) == 5, "four threads, and the one clip that followed the first"
+        assert not any(client.processing().values())
+        (log,) = client.get_worker_logs().values()
+        assert not [line for level, line in log if level in ("WARNING", "ERROR")]
+
+
+def _clip(name: str) -> Clip:
+    return Clip(dataset="d", subject="s", name=name, source=None, onset=1, apex=1, offset=1, fps=1, label=Label())
 
 
 def _local_cluster() -> LastingCluster:
