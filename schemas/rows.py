@@ -5,7 +5,7 @@ no second contract: their fields, types and bounds are taken from the Pydantic m
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, overload
@@ -59,6 +59,14 @@ class Table(Sequence[_M], Generic[_M]):
     def __reduce__(self) -> tuple[Any, tuple[type[_M], bytes]]:
         return _read, (self.model, _as_it_stood.encode(self.rows))  # structs made from a model have no importable name
 
+    def where(self, wanted: Callable[[_M], bool]) -> "Table[_M]":
+        """The models that ``wanted`` holds for; it is given rows, as of ``rows_of``."""
+        return Table(self.model, [row for row in self.rows if wanted(row)])
+
+    def lines(self) -> bytes:
+        """The models in JSON without defaults, one a line."""
+        return _as_it_stood.encode_lines(self.rows)
+
     def canonical(self, *, exact: bool = True) -> bytes:
         """The models in canonical JSON without defaults (``schemas.config.canonical_sha256``).
 
@@ -78,6 +86,20 @@ def rows_of(models: Sequence[_M]) -> Sequence[_M]:
     Rows have the fields and properties of the model, and none of its methods.
     """
     return models.rows if isinstance(models, Table) else models
+
+
+def table_of(model: type[_M], models: Iterable[_M]) -> Table[_M]:
+    """Models that are at hand, as a table."""
+    return read_lines(model, b"\n".join(one.model_dump_json(exclude_defaults=True).encode() for one in models))
+
+
+def read_lines(model: type[_M], text: bytes) -> Table[_M]:
+    """The models in lines of JSON, of which each is checked.
+
+    Raises:
+        msgspec.MsgspecError: a line is none.
+    """
+    return Table(model, msgspec.json.Decoder(row_type(model)).decode_lines(text))
 
 
 def _read(model: type[_M], text: bytes) -> Table[_M]:

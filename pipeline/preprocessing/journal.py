@@ -1,10 +1,10 @@
 """The journal of a run under way: one fsynced line a clip, so that a killed run loses only what was in flight."""
 
-import json
 import os
 from pathlib import Path
 from typing import IO
 
+import msgspec
 from pydantic import ValidationError
 
 from schemas.clip import Clip
@@ -12,6 +12,7 @@ from schemas.errors import ManifestInvalidError, Stage
 from schemas.manifest import ClipEntry, Failure, Provenance
 from schemas.model import Model
 from schemas.output import output_errors, replacing
+from schemas.rows import Table, read_lines
 from schemas.store.manifest_file import JOURNAL_NAME
 
 
@@ -50,7 +51,7 @@ class Journal:
         self._path = store / JOURNAL_NAME
         self._file: IO[bytes] | None = None
 
-    def read(self) -> tuple[JournalHeader, list[ClipRecord]] | None:
+    def read(self) -> tuple[JournalHeader, Table[ClipRecord]] | None:
         """Header and records, or ``None`` where no run was begun.
 
         Raises:
@@ -60,21 +61,20 @@ class Journal:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        lines = data[: data.rfind(b"\n") + 1].splitlines()
-        if not lines:
+        header, _, records = data[: data.rfind(b"\n") + 1].partition(b"\n")
+        if not header:
             return None
         try:
-            header = JournalHeader.model_validate_json(lines[0])
-            return header, [ClipRecord.model_validate_json(line) for line in lines[1:]]
-        except (ValidationError, json.JSONDecodeError) as error:
+            return JournalHeader.model_validate_json(header), read_lines(ClipRecord, records)
+        except (ValidationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ManifestInvalidError(
                 f"{self._path}: damaged, or written by another version of mer; begin anew with --overwrite"
             ) from error
 
-    def begin(self, header: JournalHeader, records: list[ClipRecord]) -> None:
+    def begin(self, header: JournalHeader, records: Table[ClipRecord]) -> None:
         """Write a fresh journal with the records that still hold, atomically, and open it for appending."""
         with replacing(self._path) as file:
-            file.writelines(_line(model) for model in [header, *records])
+            file.writelines([_line(header), records.lines()])
         with output_errors(self._path.parent):
             self._file = self._path.open("ab")
 

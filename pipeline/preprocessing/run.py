@@ -23,6 +23,7 @@ from schemas.layout import SPECS, object_path
 from schemas.manifest import MANIFEST_NAME, Manifest
 from schemas.output import locked, output_errors
 from schemas.progress import Progress
+from schemas.rows import Table, rows_of, table_of
 from schemas.store.files import Folder, stored_object
 from schemas.store.format import create_arrays
 from schemas.store.manifest_file import JOURNAL_NAME, read_manifest
@@ -62,11 +63,12 @@ def execute(
             journal.remove()  # left where a run was killed between its last two steps
             return complete
         try:
-            records = taken_up(plan, journal, complete)
-            new = [index for index in range(len(plan.clips)) if index not in records]
+            earlier = taken_up(plan, journal, complete)
+            new = _missing(plan, earlier)
+            records: dict[int, ClipRecord] = {}
             with (
-                Progress(console, unit="clips", total=len(plan.clips), done=len(records)) as progress,
-                _wrong_bytes(plan.out, list(records.values())) as wrong,
+                Progress(console, unit="clips", total=len(plan.clips), done=len(earlier)) as progress,
+                _wrong_bytes(plan.out, rows_of(earlier)) as wrong,
             ):
                 for record in _new_and_wrong(plan, execution, console, new, wrong):
                     journal.append(record)
@@ -75,6 +77,7 @@ def execute(
                     if (failure := record.entry.failure) is not None:
                         log.warning("%s failed at %s: %s", record.entry.key, failure.stage, failure.message)
             sweep_partial_files(plan.out, [*new, *wrong.result()])
+            records = {record.index: record for record in earlier} | records
             manifest = finish_store(plan, [records[index] for index in range(len(plan.clips))])
             journal.remove()
         finally:
@@ -137,7 +140,7 @@ def _changed_for_sharing(manifest: Manifest) -> dict[str, tuple[object, object]]
     return {name: ("none", found) for name, found in changes.items() if found}
 
 
-def taken_up(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[int, ClipRecord]:
+def taken_up(plan: Plan, journal: Journal, complete: Manifest | None) -> Table[ClipRecord]:
     """Bring the output to the state "under way"; returns the records of an earlier run whose objects are there.
 
     Their sizes are right; their bytes are hashed while other clips are processed.
@@ -149,42 +152,49 @@ def taken_up(plan: Plan, journal: Journal, complete: Manifest | None) -> dict[in
     """
     begun = journal.read() if complete is None else None
     if complete is not None:
-        done: Iterable[ClipRecord] = _of_complete_store(plan, complete)
+        done = _of_complete_store(plan, complete)
     else:
-        done = () if begun is None else _of_unfinished_store(plan, *begun)
-    records = {record.index: record for record in done if _is_there(plan.out, record)}
+        done = Table(ClipRecord, ()) if begun is None else _of_unfinished_store(plan, *begun)
+    files = Folder(plan.out)
+    records = done.where(lambda record: _is_there(files, record))
     if complete is None and begun is None:
         with output_errors(plan.out):
             create_arrays(plan.out, plan.dimensions)
-    sweep_partial_files(plan.out, [index for index in range(len(plan.clips)) if index not in records])
-    journal.begin(plan.header, list(records.values()))
+    sweep_partial_files(plan.out, _missing(plan, records))
+    journal.begin(plan.header, records)
     (plan.out / MANIFEST_NAME).unlink(missing_ok=True)
     if records:
         log.info("%s: going on after %d of %d clips", plan.out, len(records), len(plan.clips))
     return records
 
 
-def _of_complete_store(plan: Plan, complete: Manifest) -> Iterator[ClipRecord]:
+def _missing(plan: Plan, records: Table[ClipRecord]) -> list[int]:
+    there = {record.index for record in rows_of(records)}
+    return [index for index in range(len(plan.clips)) if index not in there]
+
+
+def _of_complete_store(plan: Plan, complete: Manifest) -> Table[ClipRecord]:
     store = Store(plan.out, complete)
     differences = plan.provenance.differences(complete.provenance)
     if not differences and (frames := store.array("frame_number").shape[1]) != plan.dimensions.frames:
         differences = {"frames": (plan.dimensions.frames, frames)}
     _refuse(plan.out, "a complete store", differences)
-    return records_of(store)
+    return table_of(ClipRecord, records_of(store))
 
 
-def _of_unfinished_store(plan: Plan, header: JournalHeader, records: Iterable[ClipRecord]) -> Iterable[ClipRecord]:
+def _of_unfinished_store(plan: Plan, header: JournalHeader, records: Table[ClipRecord]) -> Table[ClipRecord]:
     differences = plan.provenance.differences(header.provenance)
     if not differences and header != plan.header:
         differences = {"clips": ("as on disk today", "as on disk when that run began")}
     _refuse(plan.out, "an unfinished store", differences)
-    return {record.index: record for record in records}.values()  # a clip that was processed again is there twice
+    last = {record.index: position for position, record in enumerate(rows_of(records))}  # of one processed again
+    return Table(ClipRecord, [records.rows[position] for position in last.values()])
 
 
-def _is_there(out: Path, record: ClipRecord) -> bool:
+def _is_there(files: Folder, record: ClipRecord) -> bool:
     if record.entry.status == "failed":
         return False
-    files, objects = Folder(out), record.entry.objects.items()
+    objects = record.entry.objects.items()
     return all(files.size(object_path(array, record.index)) == expected["bytes"] for array, expected in objects)
 
 

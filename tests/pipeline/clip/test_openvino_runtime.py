@@ -11,13 +11,14 @@ from rich.console import Console
 
 from pipeline.clip.depth_anything import DepthAnything
 from pipeline.datasets import scan_dataset
-from pipeline.preprocessing.journal import Journal
+from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from pipeline.weights.locate import locate
 from schemas.config import DepthRuntime, Execution, PreprocessConfig
 from schemas.errors import ConfigError, StoreExistsError
 from schemas.manifest import Provenance
+from schemas.rows import table_of
 from schemas.store.reader import Store
 from tests.conftest import run_preprocess
 from tests.pipeline.clip.checkpoints import write_small_depth_anything
@@ -115,7 +116,7 @@ def test_a_store_begun_with_another_runtime_is_refused(shared_casme2: Path, mode
     )  # fmt: skip
     begun.out.mkdir()
     journal = Journal(begun.out)
-    journal.begin(begun.header, [])
+    journal.begin(begun.header, table_of(ClipRecord, ()))
     journal.close()
     with pytest.raises(StoreExistsError, match=r"made otherwise:\n.*depth_runtime"):
         execute(other, execution, Console(file=StringIO()))

@@ -11,6 +11,7 @@ from schemas.config import PreprocessConfig
 from schemas.errors import ManifestInvalidError
 from schemas.labels import Label
 from schemas.manifest import ClipEntry, Provenance
+from schemas.rows import table_of
 from schemas.store.manifest_file import JOURNAL_NAME
 
 HEADER = JournalHeader(
@@ -35,10 +36,10 @@ def test_records_come_back_exactly(tmp_path: Path) -> None:
     """Floats included: the columns are written from what the journal gives back."""
     journal = Journal(tmp_path)
     assert journal.read() is None
-    journal.begin(HEADER, [record(0)])
+    journal.begin(HEADER, table_of(ClipRecord, [record(0)]))
     journal.append(record(1))
     journal.close()
-    assert Journal(tmp_path).read() == (HEADER, [record(0), record(1)])
+    assert Journal(tmp_path).read() == (HEADER, (record(0), record(1)))
 
 
 @given(cut=st.integers(min_value=1))
@@ -46,19 +47,19 @@ def test_a_torn_last_line_costs_only_its_clip(tmp_path_factory: pytest.TempPathF
     """Wherever a kill or a full disk cuts the file, the whole lines before the cut still count."""
     folder = tmp_path_factory.mktemp("journal")
     journal = Journal(folder)
-    journal.begin(HEADER, [record(0)])
+    journal.begin(HEADER, table_of(ClipRecord, [record(0)]))
     whole = (folder / JOURNAL_NAME).read_bytes()
     journal.append(record(1))
     journal.close()
     torn = (folder / JOURNAL_NAME).read_bytes()[:-1]
     (folder / JOURNAL_NAME).write_bytes(torn[: max(len(whole), len(torn) - cut)])
-    assert Journal(folder).read() == (HEADER, [record(0)])
+    assert Journal(folder).read() == (HEADER, (record(0),))
 
 
 def test_damage_in_the_middle_is_an_error(tmp_path: Path) -> None:
     """What no kill can do is not repaired in silence."""
     journal = Journal(tmp_path)
-    journal.begin(HEADER, [record(0), record(1)])
+    journal.begin(HEADER, table_of(ClipRecord, [record(0), record(1)]))
     journal.close()
     path = tmp_path / JOURNAL_NAME
     path.write_bytes(path.read_bytes().replace(b'"index":0', b'"index":x'))

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.preprocessing.finish import records_of
-from pipeline.preprocessing.journal import Journal, JournalHeader
+from pipeline.preprocessing.journal import ClipRecord, Journal, JournalHeader
 from schemas.config import canonical_sha256
 from schemas.layout import object_path
 from schemas.manifest import MANIFEST_NAME
+from schemas.rows import table_of
 from schemas.store.reader import Store
 from tests.conftest import run_preprocess
 from tests.tree_hash import tree_hash
@@ -28,7 +29,7 @@ def begun(shared_store: Store, tmp_path: Path) -> Path:
         keys_sha256=canonical_sha256([entry.key for entry in manifest.clips]),
         frames=shared_store.array("frame_number").shape[1],
     )
-    journal.begin(header, list(records_of(shared_store)))
+    journal.begin(header, table_of(ClipRecord, records_of(shared_store)))
     journal.close()
     return out
 

@@ -7,11 +7,12 @@ import pytest
 from rich.console import Console
 
 from pipeline.datasets import scan_dataset
-from pipeline.preprocessing.journal import Journal
+from pipeline.preprocessing.journal import ClipRecord, Journal
 from pipeline.preprocessing.plan import plan_run
 from pipeline.preprocessing.run import execute
 from schemas.config import Execution, PreprocessConfig
 from schemas.errors import StoreExistsError
+from schemas.rows import table_of
 
 
 def test_a_store_of_the_detection_before_is_refused(shared_casme2: Path, tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_a_store_of_the_detection_before_is_refused(shared_casme2: Path, tmp_pat
     before = plan.provenance.model_copy(update={"revisions": {}})
     plan.out.mkdir()
     journal = Journal(plan.out)
-    journal.begin(plan.header.model_copy(update={"provenance": before}), [])
+    journal.begin(plan.header.model_copy(update={"provenance": before}), table_of(ClipRecord, ()))
     journal.close()
     with pytest.raises(
         StoreExistsError, match=r"an unfinished store that was made otherwise:\n.*revisions.*'detector'"
