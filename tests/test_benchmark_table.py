@@ -20,6 +20,8 @@ def row(ours: float, goal: Goal, **fields: object) -> Row:
         (row(150, Goal("≥", 2, "peer")), 3.0, True),
         (row(150, Goal("≤", 2, "peer")), 3.0, False),
         (row(150, Goal("≤", 160, "itself")), 0.75, True),  # the ratio informs; the goal is about 150 itself
+        (row(150, Goal("≤", 2, "beyond")), 0.75, True),  # 50 less than the limit
+        (row(203, Goal("≤", 2, "beyond")), 203 / 200, False),
         (row(150, Goal("≥", 0.8, "limit"), taken=0.9), 0.9, True),
     ],
 )

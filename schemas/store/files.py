@@ -63,15 +63,16 @@ class Folder:
 
     def names(self) -> Iterator[str]:
         """See ``StoreFiles``."""
-        yield from sorted(self._names("", str(self.path)))
-
-    def _names(self, prefix: str, folder: str) -> Iterator[str]:
-        with os.scandir(folder) as entries:  # a store of 100,000 clips has a million folders: Path takes a minute
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._names(f"{prefix}{entry.name}/", entry.path)
-                else:
-                    yield prefix + entry.name
+        found, folders = [], [("", str(self.path))]
+        while folders:
+            prefix, folder = folders.pop()
+            with os.scandir(folder) as entries:  # a store of 100,000 clips has a million folders: Path takes a minute
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((f"{prefix}{entry.name}/", entry.path))
+                    else:
+                        found.append(prefix + entry.name)
+        yield from sorted(found)
 
     def kind(self, name: str) -> FileKind:
         """See ``StoreFiles``."""

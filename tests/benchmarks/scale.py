@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,18 +54,18 @@ import hashlib, os
 for folder, _, names in os.walk('{0}/s.zarr'):
     for name in names:
         with open(folder + '/' + name, 'rb') as file: hashlib.file_digest(file, 'sha256')"""
-PROGRAMS = {
-    "opening": "from schemas.store.reader import Store; Store.open('{0}/s.zarr')",
-    "opening its zip file": "from schemas.store.reader import Store; Store.open('{0}/s.zip')",
-    "`mer inspect`": MER.format("'inspect', '{0}/s.zarr'"),
-    "`mer cite`": MER.format("'cite', '{0}/s.zarr'"),
-    "`mer subset`, 3 clips": MER.format(
-        "'subset', '{0}/s.zarr', '-o', '{0}/3.zarr', '--where', 'clip=EP000001|EP000007|EP000008'"
+PROGRAMS = {  # and how many manifests each reads
+    "opening": ("from schemas.store.reader import Store; Store.open('{0}/s.zarr')", 1),
+    "opening its zip file": ("from schemas.store.reader import Store; Store.open('{0}/s.zip')", 1),
+    "`mer inspect`": (MER.format("'inspect', '{0}/s.zarr'"), 1),
+    "`mer cite`": (MER.format("'cite', '{0}/s.zarr'"), 1),
+    "`mer subset`, 3 clips": (
+        MER.format("'subset', '{0}/s.zarr', '-o', '{0}/3.zarr', '--where', 'clip=EP000001|EP000007|EP000008'"), 1
     ),
-    "`mer diff`, equal": MER.format("'diff', '{0}/s.zarr', '{0}/s.zarr'"),
-    "`mer diff`, one label differs": MER.format("'diff', '{0}/s.zarr', '{0}/other.zarr'"),
-    "planning of `mer train`": "from tests.benchmarks.scale import planned; planned('{0}/s.zarr')",
-}
+    "`mer diff`, equal": (MER.format("'diff', '{0}/s.zarr', '{0}/s.zarr'"), 2),
+    "`mer diff`, one label differs": (MER.format("'diff', '{0}/s.zarr', '{0}/other.zarr'"), 2),
+    "planning of `mer train`": ("from tests.benchmarks.scale import planned; planned('{0}/s.zarr')", 1),
+}  # fmt: skip
 RESUME = "from tests.benchmarks.scale import resumed; resumed('{0}')"
 VERIFY = MER.format("'verify', '{0}/s.zarr'")
 START_UP = {"'--help'": 0.3, "'inspect', '{0}/s.zarr'": 0.7, "'verify', '{0}/s.zarr'": 0.7}  # s of CPU
@@ -91,20 +92,23 @@ def measured(folder: Path, commands: list[str], *, small: int, clips: int) -> It
         seconds = cost(program)
         what, goal = f"`mer {arguments.split(chr(39))[1]}`, {small} clips", Goal("≤", most, "itself")
         yield Row(what=what, unit=unit, ours=seconds, goal=goal, why=imports(program))
-    limit = Beside(added(PARSING), "parsing the JSON")
+    parsing, goal = added(PARSING), Goal("≤", 2, "beyond")
     for what in commands:
-        ours, goal = added(PROGRAMS[what]), Goal("≤", 2, "itself")
-        why = profiled(PROGRAMS[what].replace("{0}", str(many))) if ours > goal.figure else ""
-        yield Row(what=f"{what}, {clips:,} clips", unit=unit, ours=ours, limit=limit, goal=goal, why=why)
+        program, files = PROGRAMS[what]
+        limit = Beside(files * parsing, "parsing the JSON" if files == 1 else "parsing both")
+        row = Row(what=f"{what}, {clips:,} clips", unit=unit, ours=added(program), limit=limit, goal=goal)
+        yield explained(row, program, many)
     limit, goal = Beside(added(HASHING), "hashing the files"), Goal("≤", 2, "limit")
-    ours = added(VERIFY)
-    why = profiled(VERIFY.replace("{0}", str(many))) if ours > goal.figure * limit.figure else ""
-    yield Row(what=f"`mer verify`, {clips:,} clips", unit=unit, ours=ours, limit=limit, goal=goal, why=why)
+    row = Row(what=f"`mer verify`, {clips:,} clips", unit=unit, ours=added(VERIFY), limit=limit, goal=goal)
+    yield explained(row, VERIFY, many)
     begin_again(many)
-    resuming, goal = RESUME.replace("{0}", str(many)), Goal("≤", 10, "itself")
-    seconds = cost(resuming)
-    why = profiled(resuming) if seconds > goal.figure else ""
-    yield Row(what=f"resume with 90 % of {clips:,} clips done", unit=unit, ours=seconds, goal=goal, why=why)
+    what, goal = f"resume with 90 % of {clips:,} clips done", Goal("≤", 10, "itself")
+    yield explained(Row(what=what, unit=unit, ours=cost(RESUME.replace("{0}", str(many))), goal=goal), RESUME, many)
+
+
+def explained(row: Row, program: str, folder: Path) -> Row:
+    """The row, with a profile of what it measured where its goal is missed."""
+    return row if row.met else replace(row, why=profiled(program.replace("{0}", str(folder))))
 
 
 def main() -> None:

@@ -17,11 +17,14 @@ class Beside(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What we aim at: at least (or at most) so many times the peer or the limit, or so many of the unit itself."""
+    """What we aim at: at least (or at most) so many times the peer or the limit, or so many of the unit.
+
+    Of the unit, it is of the figure ``itself``, or of what the figure is ``beyond`` the limit.
+    """
 
     sign: Literal["≥", "≤"]
     figure: float
-    of: Literal["peer", "limit", "itself"]
+    of: Literal["peer", "limit", "itself", "beyond"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +63,22 @@ class Row:
         """Whether the goal is."""
         if self.goal is None:
             return True
-        figure = self.ours if self.goal.of == "itself" else self.ratio
-        assert figure is not None, f"{self.what}: nothing to hold the goal against"
+        if self.goal.of == "beyond" and self.limit is not None:
+            figure = self.ours - self.limit.figure
+        else:
+            held = self.ours if self.goal.of == "itself" else self.ratio
+            assert held is not None, f"{self.what}: nothing to hold the goal against"
+            figure = held
         return figure >= self.goal.figure if self.goal.sign == "≥" else figure <= self.goal.figure
 
     def cells(self) -> tuple[str, ...]:
         """All columns but the first."""
         goal = ""
         if self.goal is not None:
-            unit = f" {self.unit}" if self.goal.of == "itself" else f" of the {self.goal.of}"
-            goal = f"{self.goal.sign} {number(self.goal.figure)}{unit}"
+            unit = {"itself": self.unit, "beyond": f"{self.unit} beyond the limit"}.get(
+                self.goal.of, f"of the {self.goal.of}"
+            )
+            goal = f"{self.goal.sign} {number(self.goal.figure)} {unit}"
         beside = (f"{number(one.figure)}, {one.name}" if one else "" for one in (self.peer, self.limit))
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         verdict = "" if self.goal is None else "met" if self.met else "**missed**"

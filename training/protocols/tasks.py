@@ -122,7 +122,7 @@ class LabelledClip:
         """The beginning of the key."""
         return self.key.split("/")[0]
 
-    @property
+    @cached_property
     def subject(self) -> str:
         """``dataset/subject``: unique wherever datasets are mixed."""
         return subject_of(self.key)
