@@ -76,11 +76,14 @@ def measured(folder: Path, web: str, *, clips: int) -> Iterator[Row]:
         took[what] = time.perf_counter() - started
         return took[what]
 
-    def beside(what: str, action: Callable[[], object], peer: str, most: float, why: str = "") -> Row:
+    def beside(
+        what: str, action: Callable[[], object], peer: str, most: float, why: str, limit: Beside | None = None
+    ) -> Row:
         other, goal = Beside(took[peer], peer), Goal("≤", most, "peer")
-        return Row(what=f"`{what}`", unit="s", ours=timed(what, action), peer=other, goal=goal, why=why)
+        return Row(what=f"`{what}`", unit="s", ours=timed(what, action), peer=other, limit=limit, goal=goal, why=why)
 
     hashing = timed("hash", lambda: [hashlib.sha256(file.read_bytes()) for file in files_of(store.path)])
+    limit = Beside(hashing, "SHA-256 alone, one thread")
     plain = timed("cp -r", lambda: subprocess.run(["cp", "-r", store.path, folder / "cp"], check=True))
     flushed = "cp -r, flushed"
     both = timed(flushed, lambda: copied(store.path, folder / "flushed"))
@@ -88,14 +91,14 @@ def measured(folder: Path, web: str, *, clips: int) -> Iterator[Row]:
         f"alone, on one thread: sha256 {hashing:.1f} s, `cp` {plain:.1f} s, flushing {both - plain:.1f} s; 16 threads "
         "do them beside each other, on what cores there are"
     )
-    yield beside("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), flushed, 1, why)
-    yield beside("pull from a folder", lambda: pulled(str(store.path), folder / "pulled.zarr"), flushed, 1, why)
+    yield beside("push to a folder", lambda: pushed(store, str(folder / "pushed.zarr")), flushed, 1, why, limit)
+    yield beside("pull from a folder", lambda: pulled(str(store.path), folder / "pulled.zarr"), flushed, 1, why, limit)
     timed("pack", lambda: pack(store, folder / "s.zip"))
     timed("unpack", lambda: unpack(folder / "s.zip", folder / "unpacked.zarr"))
     timed("fsspec.put", lambda: s3.put(str(store.path), "team/plain.zarr", recursive=True))
-    yield beside("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put", 1, why)
+    yield beside("push to S3", lambda: pushed(store, "s3://team/s.zarr"), "fsspec.put", 1, why, limit)
     timed("fsspec.get", lambda: s3.get("team/plain.zarr", str(folder / "got"), recursive=True))
-    yield beside("pull from S3", lambda: pulled("s3://team/s.zarr", folder / "back.zarr"), "fsspec.get", 1, why)
+    yield beside("pull from S3", lambda: pulled("s3://team/s.zarr", folder / "back.zarr"), "fsspec.get", 1, why, limit)
     for copy in ("cp", "pushed.zarr", "pulled.zarr", "unpacked.zarr", "got", "back.zarr"):
         assert tree_hash(folder / copy) == tree_hash(store.path), copy
     why = "the manifest is read, sealed and compared, however little changed"
