@@ -245,9 +245,24 @@ def train_on(client: Client, tasks: Sequence[FoldTask], report: Report, *, threa
 _opened_on_worker = lru_cache(maxsize=1)(Clips.open)  # a worker process trains many folds on the same clips
 
 
+class _LeftAloneError(BaseException):
+    """Nobody waits for the fold any more: it is no failure of the fold's, which ``FoldTask.train`` would record."""
+
+
 def _train_on_worker(task: FoldTask, threads: int, topic: str) -> FoldFailure | None:
     worker = get_worker()
-    return task.train(_opened_on_worker, threads, lambda event: worker.log_event(topic, tuple(event)))[1]
+    key = worker.get_current_task()
+
+    def report(event: EpochDone) -> None:
+        # Dask cannot stop a thread. Whoever took up the run again would wait for it, or train the fold beside it.
+        if (state := worker.state.tasks.get(key)) is None or state.state == "cancelled":
+            raise _LeftAloneError
+        worker.log_event(topic, tuple(event))
+
+    try:
+        return task.train(_opened_on_worker, threads, report)[1]
+    except _LeftAloneError:
+        return None
 
 
 @contextmanager

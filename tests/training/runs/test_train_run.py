@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from distributed import Client, LocalCluster
 from rich.console import Console
 
 import cli
@@ -301,6 +302,24 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     for number in (0, 2, 3):
         for name in ("model.safetensors", "predictions.csv", "metrics.csv"):
             assert (folders[number].path / name).read_bytes() == (expected[number].path / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_fold_that_nobody_waits_for_ends(place: Place, tmp_path: Path) -> None:
+    """Whoever trained on a shared cluster was killed: its worker ends the fold after an epoch, and takes other work."""
+    folder, log = RunFolder(place.root / "left"), tmp_path / "log.txt"
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        arguments = place.arguments("left", "--epochs", 10**6, "--scheduler", cluster.scheduler_address)
+        at = arguments.index("--workers")
+        process = started(arguments[:at] + arguments[at + 2 :], log)
+        wait_for(folder.path / "pretraining" / "run.json", process)
+        first, *_ = (pretraining := RunFolder(folder.path / "pretraining")).folds(pretraining.read())
+        wait_for(first.checkpoint, process)
+        process.kill()
+        with Client(cluster) as other:
+            assert other.submit(abs, -1).result(timeout=60) == 1
+    assert first.checkpoint.is_file()
+    assert not first.failure.exists()
 
 
 def tasks_of(finished: RunFolder, store: Store, folds: Sequence[FoldFolder], cache: Any) -> list[FoldTask]:
