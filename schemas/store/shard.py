@@ -56,11 +56,7 @@ def read_frames(file: IO[bytes], length: int, frames: NDArray[np.integer], layou
     per_chunk = layout.shape[0]
     needed = np.unique(frames // per_chunk)
 
-    def part(start: int, size: int) -> bytes:
-        file.seek(start)
-        return file.read(size)
-
-    index = np.frombuffer(_checked(part(index_start, length - index_start), "its index"), "<u8").reshape(-1, 2)
+    index = np.frombuffer(_checked(file, index_start, length - index_start, "its index"), "<u8").reshape(-1, 2)
     decoded = np.empty((len(needed) * per_chunk, *layout.shape[1:]), layout.dtype)
     for place, number in enumerate(needed.tolist()):
         offset, size = index[number].tolist()
@@ -70,16 +66,17 @@ def read_frames(file: IO[bytes], length: int, frames: NDArray[np.integer], layou
             continue
         if offset + size > index_start:
             raise ValueError(f"chunk {number} lies outside the object")
-        _decode(_checked(part(offset, size), f"chunk {number}"), target)
+        _decode(_checked(file, offset, size, f"chunk {number}"), target)
     if np.array_equal(frames, np.arange(len(frames)) + needed[:1] * per_chunk):  # from the start of a chunk on
         return decoded[: len(frames)]
     return decoded[np.searchsorted(needed, frames // per_chunk) * per_chunk + frames % per_chunk]
 
 
-def _checked(data: bytes, what: str) -> bytes:
-    """Bytes without the checksum that they end in."""
-    body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
-    if len(data) < _CHECKSUM or google_crc32c.value(body) != int.from_bytes(checksum, "little"):
+def _checked(file: IO[bytes], start: int, size: int, what: str) -> bytes:
+    """A part of the file without the checksum that it ends in."""
+    file.seek(start)
+    body, checksum = file.read(max(0, size - _CHECKSUM)), file.read(_CHECKSUM)  # in two: a slice would be a copy
+    if len(checksum) < _CHECKSUM or google_crc32c.value(body) != int.from_bytes(checksum, "little"):
         raise ValueError(f"{what} is damaged: its checksum does not fit")
     return body
 
