@@ -77,7 +77,7 @@ def synth(
             progress=lambda *_: progress.advance(),
         )
     print(f"{out}: {count(len(report.keys), 'clip')} of {count(subjects, 'subject')}; truth in {report.truth}")
-    print(f"next: mer preprocess {out} --depth mesh --au mesh")
+    print(f"next: mer preprocess {out} --depth {'measured' if report.depth else 'mesh'} --au mesh")
 
 
 @app.command(epilog=examples("mer demo", "mer demo -o /tmp/mer-demo"))

@@ -38,6 +38,7 @@ class SynthesisReport:
         keys: ``dataset/subject/clip`` of each clip.
         frames: rendered into recordings, lead-in and lead-out included.
         emotions: class -> clips.
+        depth: whether images of measured depth lie beside the frames.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class SynthesisReport:
     keys: tuple[str, ...]
     frames: int
     emotions: dict[str, int]
+    depth: bool
 
 
 def synthesise(
@@ -124,7 +126,7 @@ def synthesise(
         keys = write_dataset(dataset, out, generated(), layout=layout, quirks=quirks, seed=seed)
         _write_truth(truth / "truth.json", dataset, seed, dict(zip(keys, records, strict=True)))
     rendered = sum(int(str(record["frames"])) for record in records)
-    return SynthesisReport(out, truth, tuple(keys), rendered, emotions)
+    return SynthesisReport(out, truth, tuple(keys), rendered, emotions, depth=(out / "depth").is_dir())
 
 
 class Rendered(Sequence[T]):

@@ -94,7 +94,7 @@ def synthesise_long(
         whole = {"format": TRUTH_FORMAT, "dataset": dataset, "seed": seed, **axes, "recordings": records}
         write_text(truth / "truth.json", json.dumps(whole, indent=1) + "\n")
     frames = sum(int(str(record["frames"])) for record in records.values())
-    return SynthesisReport(out, truth, tuple(records), frames, emotions)
+    return SynthesisReport(out, truth, tuple(records), frames, emotions, depth=False)
 
 
 def _expressions(script: LongScript) -> list[SyntheticExpression]:

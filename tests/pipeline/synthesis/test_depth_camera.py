@@ -9,9 +9,8 @@ from scipy.ndimage import map_coordinates
 
 from pipeline.inspect.figures import depth_source
 from pipeline.synthesis.depth_camera import DepthCamera
-from pipeline.synthesis.generator import synthesise
 from schemas.store.reader import Store
-from tests.conftest import run_preprocess
+from tests.command_line import mer
 
 CAMERA = DepthCamera(width=1280, face_width=270)
 
@@ -49,16 +48,18 @@ def test_beside_the_face_and_in_holes_nothing_is_measured() -> None:
 
 @pytest.mark.slow
 def test_measured_depth_of_a_synthetic_dataset_is_the_truth_and_noise(tmp_path: Path) -> None:
-    """`mer synth casme3`, then `--depth measured`: at the apex depth differs from the truth by the noise alone."""
+    """`mer synth casme3`, then what it says: at the apex depth differs from the truth by the noise alone."""
     raw = tmp_path / "casme3"
-    report = synthesise("casme3", raw, subjects=1, clips=1, frames=8, seed=1)
-    assert run_preprocess(raw, tmp_path / "casme3.zarr", depth="measured") == 0
+    made = mer("synth", "casme3", raw, "--subjects", 1, "--clips", 1, "--frames", 8, "--seed", 1)
+    following = made.printed.splitlines()[-1].removeprefix("next: mer ").split()
+    done = mer(*following, "--out", tmp_path / "casme3.zarr", "--size", 112, "--workers", 0)
+    assert done.code == 0, done.error
     store = Store.open(tmp_path / "casme3.zarr")
-    [entry], [key] = store.manifest.clips, report.keys
-    assert entry.key == key
+    [entry], [key] = store.manifest.clips, store.manifest.index
     assert depth_source(store.manifest) == "measured depth"
-    truth = json.loads((report.truth / "truth.json").read_text())["clips"][key]
-    height = np.load(report.truth / truth["file"])["depth"].astype(float)
+    folder = tmp_path / "casme3-truth"
+    truth = json.loads((folder / "truth.json").read_text())["clips"][key]
+    height = np.load(folder / truth["file"])["depth"].astype(float)
     assert entry.apex is not None
     assert entry.onset is not None
     measured = store.array("depth")[0, entry.apex - entry.onset].astype(float)
