@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client, Future, as_completed, get_worker
@@ -40,7 +41,7 @@ def on_cluster(build: "Callable[[], ClipProcessor]", client: Client, *, device: 
     """Clips as tasks of a Dask cluster, the models loaded once a worker, and again after a restart.
 
     Raises:
-        RunError: no worker can take the tasks.
+        MerError: a worker cannot load the models.
     """
     plugin = _Processor(build, name=f"mer-{uuid.uuid4().hex}")
     client.register_plugin(plugin)
@@ -76,15 +77,22 @@ def _missing_paths(paths: list[str]) -> str:
 
 
 class _Processor(WorkerPlugin):
-    """Holds a worker's models."""
+    """Holds a worker's models, loaded for its first clip: workers that join after a run was killed load none."""
 
     def __init__(self, build: "Callable[[], ClipProcessor]", *, name: str) -> None:
         self.name = name
         self._build = build
-        self.processor: ClipProcessor | None = None
 
     def setup(self, worker: Any) -> None:
-        self.processor = self._build()
+        self._loading = Lock()
+        self._loaded: ClipProcessor | None = None
+
+    @property
+    def processor(self) -> "ClipProcessor":
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._build()
+        return self._loaded
 
 
 def _process(plugin: str, index: int, clip: Clip) -> ClipRecord | None:
@@ -92,7 +100,6 @@ def _process(plugin: str, index: int, clip: Clip) -> ClipRecord | None:
     if held is None:
         return None  # the run has been left, and word that its tasks are cancelled was overtaken: nobody waits for this
     assert isinstance(held, _Processor)
-    assert held.processor is not None, "setup() has run"
     return held.processor.process(index, clip)
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
-from distributed import Client, LocalCluster, Nanny, Scheduler
+from distributed import Client, LocalCluster, Nanny, Scheduler, Worker
 
 from pipeline.preprocessing.clip_tasks import on_cluster
 from pipeline.preprocessing.cluster import LastingCluster
 from pipeline.preprocessing.journal import ClipRecord, bare_entry
 from schemas.clip import Clip
+from schemas.errors import WeightsUnavailableError
 from schemas.labels import Label
 from schemas.store.reader import Store
 from tests.conftest import run_preprocess
@@ -249,6 +250,29 @@ def test_a_run_that_is_left_leaves_its_workers_idle_and_without_an_error(tmp_pat
         assert not any(client.processing().values())
         (log,) = client.get_worker_logs().values()
         assert not [line for level, line in log if level in ("WARNING", "ERROR")]
+
+
+def _without_weights() -> _Slow:
+    raise WeightsUnavailableError("no weights here")
+
+
+def _models(dask_worker: Worker) -> list[str]:
+    return [name for name in dask_worker.plugins if name.startswith("mer-")]
+
+
+@pytest.mark.slow
+def test_models_that_a_worker_cannot_load_end_the_run_and_do_not_stay(tmp_path: Path) -> None:
+    """The worker's own error, and a cluster as it was, for whoever comes next."""
+    clips = list(enumerate([_clip("a")]))
+    with _local_cluster() as cluster, Client(cluster) as client:
+        with (
+            pytest.raises(WeightsUnavailableError, match="no weights here"),
+            on_cluster(_without_weights, client, device="cpu") as run,
+        ):
+            list(run(clips))
+        assert client.run(_models) == {address: [] for address in client.nthreads()}
+        with on_cluster(partial(_Slow, tmp_path), client, device="cpu") as run:
+            assert len(list(run(clips))) == 1
 
 
 def _clip(name: str) -> Clip:
