@@ -246,7 +246,7 @@ def test_a_run_that_is_left_leaves_its_workers_idle_and_without_an_error(tmp_pat
             next(records)
             raise KeyboardInterrupt
         time.sleep(3)
-        assert len(list(tmp_path.iterdir())) == 5, "four threads, and the one clip that followed the first"
+        assert 1 <= len(list(tmp_path.iterdir())) <= 8, "no clip but those in flight, two for each of four threads"
         assert not any(client.processing().values())
         (log,) = client.get_worker_logs().values()
         assert not [line for level, line in log if level in ("WARNING", "ERROR")]
