@@ -24,7 +24,7 @@ from schemas.errors import Stage
 from schemas.labels import Label
 from schemas.layout import ClipArrayName, array_names, object_path
 from schemas.model import Model
-from schemas.rows import Table, rows_of
+from schemas.rows import Table, rows_of, table_of
 from schemas.weights import Weights
 
 DepthKind = Literal["relative inverse depth", "relative depth", "metric depth"]
@@ -248,11 +248,9 @@ class Manifest(Model):
 
     def expected_sha256(self) -> str:
         """What ``content_sha256`` has to be: the hash of everything else, in canonical JSON without defaults."""
-        if not isinstance(self.clips, Table):
-            dumped = self.model_dump(mode="json", exclude_defaults=True, exclude={"content_sha256"})
-            return hashlib.sha256(canonical_json(dumped)).hexdigest()
-        quick = self._hashed_with(self.clips.canonical(exact=False))
-        return quick if quick == self.content_sha256 else self._hashed_with(self.clips.canonical())
+        clips = self.clips if isinstance(self.clips, Table) else table_of(ClipEntry, self.clips)
+        quick = self._hashed_with(clips.canonical(exact=False))
+        return quick if quick == self.content_sha256 else self._hashed_with(clips.canonical())
 
     def _hashed_with(self, clips: bytes) -> str:
         """The hash of the content, of which the clips are in canonical JSON already."""

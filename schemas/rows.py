@@ -141,8 +141,9 @@ def _default(field: FieldInfo) -> Any:
         return msgspec.NODEFAULT
     factory: Any = field.default_factory
     if factory is not None:
-        made = row_type(factory) if isinstance(factory, type) and issubclass(factory, BaseModel) else factory
-        return msgspec.field(default_factory=made)
+        if isinstance(factory, type) and issubclass(factory, BaseModel):
+            return row_type(factory)()  # one for all, since only what is the default itself is left out
+        return msgspec.field(default_factory=factory)
     return field.default
 
 

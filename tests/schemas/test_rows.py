@@ -94,6 +94,16 @@ def test_stores_of_every_version_are_read_the_fast_way(place: Path) -> None:
     assert isinstance(Store.open(place).manifest.clips, Table)
 
 
+def test_a_store_of_recordings_is_read_the_fast_way(manifest: Manifest) -> None:
+    """With expressions whose label is none, which is a default that is a model."""
+    interval = ExpressionInterval(onset=1, apex=None, offset=2)
+    clips = (manifest.clips[0].model_copy(update={"intervals": (interval,)}), *manifest.clips[1:])
+    written = manifest.model_copy(update={"clips": clips}).sealed()
+    read = parsed_manifest(PLACE, text_of(written))
+    assert isinstance(read.clips, Table)
+    assert read == written
+
+
 def test_a_table_behaves_as_the_tuple(manifest: Manifest) -> None:
     """Indices, slices, unpacking, equality, a journey to another process."""
     entries = parsed_manifest(PLACE, text_of(manifest)).clips
