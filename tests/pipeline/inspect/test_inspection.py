@@ -101,17 +101,17 @@ def test_clips_worth_a_look(shared_store: Store) -> None:
 
 
 def test_names_and_messages_are_printed_as_they_are(shared_store: Store) -> None:
-    """Brackets are no markup."""
-    key, message = "casme2/[/red]/[bold]x", "[Errno 5] [/nothing] img[1].jpg"
+    """Brackets are no markup, nor are a subject ``[`` and its clip ``red]x``."""
+    key, message = "casme2/[/red]x", "[Errno 5] [/nothing] img[1].jpg"
     entry = shared_store.manifest.clips[3]
     failed = entry.model_copy(
         update={"key": key, "status": "failed", "objects": {}, "n_frames": 0, "quality": None,
                 "failure": Failure(stage="decode", error="FrameError", message=message)}
     )  # fmt: skip
-    named = shared_store.manifest.clips[0].model_copy(update={"key": "casme2/[i]/a[/i]"})
+    named = shared_store.manifest.clips[0].model_copy(update={"key": "casme2/[i]/a[bold]"})
     text = printed(changed(shared_store, at0=named, at3=failed), width=200)
     assert "1 failed" in text
-    for words in (key, message, "casme2/[i]/a[/i]"):
+    for words in (key, message, "casme2/[i]/a[bold]"):
         assert words in text
 
 
