@@ -25,6 +25,9 @@ class TrainExecution(Execution):
         ge=0,
         description="Folds trained at once; 0: one after the other in this process. By default as cores allow.",
     )
+    together: int = Field(
+        1, ge=1, description="Folds whose updates are made in one pass, in this process: for small networks on a GPU."
+    )
     cache: Cache = Field("ram", description="Where decoded clips are kept: ram, on the device, or none.")
     logger: LoggerName = Field(
         "tensorboard", description="Where the metrics of epochs go beside metrics.csv: tensorboard, wandb or mlflow."

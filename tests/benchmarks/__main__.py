@@ -19,7 +19,7 @@ from tests.benchmarks.table import END, HEAD, START, filled, lines_of
 
 BENCHMARKS = (
     "preprocessing", "depth_runtime", "throughput", "mesh_accuracy", "video_reading", "codecs", "codec_limit", "models",
-    "train_loop", "spotting", "sharing", "scale",
+    "train_loop", "folds", "spotting", "sharing", "scale",
 )  # fmt: skip
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

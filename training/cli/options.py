@@ -117,13 +117,18 @@ def starting(config: TrainConfig, published: "Mapping[str, LocatedWeights]") -> 
 def resources_of(given: Given) -> "Resources":
     """Where a training command runs."""
     from pipeline.preprocessing.cluster import choose_device, connect
+    from schemas.errors import ConfigError
     from training.fit.loggers import check_logger
     from training.runs.folds import Resources
 
     execution = given.make(TrainExecution)
     check_logger(execution.logger)
     chosen = choose_device(execution)
-    here = execution.workers == 0 and execution.scheduler is None
+    if execution.together > 1 and (execution.workers or execution.scheduler):
+        raise ConfigError("--together is of folds in one process; leave --workers and --scheduler out, or leave it out")
+    if execution.together > 1 and chosen == "cpu":
+        console().print("note --together helps on a GPU; on a CPU one fold after the other is faster", highlight=False)
+    here = execution.together > 1 or (execution.workers == 0 and execution.scheduler is None)
     cluster = None if here else lambda folds: connect(execution, device=chosen, clips=folds)
     return Resources(
         device=chosen,
@@ -132,6 +137,7 @@ def resources_of(given: Given) -> "Resources":
         loaders=2,
         console=console(),
         logger=execution.logger,
+        together=execution.together,
     )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from schemas.errors import ConfigError, TrainingDivergedError
 from schemas.output import write_text
 from training.config import LoggerName, Optimisation
-from training.data.batch import ClipBatch
 from training.data.clips import Clips, ClipSource
 from training.data.dataset import BatchReader, StoreDataset, join
 from training.data.mixing import Mixer
@@ -27,6 +26,7 @@ from training.fit.folder import FoldFolder, Run
 from training.fit.initial_weights import InitialWeights
 from training.fit.loggers import MetricLogger, fold_logger
 from training.fit.optimisation import autocast_of, build_optimiser, learning_rate, set_learning_rate
+from training.fit.update import Update, Updates, alone
 from training.models.base import ClipClassifier, Pretraining
 from training.models.frame_difference import FrameDifferencePretraining
 from training.models.tensor_file import read_tensors
@@ -36,7 +36,7 @@ log = logging.getLogger("mer")
 _EXPLODED = 100  # times the first epoch's loss
 
 
-def train_fold(
+def fold_updates(
     run: Run,
     folder: FoldFolder,
     clips: Clips,
@@ -48,10 +48,10 @@ def train_fold(
     weights: InitialWeights | None = None,
     logger: LoggerName = "tensorboard",
     on_epoch: Callable[[int, Metrics], None] = lambda epoch, metrics: None,
-) -> None:
-    """Train one fold to its end, or go on with it where it was killed.
+) -> Updates[None]:
+    """Train one fold to its end, or go on with it where it was killed; whoever drives it makes its updates.
 
-    On a CPU the files are the same bytes either way.
+    On a CPU the files are the same bytes either way, where each update is made by itself.
 
     Args:
         run: what is trained.
@@ -82,7 +82,7 @@ def train_fold(
             with fold_logger(logger, folder.run, folder.name, run.config, folder.tensorboard) as fit.logger:
                 fit.show(*fit.state.history)
                 for epoch in range(fit.state.epoch, run.config.optimisation.epochs):
-                    on_epoch(epoch + 1, fit.epoch(epoch))
+                    on_epoch(epoch + 1, (yield from fit.epoch(epoch)))
                 fit.finish()
     finally:
         torch.set_num_threads(before)
@@ -129,6 +129,7 @@ class _Fit:
         self.mixer = Mixer(self.config, len(run.classes)) if run.classes else None
         if run.objective == "frame_difference":
             network = FrameDifferencePretraining(network)
+        self.architecture = type(network), *((name, weight.shape) for name, weight in network.named_parameters())
         self.autocast = autocast_of(self.config.amp, device)
         if resumed is None and weights is None:
             self._pretrain(network)
@@ -142,12 +143,14 @@ class _Fit:
             if self.state.scaler:
                 self.scaler.load_state_dict(self.state.scaler)
 
-    def epoch(self, epoch: int) -> Metrics:
+    def epoch(self, epoch: int) -> Updates[Metrics]:
         """Train for one epoch, look at the validation part, save; the metrics of the epoch."""
         if self.network.solved:
             means, lr = self._solved, 0.0
         else:
-            means, lr = self._train(self.network, self.optimiser, self.scaler, self.config.optimisation, epoch)
+            means, lr = yield from self._train(
+                self.network, self.optimiser, self.scaler, self.config.optimisation, epoch
+            )
         metrics: Metrics = {"epoch": epoch + 1, "lr": lr, **self._losses(means)}  # of the last step
         metrics |= self._validate()
         self._check(metrics)
@@ -177,7 +180,7 @@ class _Fit:
         config = self.config.optimisation.model_copy(update={"epochs": first.epochs})
         optimiser, scaler = build_optimiser(first, config), self._new_scaler()
         for epoch in range(first.epochs):
-            means, _ = self._train(first, optimiser, scaler, config, epoch, "pre-training")
+            means, _ = alone(self._train(first, optimiser, scaler, config, epoch, "pre-training"))
             loss = self._losses(means)["loss"]
             log.info("%s: pre-training, epoch %d of %d, loss %s", self.folder.name, epoch + 1, first.epochs, loss)
             if loss is None or not math.isfinite(loss):
@@ -197,7 +200,7 @@ class _Fit:
         config: Optimisation,
         epoch: int,
         *phase: str,
-    ) -> tuple[dict[str, float], float]:
+    ) -> Updates[tuple[dict[str, float], float]]:
         """One epoch over the training clips: means of the loss terms and of the accuracy, and the last rate."""
         torch.manual_seed(draw_seed(self.seed, self.folder.fold.name, epoch, "network", *phase))
         drawn = draw_seed(self.seed, self.folder.fold.name, epoch, "clips", *phase)
@@ -215,7 +218,10 @@ class _Fit:
                 batch = self.mixer.apply(batch, augmentation)
             lr = learning_rate(epoch + step / len(parts), config)
             set_learning_rate(optimiser, lr)
-            terms, right = self._step(network, optimiser, scaler, batch)
+            norm = self.config.optimisation.clip_norm
+            done = yield Update(network, optimiser, scaler, self.autocast, norm, batch, self.architecture)
+            assert done is not None, "an update that was asked for is made"
+            terms, right = done
             sums.add(len(batch), {**terms, "accuracy": right})
         return sums.means(), lr
 
@@ -239,26 +245,6 @@ class _Fit:
                 self.folder.predictions, Predictions(self.run.classes, tests, folds, seeds, probabilities)
             )
         self.folder.finish()
-
-    def _step(
-        self,
-        network: ClipClassifier,
-        optimiser: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-        batch: ClipBatch,
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        with self.autocast:
-            prediction = network(batch)
-            terms = network.loss(prediction, batch)
-        loss = torch.stack(list(terms.values())).sum()
-        optimiser.zero_grad()
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        scaler.unscale_(optimiser)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.optimisation.clip_norm)
-        scaler.step(optimiser)
-        scaler.update()
-        right = (prediction.logits.argmax(-1) == batch.classes()).float().mean()
-        return {name: term.detach() for name, term in terms.items()}, right
 
     @torch.inference_mode()
     def _validate(self) -> Metrics:

@@ -27,9 +27,11 @@ from schemas.progress import Progress
 from training.config import Cache, LoggerName
 from training.data.clips import Clips, ClipSource
 from training.fit.epoch_metrics import Metrics
-from training.fit.fold import train_fold
+from training.fit.fold import fold_updates
 from training.fit.folder import FoldFailure, FoldFolder, FoldTime, Run, RunFolder
 from training.fit.initial_weights import read_initial_weights
+from training.fit.update import Updates, alone
+from training.fit.update import together as train_together
 from training.runs.plan import PlannedRun
 
 log = logging.getLogger("mer")
@@ -52,7 +54,7 @@ Outcome = tuple["FoldTask", FoldFailure | None]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run has to train on; of this only the device changes its bits.
+    """What a run has to train on; of this only the device and ``together`` change its bits.
 
     Attributes:
         device: to train on.
@@ -61,6 +63,7 @@ class Resources:
         loaders: reading processes a fold, without a cache.
         console: where to print.
         logger: where the metrics of epochs go.
+        together: folds whose updates are made in one pass, without a cluster; more than 1 change bits by rounding.
     """
 
     device: Device
@@ -69,6 +72,7 @@ class Resources:
     loaders: int
     console: Console
     logger: LoggerName = "tensorboard"
+    together: int = 1
 
     def say(self, text: str) -> None:
         """Print a line; paths and labels may hold brackets."""
@@ -102,8 +106,10 @@ class FoldTask:
         """For people: ``madv_net, seed 0, casme2/sub03``."""
         return f"{self.run.config.model}, {self.folder.name}"
 
-    def train(self, opened: "Callable[[Clips, str | None], ClipSource]", threads: int, report: Report) -> Outcome:
-        """Train it with so many PyTorch threads; whatever goes wrong is written down, and returned.
+    def updates(
+        self, opened: "Callable[[Clips, str | None], ClipSource]", threads: int, report: Report
+    ) -> Updates[None]:
+        """Train it with so many PyTorch threads, by updates that somebody makes.
 
         Args:
             opened: opens clips, and keeps those that it opened last.
@@ -117,24 +123,32 @@ class FoldTask:
             clock.write()
             report(EpochDone(self.name, epoch, metrics["loss"] or 0.0, metrics["accuracy"]))
 
+        yield from fold_updates(
+            run,
+            folder,
+            self.clips,
+            opened(self.clips, {"ram": "cpu", "device": run.device, "none": None}[cache]),
+            device=torch.device(run.device),
+            threads=threads,
+            # Workers of Dask are daemons unless told otherwise, and these may not have processes of their own.
+            loaders=self.loaders if cache == "none" and not current_process().daemon else 0,
+            weights=None if self.weights is None else read_initial_weights(self.weights, run.config),
+            logger=self.logger,
+            on_epoch=on_epoch,
+        )
+
+    def train(self, opened: "Callable[[Clips, str | None], ClipSource]", threads: int, report: Report) -> Outcome:
+        """The same, alone; whatever goes wrong is written down, and returned."""
         try:
-            train_fold(
-                run,
-                folder,
-                self.clips,
-                opened(self.clips, {"ram": "cpu", "device": run.device, "none": None}[cache]),
-                device=torch.device(run.device),
-                threads=threads,
-                # Workers of Dask are daemons unless told otherwise, and these may not have processes of their own.
-                loaders=self.loaders if cache == "none" and not current_process().daemon else 0,
-                weights=None if self.weights is None else read_initial_weights(self.weights, run.config),
-                logger=self.logger,
-                on_epoch=on_epoch,
-            )
-        except Exception as error:  # whatever it is, the other folds go on; the log has the traceback
-            log.exception("%s failed", self.name)
-            return self, _failed(folder, error)
+            alone(self.updates(opened, threads, report))
+        except Exception as error:  # whatever it is, the other folds go on
+            return self.failed(error)
         return self, None
+
+    def failed(self, error: Exception) -> Outcome:
+        """Write down why it has no result; the log has the traceback."""
+        log.error("%s failed", self.name, exc_info=error)
+        return self, _failed(self.folder, error)
 
 
 def fold_tasks(planned: PlannedRun, folder: RunFolder, resources: Resources) -> list[FoldTask]:
@@ -202,17 +216,22 @@ def train_folds(
 
 def _train(tasks: Sequence[FoldTask], resources: Resources, report: Report) -> Iterator[Outcome]:
     if resources.cluster is None:
-        yield from train_here(tasks, report)
+        yield from train_here(tasks, report, together=resources.together)
         return
     with resources.cluster(len(tasks)) as client:
         yield from train_on(client, tasks, report, threads=max(1, CPU_COUNT // len(client.nthreads())))
 
 
-def train_here(tasks: Sequence[FoldTask], report: Report) -> Iterator[Outcome]:
-    """One fold after the other in this process."""
-    opened = lru_cache(maxsize=1)(Clips.open)
-    for task in tasks:
-        yield task.train(opened, torch.get_num_threads(), report)
+def train_here(tasks: Sequence[FoldTask], report: Report, *, together: int = 1) -> Iterator[Outcome]:
+    """One fold after the other in this process, or so many of them at once."""
+    opened, threads = lru_cache(maxsize=1)(Clips.open), torch.get_num_threads()
+    if together == 1:
+        for task in tasks:
+            yield task.train(opened, threads, report)
+        return
+    folds = ((task, task.updates(opened, threads, report)) for task in tasks)
+    for task, error in train_together(folds, together):
+        yield (task, None) if error is None else task.failed(error)
 
 
 def train_on(client: Client, tasks: Sequence[FoldTask], report: Report, *, threads: int) -> Iterator[Outcome]:

@@ -19,9 +19,10 @@ from training.data.preparation import measure_normalisation
 from training.evaluation.predictions import read_predictions
 from training.fit.checkpoint import Checkpoint
 from training.fit.epoch_metrics import Metrics
-from training.fit.fold import train_fold
+from training.fit.fold import fold_updates
 from training.fit.folder import FoldFolder, Run, RunFolder
 from training.fit.initial_weights import read_initial_weights
+from training.fit.update import alone
 from training.models.tensor_file import read_tensors
 from training.models.trained_model import TrainedModelHeader, load_trained_model
 from training.runs.plan import PlannedRun, plan_training
@@ -74,7 +75,9 @@ def first_fold(run: Run, out: Path) -> FoldFolder:
 
 def trained(plan: PlannedRun, source: ClipSource, out: Path, **options: Any) -> FoldFolder:
     folder = first_fold(plan.run, out)
-    train_fold(plan.run, folder, plan.clips, source, **{"device": torch.device("cpu"), "threads": 1, **options})
+    alone(
+        fold_updates(plan.run, folder, plan.clips, source, **{"device": torch.device("cpu"), "threads": 1, **options})
+    )
     return folder
 
 
@@ -204,7 +207,7 @@ def test_equal_seeds_are_equal_and_other_seeds_differ(
     for name, number in (("a", 0), ("b", 0), ("c", len(plan.run.folds))):
         torch.rand(5)
         folder = list(RunFolder(tmp_path / name).folds(plan.run))[number]
-        train_fold(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1)
+        alone(fold_updates(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1))
         results.append(folder)
     assert contents(results[0]) == contents(results[1])
     one, other = (load_trained_model(results[i].model) for i in (0, 2))
@@ -357,7 +360,7 @@ def test_one_training_clip_is_no_training(tiny: Store, kept: ClipSource, protoco
     folder = first_fold(plan.run, tmp_path)
     folder.fold = folder.fold.model_copy(update={"train": folder.fold.train[:1]})
     with pytest.raises(ConfigError, match="seed 0, casme2/sub01: 1 training clips; a model needs two or more"):
-        train_fold(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1)
+        alone(fold_updates(plan.run, folder, plan.clips, kept, device=torch.device("cpu"), threads=1))
     assert not folder.path.exists()
 
 

@@ -19,8 +19,9 @@ from schemas.store.reader import Store
 from tests.command_line import mer
 from training.config import TrainConfig
 from training.evaluation.predictions import read_predictions
-from training.fit.fold import train_fold
+from training.fit.fold import fold_updates
 from training.fit.folder import RunFolder
+from training.fit.update import alone
 from training.inference.output import prediction_csv, prediction_report, write_prediction
 from training.inference.predict import Ensemble, StorePrediction, faces_seen, predict_store, preprocessing_of
 from training.models.trained_model import TrainedModel, load_trained_model
@@ -62,7 +63,7 @@ def folder(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run
     made.path.mkdir()
     made.write(plan.run)
     for fold in made.folds(plan.run):
-        train_fold(plan.run, fold, plan.clips, source, device=torch.device("cpu"), threads=1)
+        alone(fold_updates(plan.run, fold, plan.clips, source, device=torch.device("cpu"), threads=1))
     return made
 
 

@@ -14,10 +14,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
 from rich.console import Console
+from safetensors.torch import load_file
 
 import cli
 from pipeline.preprocessing.cluster import connect
@@ -27,6 +29,7 @@ from tests.command_line import Outcome, mer
 from tests.training.small_stores import CLASSES, CONFIG, PROTOCOL, small_smic, small_store
 from tests.tree_hash import tree_hash
 from training.data.clips import Clips
+from training.evaluation.predictions import read_predictions
 from training.evaluation.result import EvaluationResult
 from training.fit.folder import FoldFolder, RunFolder
 from training.runs.folds import EpochDone, FoldTask, Resources, train_on
@@ -302,6 +305,26 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
     for number in (0, 2, 3):
         for name in ("model.safetensors", "predictions.csv", "metrics.csv"):
             assert (folders[number].path / name).read_bytes() == (expected[number].path / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_folds_trained_together_are_those_trained_alone(place: Place, finished: RunFolder) -> None:
+    """The same clips in the same order, so that weights and answers differ by rounding; killed it goes on."""
+    folder, log = RunFolder(place.root / "together"), place.root / "together.txt"
+    process = started(place.arguments("together", "--together", 4), log)
+    wait_for(folder.path / "run.json", process)
+    wait_for(next(iter(folder.folds(folder.read()))).checkpoint, process)
+    process.kill()
+    process.join()
+    outcome = place.train("together", "--together", 4)
+    assert outcome.code == 0, outcome.error
+    run = finished.read()
+    for mine, theirs in zip(folder.folds(run), finished.folds(run), strict=True):
+        ours, expected = (load_file(fold.model) for fold in (mine, theirs))
+        for name, tensor in expected.items():
+            torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4, msg=f"{mine.name}: {name}")
+        answers, before = (read_predictions(fold.predictions).probabilities for fold in (mine, theirs))
+        assert np.abs(answers - before).max() < 1e-3
 
 
 @pytest.mark.slow
