@@ -97,7 +97,8 @@ def together(folds: Iterable[tuple[_Key, Updates[None]]], most: int) -> Iterator
         folds: what each is called by, and its updates.
         most: folds at a time; when one ends the next joins.
     """
-    remaining, numbers, stack = iter(folds), count(), _Stack(())
+    remaining, numbers = iter(folds), count()
+    stacks: dict[Hashable, _Stack] = {}  # of each architecture, the networks that were trained last
     running: dict[int, tuple[_Key, Updates[None]]] = {}
     waiting: dict[int, Update] = {}
     ended: list[tuple[_Key, Exception | None]] = []
@@ -125,15 +126,20 @@ def together(folds: Iterable[tuple[_Key, Updates[None]]], most: int) -> Iterator
             return
         for alike in _alike(waiting):
             updates = [waiting[number] for number in alike]
-            if len(updates) > 1 and not stack.holds(networks := [update.network for update in updates]):
-                stack = _Stack(networks)
             results: Sequence[Terms | Exception]
             try:
-                results = stack.make(updates) if len(updates) > 1 else [updates[0].make()]
+                results = [updates[0].make()] if len(updates) == 1 else _stack_of(updates, stacks).make(updates)
             except MerError as error:
                 results = [error] * len(updates)
             for number, done in zip(alike, results, strict=True):
                 go_on(number, done)
+
+
+def _stack_of(updates: Sequence[Update], stacks: "dict[Hashable, _Stack]") -> "_Stack":
+    networks, architecture = [update.network for update in updates], updates[0].architecture
+    if architecture not in stacks or not stacks[architecture].holds(networks):
+        stacks[architecture] = _Stack(networks)
+    return stacks[architecture]
 
 
 def _alike(waiting: dict[int, Update]) -> list[list[int]]:
@@ -204,7 +210,7 @@ class _Stack:
 
 def _piled(owners: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     piles = {}
-    for name in owners[0] if owners else ():
+    for name in owners[0]:
         own = [tensors[name] for tensors in owners]
         pile = torch.stack([tensor.detach() for tensor in own])
         for tensor, part in zip(own, pile, strict=True):
