@@ -94,7 +94,8 @@ class ClipClassifier(nn.Module, ABC):
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each training epoch ``epoch`` of ``0 .. epochs - 1``; for schedules inside the model.
 
-        What it sets must be part of the state dict, so that a loaded checkpoint evaluates as it trained.
+        What it sets must be part of the state dict, so that a loaded checkpoint evaluates as it trained, and set in
+        place (``fill_``), so that networks that are trained together see it.
         """
 
     def load_backbone(self, state: Mapping[str, Tensor], parts: Collection[str] | None = None) -> None:

@@ -307,6 +307,13 @@ def test_workers_train_the_same_folds(place: Place, finished: RunFolder, tmp_pat
             assert (folders[number].path / name).read_bytes() == (expected[number].path / name).read_bytes()
 
 
+def test_folds_are_trained_together_in_one_process(place: Place) -> None:
+    """Workers beside it would be a second way to do the same."""
+    outcome = place.train("nothing", "--together", 2, "--workers", 1)
+    assert outcome.code == 2
+    assert "leave --workers and --scheduler out" in outcome.error
+
+
 @pytest.mark.slow
 def test_folds_trained_together_are_those_trained_alone(place: Place, finished: RunFolder) -> None:
     """The same clips in the same order, so that weights and answers differ by rounding; killed it goes on."""
