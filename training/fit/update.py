@@ -6,7 +6,7 @@ whoever makes them may make those of several folds in one pass.
 
 import warnings
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import TypeVar
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from schemas.errors import MerError, RunError
+from schemas.errors import RunError
 from training.data.batch import ClipBatch
 from training.models.base import ClipClassifier
 
@@ -78,13 +78,14 @@ Updates = Generator[Update, Terms | None, _Result]
 def alone(updates: Updates[_Result]) -> _Result:
     """Make each update by itself; what the generator returns."""
     done: Terms | None = None
-    while True:
-        try:
-            update = updates.send(done)
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
-        done = update.make()
+    with closing(updates):  # where an update fails, it is not the fold itself that raises
+        while True:
+            try:
+                update = updates.send(done)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            done = update.make()
 
 
 def together(folds: Iterable[tuple[_Key, Updates[None]]], most: int) -> Iterator[tuple[_Key, Exception | None]]:
@@ -116,23 +117,25 @@ def together(folds: Iterable[tuple[_Key, Updates[None]]], most: int) -> Iterator
         del running[number]
         waiting.pop(number, None)
 
-    while True:
-        while len(running) < most and (fold := next(remaining, None)) is not None:
-            running[number := next(numbers)] = fold
-            go_on(number, None)
-        yield from ended
-        ended.clear()
-        if not running:
-            return
-        for alike in _alike(waiting):
-            updates = [waiting[number] for number in alike]
-            results: Sequence[Terms | Exception]
-            try:
-                results = [updates[0].make()] if len(updates) == 1 else _stack_of(updates, stacks).make(updates)
-            except MerError as error:
-                results = [error] * len(updates)
-            for number, done in zip(alike, results, strict=True):
-                go_on(number, done)
+    with ExitStack() as opened:
+        while True:
+            while len(running) < most and (fold := next(remaining, None)) is not None:
+                running[number := next(numbers)] = fold
+                opened.enter_context(closing(fold[1]))
+                go_on(number, None)
+            yield from ended
+            ended.clear()
+            if not running:
+                return
+            for alike in _alike(waiting):
+                updates = [waiting[number] for number in alike]
+                results: Sequence[Terms | Exception]
+                try:
+                    results = [updates[0].make()] if len(updates) == 1 else _stack_of(updates, stacks).make(updates)
+                except Exception as error:  # each fold ends with it, and says so
+                    results = [error] * len(updates)
+                for number, done in zip(alike, results, strict=True):
+                    go_on(number, done)
 
 
 def _stack_of(updates: Sequence[Update], stacks: "dict[Hashable, _Stack]") -> "_Stack":

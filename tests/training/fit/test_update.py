@@ -1,7 +1,7 @@
 """Folds whose updates are made in one pass: each as if it were alone."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -123,6 +123,29 @@ def test_a_fold_that_fails_leaves_the_others() -> None:
     assert ended[0] is None
     assert str(ended[1]) == "torn"
     assert len(good.losses) == len(BATCHES)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_fold_whose_update_fails_is_closed_and_leaves_the_others(most: int) -> None:
+    """As where memory runs out: what the fold has opened is closed at once."""
+    good, bad = Fold("madv_net", 0), Fold("madv_net", 1)
+    closed = []
+
+    def failing() -> Iterator[object]:
+        try:
+            for update in bad.updates(BATCHES[:1]):
+                yield replace(update, architecture="another", clip_norm="none")
+        finally:
+            closed.append(bad)
+
+    started: list[Callable[[], object]] = [good.updates, failing]
+    ended = dict(together(enumerate(start() for start in started), most))  # type: ignore[arg-type]
+    assert ended[0] is None
+    assert isinstance(ended[1], TypeError | ValueError)
+    assert closed == [bad]
+    with pytest.raises((TypeError, ValueError)):
+        alone(failing())  # type: ignore[arg-type]
+    assert closed == [bad, bad]
 
 
 def test_a_batch_is_told_from_another_by_its_shape() -> None:
