@@ -119,9 +119,15 @@ class FoldFailure(Model):
 
 
 class FoldTime(Model):
-    """``time.json``: seconds of the epochs that a fold is made of; those of an epoch that was killed do not count."""
+    """``time.json``: how long a fold took, and in what company.
+
+    Attributes:
+        seconds: of the epochs that it is made of; those of an epoch that was killed do not count.
+        together: folds that were trained at a time in this process, at most; they share the seconds.
+    """
 
     seconds: float
+    together: int = 1
 
 
 class FoldFolder:

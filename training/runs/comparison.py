@@ -106,7 +106,7 @@ def _cost(planned: PlannedRun, folder: RunFolder, device: Device) -> Cost:
         parameters=info.parameters,
         macs=info.macs,
         latency=info.latency,
-        training_seconds=sum(time.seconds for time in seconds),
+        training_seconds=sum(time.seconds / time.together for time in seconds),
         updates=_range(updates, config.optimisation.epochs),
         pretraining_updates=_range(updates, before),
     )

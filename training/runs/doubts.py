@@ -1,4 +1,4 @@
-"""What must be said of a run whose models learned nothing, or do not read what they are given."""
+"""What must be said of a run: its models learned nothing, or do not read what they are given, or had company."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from schemas.words import count
 from training.evaluation.input_effects import INERT, FoldInputs, InputEffect, inert_inputs, input_effects
 from training.evaluation.predictions import Predictions
 from training.fit.epoch_metrics import read_metrics
-from training.fit.folder import FoldFolder
+from training.fit.folder import FoldFolder, FoldTime
 
 _LEARNED = 0.03  # of accuracy on training clips, above the share of their largest class
 
@@ -48,4 +48,15 @@ def untaught_folds(folds: Sequence[FoldFolder], labels: Mapping[str, int]) -> It
             f"In {stuck} of {count(len(folds), 'fold')} the model never did better on its own training clips than "
             "naming their largest class: it has learned nothing there, which is a matter of the recipe (learning rate, "
             "epochs, input), not a result about the data."
+        )
+
+
+def folds_in_company(folds: Sequence[FoldFolder]) -> Iterator[str]:
+    """A word on finished folds that were trained together."""
+    times = [fold.time.read_bytes() for fold in folds if fold.time.is_file()]  # of earlier versions there is none
+    most = max((FoldTime.model_validate_json(text).together for text in times), default=1)
+    if most > 1:
+        yield (
+            f"Up to {most} folds were trained in one pass (--together): trained alone they would end at weights that "
+            "differ by rounding, and by the draws of dropout where the model has it."
         )

@@ -91,6 +91,7 @@ class FoldTask:
         cache: where decoded clips are kept.
         loaders: reading processes, without a cache and where a process may have some.
         logger: where the metrics of epochs go.
+        together: folds that are trained at a time in one process.
     """
 
     run: Run
@@ -100,6 +101,7 @@ class FoldTask:
     cache: Cache
     loaders: int
     logger: LoggerName = "tensorboard"
+    together: int = 1
 
     @property
     def name(self) -> str:
@@ -117,7 +119,7 @@ class FoldTask:
             report: told of every epoch.
         """
         run, folder, cache = self.run, self.folder, self.cache
-        clock = _Clock(folder.time)
+        clock = _Clock(folder.time, self.together)
 
         def on_epoch(epoch: int, metrics: Metrics) -> None:
             clock.write()
@@ -162,6 +164,7 @@ def fold_tasks(planned: PlannedRun, folder: RunFolder, resources: Resources) -> 
             resources.cache,
             resources.loaders,
             resources.logger,
+            1 if resources.cluster else resources.together,
         )
         for fold in RunFolder(folder.path.absolute()).folds(planned.run)
     ]
@@ -300,17 +303,19 @@ def _reports(client: Client, topic: str, report: Report) -> Iterator[None]:
 class _Clock:
     """Adds up the seconds of a fold over the runs that it took, epoch by epoch."""
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._started, self._before = file, time.monotonic(), 0.0
+    def __init__(self, file: Path, together: int) -> None:
+        self._file, self._started, self._before = file, time.monotonic(), FoldTime(seconds=0, together=together)
         if file.is_file():
             try:
-                self._before = FoldTime.model_validate_json(file.read_bytes()).seconds
+                before = FoldTime.model_validate_json(file.read_bytes())
+                self._before = before.model_copy(update={"together": max(before.together, together)})
             except ValidationError:
                 log.warning("%s: damaged; the time of the fold is that from here on", file)
 
     def write(self) -> None:
-        spent = FoldTime(seconds=self._before + time.monotonic() - self._started)
-        write_text(self._file, spent.model_dump_json() + "\n")
+        seconds = self._before.seconds + time.monotonic() - self._started
+        spent = self._before.model_copy(update={"seconds": seconds})
+        write_text(self._file, spent.model_dump_json(exclude_defaults=True) + "\n")
 
 
 def _failed(folder: FoldFolder, error: Exception) -> FoldFailure:

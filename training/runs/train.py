@@ -22,7 +22,7 @@ from training.fit.loggers import log_result
 from training.models.tensor_file import read_tensors
 from training.models.trained_model import TrainedModelHeader
 from training.protocols.protocol import Protocol
-from training.runs.doubts import effects_of_inputs, unread_inputs, untaught_folds
+from training.runs.doubts import effects_of_inputs, folds_in_company, unread_inputs, untaught_folds
 from training.runs.folds import Resources, train_folds
 from training.runs.leaks import pixels_of, refuse_seen
 from training.runs.plan import (
@@ -183,7 +183,8 @@ def evaluate_run(planned: PlannedRun, folder: RunFolder) -> EvaluationResult:
     result = evaluate(predictions, manifests, planned.run.protocol, counts=planned.run.config.counts)
     folds, labels = list(folder.folds(planned.run)), dict(zip(planned.clips.keys, planned.clips.labels, strict=True))
     effects = tuple(effects_of_inputs(folds, labels, predictions))
-    caveats = (*result.caveats, *planned.caveats, *untaught_folds(folds, labels), *unread_inputs(effects))
+    own = (*untaught_folds(folds, labels), *unread_inputs(effects), *folds_in_company(folds))
+    caveats = (*result.caveats, *planned.caveats, *own)
     result = result.model_copy(update={"caveats": caveats, "inputs": effects})
     write_text(folder.result, result.model_dump_json(indent=1) + "\n")
     return result

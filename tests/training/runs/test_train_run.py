@@ -332,6 +332,10 @@ def test_folds_trained_together_are_those_trained_alone(place: Place, finished: 
             torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4, msg=f"{mine.name}: {name}")
         answers, before = (read_predictions(fold.predictions).probabilities for fold in (mine, theirs))
         assert np.abs(answers - before).max() < 1e-3
+    told = "Up to 4 folds were trained in one pass"
+    ours, alone = (EvaluationResult.model_validate_json(run.result.read_bytes()).caveats for run in (folder, finished))
+    assert any(told in caveat for caveat in ours)
+    assert not any(told in caveat for caveat in alone)
 
 
 @pytest.mark.slow
