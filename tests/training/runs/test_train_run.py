@@ -351,7 +351,7 @@ def test_a_fold_that_nobody_waits_for_ends(place: Place, tmp_path: Path) -> None
         wait_for(first.checkpoint, process)
         process.kill()
         with Client(cluster) as other:
-            assert other.submit(abs, -1).result(timeout=60) == 1
+            assert other.submit(abs, -1).result(timeout=180) == 1
     assert first.checkpoint.is_file()
     assert not first.failure.exists()
 
