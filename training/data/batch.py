@@ -44,6 +44,11 @@ class ClipBatch:
     def __len__(self) -> int:
         return int(self.texture.shape[0])
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Name -> tensor of what is there."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The batch on a device; dtypes stay."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -89,5 +94,4 @@ class ClipBatch:
         return replace(self, texture=self.texture[clip, index], depth=self.depth[clip, index], flow=flow, n_frames=None)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
+        return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})

@@ -1,7 +1,6 @@
 """The clips of a task as a PyTorch dataset, and batches of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Self
@@ -115,5 +114,4 @@ class BatchReader:
 
 def join(clips: Sequence[ClipBatch]) -> ClipBatch:
     """Several batches of equal frames as one."""
-    present = [field.name for field in fields(ClipBatch) if getattr(clips[0], field.name) is not None]
-    return ClipBatch(**{name: torch.cat([getattr(clip, name) for clip in clips]) for name in present})
+    return ClipBatch(**{name: torch.cat([getattr(clip, name) for clip in clips]) for name in clips[0].tensors()})

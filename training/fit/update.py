@@ -5,9 +5,9 @@ whoever makes them may make those of several folds in one pass.
 """
 
 import warnings
-from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
@@ -69,7 +69,7 @@ class Update:
     @property
     def kind(self) -> Hashable:
         """Updates of one kind can be made at once: batches of one shape, for networks of one architecture."""
-        return self.architecture, *((name, tensor.shape) for name, tensor in _tensors(self.batch).items())
+        return self.architecture, *((name, tensor.shape) for name, tensor in self.batch.tensors().items())
 
 
 Updates = Generator[Update, Terms | None, _Result]
@@ -161,7 +161,9 @@ class _Stack:
     def __init__(self, networks: Sequence[ClipClassifier]) -> None:
         self._networks = tuple(networks)
         objectives = [_Objective(network) for network in networks]
-        self._weights = _piled([dict(objective.named_parameters()) for objective in objectives])
+        self._objective = objectives[0]
+        self._slices = [dict(objective.named_parameters()) for objective in objectives]
+        self._weights = _piled(self._slices)
         self._buffers = _piled([dict(objective.named_buffers()) for objective in objectives])
 
     def holds(self, networks: Sequence[ClipClassifier]) -> bool:
@@ -174,16 +176,15 @@ class _Stack:
         Raises:
             RunError: the networks cannot be computed in one pass, or there is no memory for it.
         """
-        objective, device = _Objective(self._networks[0]), updates[0].batch.au.device
-        batches = [_tensors(update.batch) for update in updates]
+        batches = [update.batch.tensors() for update in updates]
 
         def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], batch: dict[str, Tensor]) -> Terms:
-            terms: Terms = functional_call(objective, (weights, buffers), (ClipBatch(**batch),))
+            terms: Terms = functional_call(self._objective, (weights, buffers), (ClipBatch(**batch),))
             return terms
 
         try:
             # The CPU's fused attention has no rule for many networks at once; those of a GPU have.
-            plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+            plain = sdpa_kernel(SDPBackend.MATH) if batches[0]["au"].device.type == "cpu" else nullcontext()
             with updates[0].autocast, plain, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="There is a performance drop")  # of a layer without a rule
                 terms, right = vmap(one, randomness="different")(
@@ -200,8 +201,7 @@ class _Stack:
                 "give --together a smaller number, or leave it out"
             ) from error
         done: list[Terms] = []
-        for place, update in enumerate(updates):
-            own = dict(_Objective(update.network).named_parameters())
+        for place, (update, own) in enumerate(zip(updates, self._slices, strict=True)):
             for name, pile in self._weights.items():
                 own[name].grad = None if pile.grad is None else pile.grad[place]
             update.move()
@@ -211,7 +211,7 @@ class _Stack:
         return done
 
 
-def _piled(owners: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _piled(owners: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     piles = {}
     for name in owners[0]:
         own = [tensors[name] for tensors in owners]
@@ -233,8 +233,3 @@ class _Objective(nn.Module):
         prediction = self.network(batch)
         terms = self.network.loss(prediction, batch)
         return terms, (prediction.logits.argmax(-1) == batch.classes()).float().mean()
-
-
-def _tensors(batch: ClipBatch) -> dict[str, Tensor]:
-    named = {field.name: getattr(batch, field.name) for field in fields(ClipBatch)}
-    return {name: tensor for name, tensor in named.items() if tensor is not None}

@@ -219,21 +219,22 @@ def train_folds(
 
 def _train(tasks: Sequence[FoldTask], resources: Resources, report: Report) -> Iterator[Outcome]:
     if resources.cluster is None:
-        yield from train_here(tasks, report, together=resources.together)
+        yield from train_here(tasks, report)
         return
     with resources.cluster(len(tasks)) as client:
         yield from train_on(client, tasks, report, threads=max(1, CPU_COUNT // len(client.nthreads())))
 
 
-def train_here(tasks: Sequence[FoldTask], report: Report, *, together: int = 1) -> Iterator[Outcome]:
-    """One fold after the other in this process, or so many of them at once."""
+def train_here(tasks: Sequence[FoldTask], report: Report) -> Iterator[Outcome]:
+    """In this process, one fold after the other, or as many at once as they say."""
     opened, threads = lru_cache(maxsize=1)(Clips.open), torch.get_num_threads()
-    if together == 1:
+    most = max((task.together for task in tasks), default=1)
+    if most == 1:
         for task in tasks:
             yield task.train(opened, threads, report)
         return
     folds = ((task, task.updates(opened, threads, report)) for task in tasks)
-    for task, error in train_together(folds, together):
+    for task, error in train_together(folds, most):
         yield (task, None) if error is None else task.failed(error)
 
 
